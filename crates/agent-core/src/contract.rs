@@ -1,0 +1,252 @@
+//! What happens to an agent ([`Input`]) and what it asks for ([`Effect`]).
+
+use base::{Token, WriteId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wire::{internal, v1};
+
+/// Everything that can happen to an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The store and the containerizer have been read. First input of every run.
+    Recovered {
+        /// Records in the order in which they were stored.
+        records: Vec<internal::AgentRecord>,
+        /// Containers found by the containerizer, with what is known of each.
+        containers: Vec<FoundContainer>,
+    },
+    /// A connection to a leading master is open.
+    MasterConnected {
+        /// The connection.
+        connection: Token,
+    },
+    /// It is closed.
+    MasterClosed {
+        /// The connection.
+        connection: Token,
+    },
+    /// A message from the master.
+    FromMaster {
+        /// The connection it came on.
+        connection: Token,
+        /// The message.
+        message: Box<internal::master_to_agent::Message>,
+    },
+    /// A decoded executor SUBSCRIBE. Answered by [`Effect::AcceptStream`] (200) or [`Effect::Respond`].
+    ExecutorSubscribe {
+        /// The request, and the event stream if it is accepted.
+        stream: Token,
+        /// The call; its required fields are present.
+        call: Box<v1::executor::Call>,
+    },
+    /// Any other decoded executor call. Answered by exactly one [`Effect::Respond`].
+    ExecutorCall {
+        /// The request.
+        token: Token,
+        /// The call; its required fields are present.
+        call: Box<v1::executor::Call>,
+    },
+    /// An executor's event stream is closed.
+    ExecutorClosed {
+        /// The stream.
+        stream: Token,
+    },
+    /// Completion of [`Effect::Store`].
+    Stored {
+        /// The write.
+        id: WriteId,
+        /// The error's text if it failed.
+        result: Result<(), String>,
+    },
+    /// Completion of [`Effect::StartContainer`].
+    ContainerStarted {
+        /// The container.
+        container_id: String,
+        /// Process id of the supervisor (what the peer reports as `executor_pid`), or why it could not be started.
+        result: Result<u32, String>,
+    },
+    /// A container ended: its last process is gone.
+    ContainerExited {
+        /// The container.
+        container_id: String,
+        /// Raw wait status of its main process; None when it is not known.
+        status: Option<i32>,
+    },
+    /// The process was asked to stop for good (SIGUSR1): unregister and shut down everything.
+    Unregister,
+    /// The time asked for by `next_wake` has come (or not).
+    Wake,
+}
+
+/// A container that was there when the agent started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundContainer {
+    /// The container.
+    pub container_id: String,
+    /// What became of it.
+    pub state: FoundState,
+}
+
+/// See [`FoundContainer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundState {
+    /// It runs under this supervisor; its end will be reported by [`Input::ContainerExited`].
+    Running {
+        /// Process id of the supervisor.
+        pid: u32,
+    },
+    /// It ended while nobody looked; raw wait status if known.
+    Exited {
+        /// Raw wait status of the main process.
+        status: Option<i32>,
+    },
+}
+
+/// What the containerizer shall start. Paths are absolute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerSpec {
+    /// Unique name (random UUID).
+    pub container_id: String,
+    /// Sandbox: created with mode 0750, working directory, holds `stdout` and `stderr`.
+    pub directory: String,
+    /// Link to be pointed at `directory` (`…/runs/latest`), if any.
+    pub latest_link: Option<String>,
+    /// Command: `shell`, `value`, `arguments` as in CommandInfo. URIs and container info are checked by the containerizer.
+    pub command: v1::CommandInfo,
+    /// Whole environment of the process.
+    pub environment: BTreeMap<String, String>,
+    /// User to run as; None: the agent's own.
+    pub user: Option<String>,
+    /// Container description of the task or executor, if any.
+    pub container: Option<v1::ContainerInfo>,
+    /// Resources for isolation.
+    pub resources: Vec<v1::Resource>,
+}
+
+/// Everything an agent can ask for. Carried out in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send a message to the master.
+    SendToMaster {
+        /// The connection.
+        connection: Token,
+        /// The message.
+        message: Box<internal::agent_to_master::Message>,
+    },
+    /// Close the connection to the master and look for the leader again.
+    CloseMaster {
+        /// The connection.
+        connection: Token,
+    },
+    /// Make a record durable; answered by [`Input::Stored`]. Records are kept in order.
+    Store {
+        /// The write.
+        id: WriteId,
+        /// The record.
+        record: Box<internal::AgentRecord>,
+        /// Whether it must survive a crash of the machine before the answer (else: of the process).
+        sync: bool,
+    },
+    /// Answer the SUBSCRIBE of an executor with 200 and an event stream.
+    AcceptStream {
+        /// The request that becomes a stream.
+        stream: Token,
+    },
+    /// Answer a request of an executor.
+    Respond {
+        /// The request.
+        token: Token,
+        /// HTTP status code.
+        status: u16,
+        /// Text for the client.
+        body: String,
+    },
+    /// Send an event to an executor.
+    SendEvent {
+        /// Its stream.
+        stream: Token,
+        /// The event.
+        event: Box<v1::executor::Event>,
+    },
+    /// Close an executor's stream after the events sent before.
+    CloseStream {
+        /// Its stream.
+        stream: Token,
+    },
+    /// Start a container; answered by [`Input::ContainerStarted`], later [`Input::ContainerExited`].
+    StartContainer {
+        /// What to start.
+        spec: Box<ContainerSpec>,
+    },
+    /// Send a signal to all processes of a container.
+    SignalContainer {
+        /// The container.
+        container_id: String,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Kill all processes of a container (SIGKILL); answered by [`Input::ContainerExited`] unless it is gone already.
+    DestroyContainer {
+        /// The container.
+        container_id: String,
+    },
+    /// The container's end has been recorded: what the containerizer keeps of it may go. The sandbox stays.
+    ForgetContainer {
+        /// The container.
+        container_id: String,
+    },
+    /// Remove a directory tree below the work directory (garbage collection).
+    RemoveDirectory {
+        /// Absolute path.
+        path: String,
+    },
+    /// Make a symbolic link (replacing one of the same name).
+    Link {
+        /// Absolute path of the link.
+        path: String,
+        /// What it points to.
+        target: String,
+    },
+    /// Stop the process: everything is shut down, or it can't go on. The text goes to the operator.
+    Exit {
+        /// Exit status.
+        status: i32,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Settings of an agent: its flags, parsed.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `hostname`, `port`, `resources` (total, post-refinement), `attributes`, `domain`; `id` unset.
+    pub info: v1::AgentInfo,
+    /// IP address that is announced.
+    pub ip: String,
+    /// `--work_dir`, absolute.
+    pub work_dir: String,
+    /// `--executor_registration_timeout`.
+    pub executor_registration_timeout: Duration,
+    /// `--executor_reregistration_timeout`.
+    pub executor_reregistration_timeout: Duration,
+    /// `--executor_shutdown_grace_period`.
+    pub executor_shutdown_grace_period: Duration,
+    /// `--recovery_timeout`.
+    pub recovery_timeout: Duration,
+    /// `--gc_delay`.
+    pub gc_delay: Duration,
+    /// `--max_completed_executors_per_framework`.
+    pub max_completed_executors_per_framework: usize,
+    /// `--executor_environment_variables`; None: what the peer passes by default (see agent.md 2.2).
+    pub executor_environment: Option<BTreeMap<String, String>>,
+    /// `PATH` and other variables of the agent itself that tasks inherit.
+    pub inherited_environment: BTreeMap<String, String>,
+    /// `--switch_user`.
+    pub switch_user: bool,
+    /// Whether tasks die with the agent (a `local` cluster).
+    pub local: bool,
+    /// Seed of the agent's generator.
+    pub seed: u64,
+    /// Every flag's name and value, for `/flags` and `/state`.
+    pub flags: BTreeMap<String, String>,
+}

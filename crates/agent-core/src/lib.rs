@@ -1,0 +1,4 @@
+//! One node as a deterministic state machine: tasks, executors, containers and status updates.
+#![forbid(unsafe_code)]
+
+pub mod contract;

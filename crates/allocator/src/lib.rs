@@ -1,0 +1,121 @@
+//! Who is offered what: a pure policy over agents, roles and frameworks.
+//!
+//! The owner (master-core) tells what happens; [`Allocator::allocate`] runs one cycle and returns what to offer.
+//! Nothing is offered twice: what `allocate` returns counts as allocated until [`Allocator::recover`] gives it back.
+#![forbid(unsafe_code)]
+
+use base::{Now, Rng, Time};
+use resources::{Quantities, Resources};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use wire::v1;
+
+/// A framework, by the number its master gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameworkId(pub u32);
+
+/// An agent, by the number its master gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentId(pub u32);
+
+/// What the policy must know of a framework.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FrameworkOptions {
+    /// Roles it is subscribed to.
+    pub roles: BTreeSet<String>,
+    /// Those of its roles for which it wants no offers now.
+    pub suppressed: BTreeSet<String>,
+    /// Capabilities (`FrameworkInfo.capabilities`).
+    pub capabilities: BTreeSet<v1::framework_info::capability::Type>,
+    /// Per role override of the smallest worthwhile offer (`FrameworkInfo.offer_filters`): alternatives; an empty
+    /// list means that anything non-empty is worthwhile.
+    pub min_allocatable: BTreeMap<String, Vec<Quantities>>,
+    /// Offer constraints of the subscription, validated by the caller.
+    pub constraints: Option<v1::scheduler::OfferConstraints>,
+}
+
+/// What the policy must know of an agent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentOptions {
+    /// Host name (`--whitelist`, constraints).
+    pub hostname: String,
+    /// Attributes (constraints; a change drops filters).
+    pub attributes: Vec<v1::Attribute>,
+    /// Fault domain.
+    pub domain: Option<v1::DomainInfo>,
+    /// Capabilities of the agent.
+    pub capabilities: BTreeSet<v1::agent_info::capability::Type>,
+}
+
+/// Cluster-wide settings (flags of the master).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `--allocation_interval`: longest time between two cycles over all agents, shortest life of a filter.
+    pub allocation_interval: Duration,
+    /// Requests for a cycle within this time are served by one cycle.
+    pub coalesce: Duration,
+    /// `--min_allocatable_resources`: alternatives.
+    pub min_allocatable: Vec<Quantities>,
+    /// `--fair_sharing_excluded_resource_names`.
+    pub fair_sharing_excluded: BTreeSet<String>,
+    /// `--filter_gpu_resources`.
+    pub filter_gpu_resources: bool,
+    /// Fault domain of the master.
+    pub domain: Option<v1::DomainInfo>,
+    /// `--weights`: role to weight.
+    pub weights: BTreeMap<String, f64>,
+}
+
+/// One result of a cycle: one offer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Allocation {
+    /// Who is offered.
+    pub framework: FrameworkId,
+    /// For which of its roles.
+    pub role: String,
+    /// Where.
+    pub agent: AgentId,
+    /// What, with allocation info set.
+    pub resources: Resources,
+}
+
+/// The policy seam: `hierarchical` (weighted DRF) is the first implementation.
+pub trait Allocator: std::fmt::Debug + Send {
+    /// A framework subscribed or was recovered. `used`: what it holds already, per agent.
+    fn add_framework(&mut self, id: FrameworkId, options: FrameworkOptions, active: bool, used: &BTreeMap<AgentId, Resources>);
+    /// Forgets a framework; its resources must have been recovered before.
+    fn remove_framework(&mut self, id: FrameworkId);
+    /// Offers flow again; all agents are candidates for the next cycle.
+    fn activate_framework(&mut self, id: FrameworkId);
+    /// No offers; its filters are dropped; what it holds stays allocated.
+    fn deactivate_framework(&mut self, id: FrameworkId);
+    /// Roles, suppression, capabilities or constraints changed.
+    fn update_framework(&mut self, id: FrameworkId, options: FrameworkOptions);
+    /// A new or returning agent with its total and what is used on it.
+    fn add_agent(&mut self, id: AgentId, options: AgentOptions, total: Resources, used: &BTreeMap<FrameworkId, Resources>);
+    /// Forgets an agent and everything allocated on it.
+    fn remove_agent(&mut self, id: AgentId);
+    /// The agent may be offered again.
+    fn activate_agent(&mut self, id: AgentId);
+    /// The agent is not offered.
+    fn deactivate_agent(&mut self, id: AgentId);
+    /// Total or options changed. Changed attributes drop the filters on this agent.
+    fn update_agent(&mut self, id: AgentId, options: AgentOptions, total: Resources);
+    /// Resources come back: a declined or rescinded offer, or a finished task. `refuse`: the framework does not want
+    /// them again for so long (None or zero: no filter). `resources` have allocation info set.
+    fn recover(&mut self, now: Now, framework: FrameworkId, agent: AgentId, resources: &Resources, refuse: Option<Duration>);
+    /// The framework wants offers for `roles` (empty: all its roles): un-suppresses, drops filters.
+    fn revive(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
+    /// The framework wants no more offers for `roles` (empty: all its roles).
+    fn suppress(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
+    /// When [`Allocator::allocate`] should be called next: the coalesced time of pending requests, an expiring
+    /// filter or the batch interval; None when nothing can change by itself.
+    fn next_run(&self) -> Option<Time>;
+    /// Runs one cycle: expires filters, offers what is free to those who are due.
+    fn allocate(&mut self, now: Now, rng: &mut Rng) -> Vec<Allocation>;
+    /// Own invariants, for tests and the simulator: nothing allocated beyond a total, books agree with each other.
+    ///
+    /// # Errors
+    /// The first broken invariant, in words.
+    fn check(&self) -> Result<(), String>;
+}

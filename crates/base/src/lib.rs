@@ -1,0 +1,17 @@
+//! Ground of every Proffer crate: virtual time, timers, seeded randomness, ids and small containers.
+//!
+//! Nothing here touches the outside: no clock, no environment, no threads. Shells and the simulator
+//! make [`Now`] values; cores only receive them.
+#![forbid(unsafe_code)]
+
+mod held;
+mod ids;
+mod rng;
+mod time;
+mod timers;
+
+pub use held::Held;
+pub use ids::{Token, WriteId};
+pub use rng::Rng;
+pub use time::{Now, Time, WallTime};
+pub use timers::Timers;

@@ -1,0 +1,2 @@
+//! The proffer program.
+fn main() {}

@@ -1,0 +1,67 @@
+//! Containers of one node: start, signal, destroy, recover; behind one trait.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use wire::v1;
+
+/// What to start. Paths are absolute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerSpec {
+    /// Unique name (random UUID).
+    pub container_id: String,
+    /// Sandbox: made with mode 0750, working directory of the process, holds `stdout` and `stderr`.
+    pub directory: String,
+    /// Link that shall point at `directory`, if any.
+    pub latest_link: Option<String>,
+    /// `shell`, `value`, `arguments` as in CommandInfo (spec/agent.md 3.6).
+    pub command: v1::CommandInfo,
+    /// Whole environment of the process.
+    pub environment: BTreeMap<String, String>,
+    /// User to run as; None: the agent's own.
+    pub user: Option<String>,
+    /// Container description, if any.
+    pub container: Option<v1::ContainerInfo>,
+    /// Resources for isolation.
+    pub resources: Vec<v1::Resource>,
+}
+
+/// A container that was there when the agent started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The container.
+    pub container_id: String,
+    /// Its supervisor, if it still runs.
+    pub pid: Option<u32>,
+    /// Raw wait status of its main process, if it ended and the status was kept.
+    pub status: Option<i32>,
+}
+
+/// The end of a container: its last process is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exited {
+    /// The container.
+    pub container_id: String,
+    /// Raw wait status of its main process; None if it is not known.
+    pub status: Option<i32>,
+}
+
+/// A boxed future, so that implementations can be chosen at run time.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Starts and ends containers. Ends are reported on the channel given at construction, once per container.
+pub trait Containerizer: Send + Sync + std::fmt::Debug {
+    /// Finds the containers of a former run and attaches to those that still run. Called once, first.
+    fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>>;
+    /// Starts a container and answers with the process id of its supervisor when the main process is running.
+    ///
+    /// # Errors
+    /// A text for the framework; nothing of the container is left running.
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, String>>;
+    /// Sends a signal to all processes of a container. No error if it is gone.
+    fn signal(&self, container_id: &str, signal: i32);
+    /// Kills all processes of a container; idempotent.
+    fn destroy(&self, container_id: &str);
+    /// Drops what is kept of a container that ended; idempotent. Its sandbox stays.
+    fn forget(&self, container_id: &str);
+}

@@ -1,0 +1,1 @@
+//! proffer-http

@@ -1,0 +1,190 @@
+//! What happens to a master ([`Input`]) and what it asks for ([`Effect`]).
+
+use crate::registry::RegistryOp;
+use base::{Token, WriteId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wire::{internal, v1};
+
+/// Everything that can happen to a master.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// This master leads; `registry` is what the store holds (section and key to value, see [`crate::registry`]).
+    /// Before it every call is refused with 503.
+    Elected {
+        /// Whole content of the registry.
+        registry: Vec<((String, String), Vec<u8>)>,
+    },
+    /// A decoded SUBSCRIBE call. The shell has already answered 200 with `stream_id`; refusals are ERROR events.
+    Subscribe {
+        /// The event stream.
+        stream: Token,
+        /// Its `Mesos-Stream-Id`.
+        stream_id: String,
+        /// The call; its required fields are present.
+        call: Box<v1::scheduler::Call>,
+        /// Authenticated principal.
+        principal: Option<String>,
+    },
+    /// Any other decoded scheduler call. Answered by exactly one [`Effect::Respond`].
+    SchedulerCall {
+        /// The request.
+        token: Token,
+        /// Value of `Mesos-Stream-Id`, if sent.
+        stream_id: Option<String>,
+        /// The call; its required fields are present.
+        call: Box<v1::scheduler::Call>,
+        /// Authenticated principal.
+        principal: Option<String>,
+    },
+    /// The peer closed an event stream, or it was dropped for being slow.
+    StreamClosed {
+        /// The event stream.
+        stream: Token,
+    },
+    /// An operator's change. Answered by exactly one [`Effect::Respond`], after it is durable.
+    Operator {
+        /// The request.
+        token: Token,
+        /// What is asked for.
+        call: OperatorCall,
+    },
+    /// A message from an agent; the first one of a connection is Register.
+    FromAgent {
+        /// The connection.
+        connection: Token,
+        /// IP address of the peer, as text.
+        ip: String,
+        /// The message.
+        message: Box<internal::agent_to_master::Message>,
+    },
+    /// The connection of an agent is closed.
+    AgentClosed {
+        /// The connection.
+        connection: Token,
+    },
+    /// Completion of [`Effect::WriteRegistry`].
+    Written {
+        /// The write.
+        id: WriteId,
+        /// The error's text if it failed: the master must not go on leading.
+        result: Result<(), String>,
+    },
+    /// The time asked for by `next_wake` has come (or not: spurious wakes are harmless).
+    Wake,
+}
+
+/// Changes that operators ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OperatorCall {
+    /// Tears down a framework.
+    Teardown {
+        /// Its id.
+        framework_id: String,
+    },
+    /// Marks an agent gone: it will never come back.
+    MarkAgentGone {
+        /// Its id.
+        agent_id: String,
+    },
+}
+
+/// Answer to an HTTP request. `body` is plain text (an explanation) or empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// HTTP status code.
+    pub status: u16,
+    /// Text for the client.
+    pub body: String,
+}
+
+/// Everything a master can ask for. Carried out in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Answer a request.
+    Respond {
+        /// The request.
+        token: Token,
+        /// The answer.
+        response: Response,
+    },
+    /// Send an event to a framework.
+    SendEvent {
+        /// Its event stream.
+        stream: Token,
+        /// The event.
+        event: Box<v1::scheduler::Event>,
+    },
+    /// Close an event stream, after the events sent before.
+    CloseStream {
+        /// The event stream.
+        stream: Token,
+    },
+    /// Send a message to an agent.
+    SendToAgent {
+        /// Its connection.
+        connection: Token,
+        /// The message.
+        message: Box<internal::master_to_agent::Message>,
+    },
+    /// Close the connection of an agent, after the messages sent before.
+    CloseAgent {
+        /// Its connection.
+        connection: Token,
+    },
+    /// Make a change of the registry durable, all of it or nothing; answered by [`Input::Written`].
+    WriteRegistry {
+        /// The write.
+        id: WriteId,
+        /// The changes, in order.
+        ops: Vec<RegistryOp>,
+    },
+    /// Stop the process: the master can't go on (deposed, registry lost). The text goes to the operator.
+    Abort {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Settings of a master: its flags, parsed.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What frameworks and agents are told of this master; `id` is a random UUID made by the shell.
+    pub info: v1::MasterInfo,
+    /// Settings of the allocator.
+    pub allocator: allocator::Config,
+    /// `--agent_ping_timeout`.
+    pub agent_ping_timeout: Duration,
+    /// `--max_agent_ping_timeouts`.
+    pub max_agent_ping_timeouts: u32,
+    /// `--agent_reregister_timeout`.
+    pub agent_reregister_timeout: Duration,
+    /// `--agent_removal_rate_limit`: so many removals per so long a time.
+    pub agent_removal_rate_limit: Option<(u32, Duration)>,
+    /// `--recovery_agent_removal_limit`, in percent.
+    pub recovery_agent_removal_limit: f64,
+    /// `--offer_timeout`.
+    pub offer_timeout: Option<Duration>,
+    /// `--max_completed_frameworks`.
+    pub max_completed_frameworks: usize,
+    /// `--max_completed_tasks_per_framework`.
+    pub max_completed_tasks_per_framework: usize,
+    /// `--max_unreachable_tasks_per_framework`.
+    pub max_unreachable_tasks_per_framework: usize,
+    /// `--roles`: whitelist, None for any role.
+    pub roles: Option<std::collections::BTreeSet<String>>,
+    /// `--root_submissions`.
+    pub root_submissions: bool,
+    /// `--registry_max_agent_age`.
+    pub registry_max_agent_age: Duration,
+    /// `--registry_max_agent_count`.
+    pub registry_max_agent_count: usize,
+    /// `--registry_gc_interval`.
+    pub registry_gc_interval: Duration,
+    /// `--require_agent_domain`.
+    pub require_agent_domain: bool,
+    /// Seed of the master's generator.
+    pub seed: u64,
+    /// Every flag's name and value, for `/flags` and `/state`.
+    pub flags: BTreeMap<String, String>,
+}

@@ -1,0 +1,29 @@
+//! The part of a master's state that can't be rebuilt from its agents and frameworks, as sections of keys.
+
+/// Section of admitted agents: agent id to `internal::RegistryAgent`.
+pub const AGENTS: &str = "agents";
+/// Section of unreachable agents: agent id to `internal::RegistryAgentGone`.
+pub const UNREACHABLE: &str = "unreachable";
+/// Section of agents marked gone: agent id to `internal::RegistryAgentGone`.
+pub const GONE: &str = "gone";
+
+/// One change of the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryOp {
+    /// Sets a key.
+    Put {
+        /// Section.
+        section: String,
+        /// Key in it.
+        key: String,
+        /// New value.
+        value: Vec<u8>,
+    },
+    /// Removes a key; no error if it is not there.
+    Delete {
+        /// Section.
+        section: String,
+        /// Key in it.
+        key: String,
+    },
+}
