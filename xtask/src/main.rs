@@ -1,2 +1,100 @@
-//! Developer tasks.
-fn main() {}
+//! Developer tasks: `cargo xtask <task>`. `cargo xtask help` lists them.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod external;
+mod layers;
+mod run;
+mod tidy;
+
+use run::{Failure, cargo};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <task>
+
+  test [--skip-external]   install what tests need, then run all tests
+  ci [--skip-external]     everything that continuous integration checks: format, clippy, layers, tidiness, docs, test
+  check-layers             crates use only what the design lets them use
+  tidy                     licence, length of files, forbidden words
+  sim [ARGS]               the cluster simulator (--seeds N, --seed N, --trace); see docs/testing.md
+  bench launch [--json]    launch latency and rate of a real cluster
+  bench allocator          allocation cycles of large clusters
+  help                     this text
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match task(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn task(arguments: &[&str]) -> Result<(), Failure> {
+    match arguments {
+        ["test", rest @ ..] => test(skip_external(rest)?),
+        ["ci", rest @ ..] => ci(skip_external(rest)?),
+        ["check-layers"] => layers::check(),
+        ["tidy"] => tidy::check(),
+        ["sim", rest @ ..] => sim(rest),
+        ["bench", rest @ ..] => bench::bench(rest),
+        ["help" | "--help"] | [] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        [unknown, ..] => {
+            Err(Failure::new(format!("unknown task '{unknown}'; 'cargo xtask help' lists them")))
+        }
+    }
+}
+
+fn skip_external(arguments: &[&str]) -> Result<bool, Failure> {
+    match arguments {
+        [] => Ok(false),
+        ["--skip-external"] => Ok(true),
+        _ => Err(Failure::new(format!(
+            "expected nothing or --skip-external, got '{}'",
+            arguments.join(" ")
+        ))),
+    }
+}
+
+fn test(skip_external: bool) -> Result<(), Failure> {
+    let environment = external::prepare(skip_external)?;
+    let mut command = cargo(&["test", "--workspace", "--locked", "--lib", "--bins", "--tests"]);
+    command.envs(environment);
+    run::run(command)
+}
+
+fn ci(skip_external: bool) -> Result<(), Failure> {
+    run::run(cargo(&["fmt", "--all", "--check"]))?;
+    layers::check()?;
+    tidy::check()?;
+    run::run(cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    let mut doc =
+        cargo(&["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    run::run(doc)?;
+    test(skip_external)?;
+    sim(&["--seeds", "100"])
+}
+
+fn sim(arguments: &[&str]) -> Result<(), Failure> {
+    let mut command =
+        cargo(&["run", "--release", "--locked", "--package", "proffer-sim", "--bin", "sim", "--"]);
+    command.args(arguments);
+    run::run(command)
+}

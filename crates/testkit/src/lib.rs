@@ -1,1 +1,13 @@
-//! proffer-testkit
+//! Tools for tests and benchmarks that look at Proffer from outside: a blocking HTTP client, a framework that
+//! speaks the v1 scheduler API in JSON, and clusters of real processes.
+//!
+//! It uses nothing of Proffer's own crates, so that it sees what any client sees.
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod framework;
+pub mod http;
+pub mod wait;
+
+pub use cluster::{Cluster, ClusterOptions};
+pub use framework::{Framework, FrameworkOptions};

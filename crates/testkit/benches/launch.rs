@@ -1,0 +1,118 @@
+//! Launch latency and rate of a real cluster, seen by an outside client.
+//!
+//! `--program PATH [--json] [--agents N] [--tasks N] [--rounds N]`
+
+use serde_json::json;
+use std::time::Instant;
+use testkit::framework::{TERMINAL, command_task, text};
+use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value = |name: &str| {
+        arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1)).cloned()
+    };
+    let number =
+        |name: &str, default: usize| value(name).map_or(default, |v| v.parse().expect("a number"));
+    let Some(program) = value("--program") else {
+        println!("launch: skipped, `cargo xtask bench launch` runs it");
+        return;
+    };
+    let (agents, tasks, rounds) =
+        (number("--agents", 4), number("--tasks", 10_000), number("--rounds", 300));
+
+    let mut latencies = latency(&program, rounds);
+    latencies.sort_by(f64::total_cmp);
+    let quantile = |q: usize| latencies[(latencies.len() * q / 100).min(latencies.len() - 1)];
+    let rate = rate(&program, agents, tasks);
+    if arguments.iter().any(|a| a == "--json") {
+        println!(
+            "{}",
+            json!({"accept_to_running_ms": {"p50": round(quantile(50)), "p99": round(quantile(99))},
+                "tasks_per_second": round(rate), "rounds": rounds, "tasks": tasks, "agents": agents})
+        );
+    } else {
+        println!("ACCEPT to TASK_RUNNING, {rounds} command tasks one at a time:");
+        println!(
+            "  p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+            quantile(50),
+            quantile(99),
+            latencies[rounds - 1]
+        );
+        println!(
+            "{tasks} short tasks of 0.1 cpus on {agents} agents of 4 cpus: {rate:.0} tasks per second"
+        );
+    }
+}
+
+/// Milliseconds from sending ACCEPT to having TASK_RUNNING, one task at a time.
+fn latency(program: &str, rounds: usize) -> Vec<f64> {
+    let cluster = Cluster::start(ClusterOptions::new(program, 1));
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    (0..rounds)
+        .map(|round| {
+            let offer = framework.offers().remove(0);
+            let id = format!("latency-{round}");
+            let task = command_task(&offer, &id, "true", 0.1, 32.0);
+            let start = Instant::now();
+            framework.launch(&offer, &[task]);
+            let running = loop {
+                let (at, status) = framework.update(Some(&id));
+                if status["state"] == "TASK_RUNNING" {
+                    break at;
+                }
+                assert_eq!(status["state"], "TASK_STARTING", "{status}");
+            };
+            framework.until_end(&id);
+            running.duration_since(start).as_secs_f64() * 1e3
+        })
+        .collect()
+}
+
+/// Short tasks per second, as many at a time as fit.
+fn rate(program: &str, agents: usize, tasks: usize) -> f64 {
+    let cluster = Cluster::start(ClusterOptions::new(program, agents));
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let (mut launched, mut finished) = (0, 0);
+    let start = Instant::now();
+    while finished < tasks {
+        let (_, event) = framework.event(&["OFFERS", "UPDATE"], |_| true);
+        if event["type"] == "UPDATE" {
+            let status = &event["update"]["status"];
+            framework.acknowledge(status);
+            let state = text(&status["state"]);
+            if TERMINAL.contains(&state.as_str()) {
+                assert_eq!(state, "TASK_FINISHED", "{status}");
+                finished += 1;
+            }
+            continue;
+        }
+        for offer in event["offers"]["offers"].as_array().into_iter().flatten() {
+            let amount = |name: &str| {
+                let resources = offer["resources"].as_array().into_iter().flatten();
+                resources
+                    .filter(|r| r["name"] == name)
+                    .filter_map(|r| r["scalar"]["value"].as_f64())
+                    .sum::<f64>()
+            };
+            let fit = (amount("cpus") / 0.1 + 1e-6).min(amount("mem") / 32.0 + 1e-6) as usize;
+            let count = fit.min(tasks - launched);
+            let infos: Vec<_> = (launched..launched + count)
+                .map(|n| command_task(offer, &format!("rate-{n}"), "true", 0.1, 32.0))
+                .collect();
+            launched += count;
+            if infos.is_empty() {
+                framework.decline(offer, 60.0);
+            } else {
+                framework.launch(offer, &infos);
+            }
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count of tasks")]
+    let rate = tasks as f64 / start.elapsed().as_secs_f64();
+    rate
+}
+
+fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}

@@ -1,0 +1,244 @@
+//! Clusters of real processes on loopback.
+
+use crate::{http, wait};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// What a cluster is made of.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// The `proffer` program.
+    pub program: PathBuf,
+    /// Number of agents.
+    pub agents: usize,
+    /// `--resources` of each agent.
+    pub resources: String,
+    /// More flags for each agent.
+    pub agent_flags: Vec<String>,
+    /// More flags for the master.
+    pub master_flags: Vec<String>,
+}
+
+impl ClusterOptions {
+    /// One master and `agents` agents of the given program.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>, agents: usize) -> Self {
+        Self {
+            program: program.into(),
+            agents,
+            resources: "cpus:4;mem:4096;disk:10000;ports:[31000-32000]".to_owned(),
+            agent_flags: Vec::new(),
+            master_flags: Vec::new(),
+        }
+    }
+}
+
+/// A master and agents as processes of their own, killed when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    options: ClusterOptions,
+    directory: PathBuf,
+    master_port: u16,
+    agent_ports: Vec<u16>,
+    master: Option<Child>,
+    agents: Vec<Option<Child>>,
+}
+
+impl Cluster {
+    /// Starts everything and waits until all agents are registered.
+    ///
+    /// # Panics
+    /// When a process can't be started or the agents do not register within 30 seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn start(options: ClusterOptions) -> Self {
+        let directory = temporary_directory();
+        let ports = free_ports(options.agents + 1);
+        let mut cluster = Self {
+            master_port: ports[0],
+            agent_ports: ports[1..].to_vec(),
+            agents: (0..options.agents).map(|_| None).collect(),
+            master: None,
+            directory,
+            options,
+        };
+        cluster.start_master();
+        for agent in 0..cluster.options.agents {
+            cluster.start_agent(agent);
+        }
+        cluster.wait_for_agents(cluster.options.agents);
+        cluster
+    }
+
+    /// `host:port` of the master.
+    #[must_use]
+    pub fn master(&self) -> String {
+        format!("127.0.0.1:{}", self.master_port)
+    }
+
+    /// `host:port` of an agent.
+    #[must_use]
+    pub fn agent(&self, agent: usize) -> String {
+        format!("127.0.0.1:{}", self.agent_ports[agent])
+    }
+
+    /// Directory that holds work directories and logs.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Starts the master (again).
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn start_master(&mut self) {
+        let mut flags = vec![
+            format!("--port={}", self.master_port),
+            format!("--work_dir={}", self.directory.join("master").display()),
+        ];
+        flags.extend(self.options.master_flags.clone());
+        self.master = Some(self.spawn("master", "master", &flags));
+    }
+
+    /// Starts an agent (again), with the work directory it had.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn start_agent(&mut self, agent: usize) {
+        let name = format!("agent{agent}");
+        let mut flags = vec![
+            format!("--port={}", self.agent_ports[agent]),
+            format!("--master=127.0.0.1:{}", self.master_port),
+            format!("--work_dir={}", self.directory.join(&name).display()),
+            format!("--runtime_dir={}", self.directory.join(format!("{name}-run")).display()),
+            format!("--resources={}", self.options.resources),
+            format!("--attributes=number:{agent}"),
+        ];
+        flags.extend(self.options.agent_flags.clone());
+        self.agents[agent] = Some(self.spawn("agent", &name, &flags));
+    }
+
+    /// Kills an agent with SIGKILL.
+    pub fn kill_agent(&mut self, agent: usize) {
+        end(self.agents[agent].take());
+    }
+
+    /// Kills the master with SIGKILL.
+    pub fn kill_master(&mut self) {
+        end(self.master.take());
+    }
+
+    /// Waits until the master counts `count` active agents.
+    ///
+    /// # Panics
+    /// When that does not come true within 30 seconds.
+    #[track_caller]
+    pub fn wait_for_agents(&self, count: usize) {
+        let address = self.master();
+        wait::until(
+            &format!("{count} active agents at {address}"),
+            Duration::from_secs(30),
+            || {
+                let answer = http::Connection::open(&address)
+                    .and_then(|mut c| {
+                        c.request("GET", "/metrics/snapshot", &[("Connection", "close")], &[])
+                    })
+                    .ok()?;
+                let active = answer.json()["master/slaves_active"].as_f64()?;
+                #[expect(clippy::cast_precision_loss, reason = "a handful of agents")]
+                (active >= count as f64).then_some(())
+            },
+        );
+    }
+
+    /// Process id of an agent.
+    #[must_use]
+    pub fn agent_pid(&self, agent: usize) -> Option<u32> {
+        self.agents[agent].as_ref().map(Child::id)
+    }
+
+    fn spawn(&self, subcommand: &str, name: &str, flags: &[String]) -> Child {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.join(format!("{name}.log")))
+            .expect("a log file");
+        Command::new(&self.options.program)
+            .arg(subcommand)
+            .args(["--ip=127.0.0.1", "--hostname=localhost"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {}: {e}", self.options.program.display()))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for agent in &mut self.agents {
+            end(agent.take());
+        }
+        end(self.master.take());
+        kill_supervisors(&self.directory);
+        if std::thread::panicking() {
+            eprintln!("logs and work directories of the cluster: {}", self.directory.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn end(child: Option<Child>) {
+    if let Some(mut child) = child {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Containers outlive their agent: end those whose files lie below `directory`.
+fn kill_supervisors(directory: &Path) {
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
+            continue;
+        };
+        let below = |link: &str| {
+            std::fs::read_link(entry.path().join(link)).is_ok_and(|p| p.starts_with(directory))
+        };
+        if below("cwd") || below("exe") {
+            let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+        }
+    }
+}
+
+/// Ports of loopback that are free now.
+///
+/// # Panics
+/// When there are none.
+#[must_use]
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect()
+}
+
+/// A new empty directory of its own below the system's directory for temporary files.
+///
+/// # Panics
+/// When it can't be made.
+#[must_use]
+pub fn temporary_directory() -> PathBuf {
+    static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.subsec_nanos());
+    let path =
+        std::env::temp_dir().join(format!("proffer-test-{}-{number}-{nanos}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("a temporary directory");
+    path
+}

@@ -1,0 +1,26 @@
+//! Benchmarks; the figures go to docs/benchmarks.md with the commit they come from.
+
+use crate::run::{Failure, cargo, run};
+
+pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
+    match arguments {
+        ["launch", rest @ ..] => launch(rest),
+        ["allocator", rest @ ..] => {
+            let mut command = cargo(&["bench", "--locked", "--package", "proffer-allocator", "--"]);
+            command.args(rest);
+            run(command)
+        }
+        _ => Err(Failure::new("expected 'bench launch' or 'bench allocator'")),
+    }
+}
+
+fn launch(arguments: &[&str]) -> Result<(), Failure> {
+    run(cargo(&["build", "--release", "--locked", "--package", "proffer"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| "target".into(), std::path::PathBuf::from);
+    let program = std::env::current_dir()?.join(target).join("release/proffer");
+    let mut command =
+        cargo(&["bench", "--locked", "--package", "proffer-testkit", "--bench", "launch", "--"]);
+    command.arg("--program").arg(program).args(arguments);
+    run(command)
+}
