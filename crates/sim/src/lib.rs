@@ -1,1 +1,24 @@
-//! proffer-sim
+//! The cluster simulator: the real master core, allocator and agent cores under virtual time, with frameworks that
+//! know what they asked for, and with faults.
+//!
+//! Nothing here is asynchronous: an agenda of events ordered by time is popped one by one, each is an input of one
+//! core, and the effects of that step become new events. One seed decides everything, so that a failing run is
+//! replayed exactly by its seed.
+//!
+//! ```text
+//!   agenda ──pop──► core.step ──effects──► network / disk / containers / registry models ──► agenda
+//! ```
+#![forbid(unsafe_code)]
+
+mod agent_node;
+mod framework;
+pub mod invariants;
+mod master_node;
+mod network;
+mod options;
+mod plan;
+mod trace;
+mod world;
+
+pub use options::Options;
+pub use world::{Failure, Report, World};

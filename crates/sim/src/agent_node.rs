@@ -1,0 +1,130 @@
+//! A machine: the agent's core, its disk, and containers that outlive the agent.
+
+use crate::plan::Plan;
+use agent_core::Agent;
+use agent_core::contract::{Config, ContainerSpec, FoundContainer, FoundState};
+use base::{Time, Token, WallTime};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wire::{internal, v1};
+
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) plan: Plan,
+    pub(crate) pid: u32,
+    pub(crate) status: Option<i32>,
+    /// Milli-cpus, to see that a node is never overcommitted.
+    pub(crate) cpus_milli: u64,
+    pub(crate) dying: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct AgentNode {
+    pub(crate) index: usize,
+    pub(crate) core: Option<Agent>,
+    /// Counts starts of the process; what belongs to an older life is void.
+    pub(crate) life: u32,
+    pub(crate) wake: Option<Time>,
+    pub(crate) disk: Vec<internal::AgentRecord>,
+    /// When the last write on the disk is done: writes are in order.
+    pub(crate) disk_free: Time,
+    pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) master: Option<Token>,
+    /// How far this machine's wall clock is ahead.
+    skew: Duration,
+    next_pid: u32,
+}
+
+/// Milli-cpus of every simulated machine.
+pub(crate) const CPUS_MILLI: u64 = 4000;
+
+impl AgentNode {
+    pub(crate) fn new(index: usize, skew: Duration) -> Self {
+        Self {
+            index,
+            core: None,
+            life: 0,
+            wake: None,
+            disk: Vec::new(),
+            disk_free: Time(0),
+            containers: BTreeMap::new(),
+            master: None,
+            skew,
+            next_pid: 100,
+        }
+    }
+
+    pub(crate) fn now(&self, now: Time) -> base::Now {
+        base::Now { mono: now, wall: WallTime((now + self.skew).0) }
+    }
+
+    /// The settings of this agent's `life`.
+    pub(crate) fn config(&self, seed: u64) -> Config {
+        let scalar = |name: &str, value: f64| v1::Resource {
+            name: name.to_owned(),
+            r#type: v1::value::Type::Scalar as i32,
+            scalar: Some(v1::value::Scalar { value }),
+            ..Default::default()
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a small constant")]
+        let cpus = CPUS_MILLI as f64 / 1000.0;
+        Config {
+            info: v1::AgentInfo {
+                hostname: format!("host{}", self.index),
+                port: Some(5051),
+                resources: vec![scalar("cpus", cpus), scalar("mem", 4096.0)],
+                ..Default::default()
+            },
+            ip: format!("10.0.0.{}", self.index + 1),
+            work_dir: "/var/lib/mesos".to_owned(),
+            executor_registration_timeout: Duration::from_secs(60),
+            executor_reregistration_timeout: Duration::from_secs(2),
+            executor_shutdown_grace_period: Duration::from_secs(5),
+            recovery_timeout: Duration::from_secs(900),
+            gc_delay: Duration::from_secs(7 * 86400),
+            max_completed_executors_per_framework: 150,
+            executor_environment: None,
+            inherited_environment: BTreeMap::new(),
+            switch_user: false,
+            local: false,
+            seed,
+            flags: BTreeMap::new(),
+        }
+    }
+
+    /// What the containerizer would find after a restart.
+    pub(crate) fn found(&self) -> Vec<FoundContainer> {
+        let state = |c: &Container| match c.status {
+            Some(status) => FoundState::Exited { status: Some(status) },
+            None => FoundState::Running { pid: c.pid },
+        };
+        self.containers
+            .iter()
+            .map(|(id, c)| FoundContainer { container_id: id.clone(), state: state(c) })
+            .collect()
+    }
+
+    /// Starts a container; its process id, or why not.
+    pub(crate) fn start_container(&mut self, spec: &ContainerSpec) -> Result<u32, String> {
+        let command = spec.command.value.as_deref().unwrap_or("");
+        let plan = Plan::parse(command).ok_or_else(|| format!("no plan in '{command}'"))?;
+        let cpus = spec.resources.iter().filter(|r| r.name == "cpus").filter_map(|r| r.scalar.as_ref());
+        // The generated command executor adds 0.1 cpus that are not offered resources.
+        let cpus_milli = cpus.map(|s| (s.value * 1000.0).round() as u64).sum::<u64>();
+        self.next_pid += 1;
+        let pid = self.next_pid;
+        let container = Container { plan, pid, status: None, cpus_milli, dying: false };
+        self.containers.insert(spec.container_id.clone(), container);
+        Ok(pid)
+    }
+
+    /// Wait status with which a signal ends a container; None if it ignores it or is gone.
+    pub(crate) fn signal(&mut self, container_id: &str, signal: i32) -> Option<i32> {
+        let container = self.containers.get_mut(container_id).filter(|c| c.status.is_none())?;
+        if signal == 15 && container.plan.stubborn {
+            return None;
+        }
+        container.dying = true;
+        Some(signal)
+    }
+}

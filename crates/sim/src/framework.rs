@@ -1,0 +1,311 @@
+//! A framework that knows what it asked for: the oracle of a run.
+
+use crate::options::Options;
+use crate::plan::Plan;
+use base::{Rng, Token};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use wire::v1::{self, TaskState, scheduler};
+
+/// What the framework knows about one of its tasks.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    pub(crate) agent: String,
+    pub(crate) plan: Plan,
+    /// Whether the master answered the ACCEPT, or the answer will never come.
+    pub(crate) settled: bool,
+    pub(crate) kill_asked: bool,
+    /// Latest state that the framework was told.
+    pub(crate) state: Option<TaskState>,
+    /// The terminal state that came from the executor itself, which nothing may contradict.
+    pub(crate) end: Option<TaskState>,
+    /// Distinct updates that wanted an acknowledgement.
+    pub(crate) updates: BTreeSet<Vec<u8>>,
+    /// Acknowledgements that reached the master.
+    pub(crate) acknowledged: BTreeSet<Vec<u8>>,
+}
+
+/// What a framework wants to tell the master.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) call: scheduler::Call,
+    /// Tasks whose fate depends on this request.
+    pub(crate) tasks: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Framework {
+    index: usize,
+    pub(crate) id: Option<String>,
+    pub(crate) stream: Option<Token>,
+    pub(crate) stream_id: String,
+    pub(crate) partition_aware: bool,
+    pub(crate) checkpoint: bool,
+    pub(crate) tasks: BTreeMap<String, Task>,
+    wanted: usize,
+    forgotten_acks: u64,
+    killing_state: bool,
+    /// Set when faults are over: launches nothing more.
+    pub(crate) calm: bool,
+    /// What went wrong, as the framework sees it.
+    pub(crate) complaint: Option<String>,
+}
+
+impl Framework {
+    pub(crate) fn new(index: usize, options: &Options, rng: &mut Rng) -> Self {
+        Self {
+            index,
+            id: None,
+            stream: None,
+            stream_id: String::new(),
+            partition_aware: rng.chance(1, 2),
+            checkpoint: rng.chance(3, 4),
+            killing_state: rng.chance(1, 2),
+            tasks: BTreeMap::new(),
+            wanted: options.tasks,
+            forgotten_acks: options.forgotten_acks,
+            calm: false,
+            complaint: None,
+        }
+    }
+
+    /// The SUBSCRIBE call, with the id it had.
+    pub(crate) fn subscribe(&self) -> scheduler::Call {
+        use v1::framework_info::capability::Type;
+        let mut capabilities = vec![Type::MultiRole];
+        capabilities.extend(self.partition_aware.then_some(Type::PartitionAware));
+        capabilities.extend(self.killing_state.then_some(Type::TaskKillingState));
+        let id = self.id.clone().map(|value| v1::FrameworkId { value });
+        let framework_info = v1::FrameworkInfo {
+            user: "root".to_owned(),
+            name: format!("framework {}", self.index),
+            id: id.clone(),
+            failover_timeout: Some(7.0 * 86400.0),
+            checkpoint: Some(self.checkpoint),
+            roles: vec![["a", "b", "a/c"][self.index % 3].to_owned()],
+            capabilities: capabilities
+                .into_iter()
+                .map(|t| v1::framework_info::Capability { r#type: Some(t as i32) })
+                .collect(),
+            ..Default::default()
+        };
+        scheduler::Call {
+            framework_id: id,
+            r#type: Some(scheduler::call::Type::Subscribe as i32),
+            subscribe: Some(scheduler::call::Subscribe { framework_info, ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    fn call(&self, kind: scheduler::call::Type) -> scheduler::Call {
+        scheduler::Call {
+            framework_id: self.id.clone().map(|value| v1::FrameworkId { value }),
+            r#type: Some(kind as i32),
+            ..Default::default()
+        }
+    }
+
+    /// Handles one event and says what to ask for in return.
+    pub(crate) fn on_event(&mut self, event: &scheduler::Event, rng: &mut Rng) -> Vec<Request> {
+        use scheduler::event::Type;
+        match event.r#type() {
+            Type::Subscribed => {
+                let id = event.subscribed.as_ref().map(|s| s.framework_id.value.clone());
+                if self.id.is_some() && self.id != id {
+                    self.complaint = Some(format!("subscribed as {:?}, answered as {id:?}", self.id));
+                }
+                self.id = id;
+                vec![self.reconcile(true), self.reconcile(false)]
+            }
+            Type::Offers => {
+                let offers = event.offers.as_ref().map_or(&[][..], |o| &o.offers);
+                offers.iter().map(|offer| self.answer(offer, rng)).collect()
+            }
+            Type::Update => {
+                let status = event.update.as_ref().map(|u| u.status.clone()).unwrap_or_default();
+                self.on_update(&status, rng).into_iter().collect()
+            }
+            Type::Error => {
+                let message = event.error.as_ref().map_or("", |e| e.message.as_str());
+                if message != "Framework failed over" {
+                    self.complaint = Some(format!("ERROR event: {message}"));
+                }
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn on_update(&mut self, status: &v1::TaskStatus, rng: &mut Rng) -> Option<Request> {
+        let state = status.state();
+        let id = &status.task_id.value;
+        let Some(task) = self.tasks.get_mut(id) else {
+            self.complaint = Some(format!("status {} of task {id}, which was never launched", state.as_str_name()));
+            return None;
+        };
+        if let Some(uuid) = &status.uuid {
+            task.updates.insert(uuid.clone());
+        }
+        task.state = Some(state);
+        if status.source() == v1::task_status::Source::Executor && is_terminal(state) && status.uuid.is_some() {
+            if task.end.is_some_and(|end| end != state) {
+                self.complaint = Some(format!("task {id} ended twice: {:?} and {state:?}", task.end));
+            }
+            let expected = if task.plan.code == 0 { TaskState::TaskFinished } else { TaskState::TaskFailed };
+            if state != expected && !(task.kill_asked && state == TaskState::TaskKilled) {
+                self.complaint = Some(format!("task {id} ended as {state:?}, its plan is {:?}", task.plan));
+            }
+            task.end = Some(state);
+        } else if let Some(end) = task.end {
+            task.state = Some(end);
+        }
+        let uuid = status.uuid.clone()?;
+        if !self.calm && rng.chance(self.forgotten_acks, 100) {
+            return None;
+        }
+        let mut call = self.call(scheduler::call::Type::Acknowledge);
+        call.acknowledge = Some(scheduler::call::Acknowledge {
+            agent_id: status.agent_id.clone().unwrap_or_default(),
+            task_id: status.task_id.clone(),
+            uuid,
+        });
+        Some(Request { call, tasks: Vec::new() })
+    }
+
+    /// Launches on an offer or declines it.
+    fn answer(&mut self, offer: &v1::Offer, rng: &mut Rng) -> Request {
+        let room = |name: &str| {
+            let scalars = offer.resources.iter().filter(|r| r.name == name).filter_map(|r| r.scalar.as_ref());
+            scalars.map(|s| s.value).sum::<f64>()
+        };
+        let fit = (room("cpus") / 0.5 + 1e-6).min(room("mem") / 64.0 + 1e-6) as usize;
+        let left = self.wanted.saturating_sub(self.tasks.len());
+        if self.calm || fit == 0 || left == 0 || rng.chance(1, 4) {
+            let refuse_seconds = if self.calm || left == 0 { 100_000.0 } else { [0.0, 1.0, 10.0][rng.below(3) as usize] };
+            let mut call = self.call(scheduler::call::Type::Decline);
+            call.decline = Some(scheduler::call::Decline {
+                offer_ids: vec![offer.id.clone()],
+                filters: Some(v1::Filters { refuse_seconds: Some(refuse_seconds) }),
+            });
+            return Request { call, tasks: Vec::new() };
+        }
+        let count = (1 + rng.below(4) as usize).min(fit).min(left);
+        let mut names = Vec::new();
+        let task_infos = (0..count)
+            .map(|_| {
+                let name = format!("f{}-t{}", self.index, self.tasks.len());
+                let plan = Plan {
+                    runs: Duration::from_millis(rng.below(60_000)),
+                    code: if rng.chance(1, 4) { 1 + rng.below(100) as i32 } else { 0 },
+                    stubborn: rng.chance(1, 4),
+                };
+                let task = Task {
+                    agent: offer.agent_id.value.clone(),
+                    plan,
+                    settled: false,
+                    kill_asked: false,
+                    state: None,
+                    end: None,
+                    updates: BTreeSet::new(),
+                    acknowledged: BTreeSet::new(),
+                };
+                self.tasks.insert(name.clone(), task);
+                names.push(name.clone());
+                task_info(offer, &name, plan)
+            })
+            .collect();
+        let mut call = self.call(scheduler::call::Type::Accept);
+        call.accept = Some(scheduler::call::Accept {
+            offer_ids: vec![offer.id.clone()],
+            operations: vec![v1::offer::Operation {
+                r#type: Some(v1::offer::operation::Type::Launch as i32),
+                launch: Some(v1::offer::operation::Launch { task_infos }),
+                ..Default::default()
+            }],
+            filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
+        });
+        Request { call, tasks: names }
+    }
+
+    /// What the framework does from time to time.
+    pub(crate) fn tick(&mut self, rng: &mut Rng) -> Vec<Request> {
+        let mut requests = Vec::new();
+        if self.calm || rng.chance(1, 10) {
+            requests.push(self.reconcile(false));
+        }
+        if self.calm {
+            return requests;
+        }
+        let running: Vec<String> = self.open_tasks().map(|(id, _)| id.clone()).collect();
+        if !running.is_empty() && rng.chance(1, 5) {
+            let id = &running[rng.below(running.len() as u64) as usize];
+            let mut call = self.call(scheduler::call::Type::Kill);
+            let task = self.tasks.get_mut(id);
+            let agent_id = task.map(|task| {
+                task.kill_asked = true;
+                v1::AgentId { value: task.agent.clone() }
+            });
+            call.kill = Some(scheduler::call::Kill {
+                task_id: v1::TaskId { value: id.clone() },
+                agent_id,
+                kill_policy: None,
+            });
+            requests.push(Request { call, tasks: Vec::new() });
+        }
+        if rng.chance(1, 5) {
+            requests.push(Request { call: self.call(scheduler::call::Type::Revive), tasks: Vec::new() });
+        }
+        requests
+    }
+
+    /// Tasks whose ACCEPT is settled and whose end is not known.
+    pub(crate) fn open_tasks(&self) -> impl Iterator<Item = (&String, &Task)> {
+        self.tasks.iter().filter(|(_, t)| t.settled && !t.state.is_some_and(is_terminal))
+    }
+
+    fn reconcile(&self, implicit: bool) -> Request {
+        let mut call = self.call(scheduler::call::Type::Reconcile);
+        let tasks = self.open_tasks().filter(|_| !implicit).map(|(id, task)| scheduler::call::reconcile::Task {
+            task_id: v1::TaskId { value: id.clone() },
+            agent_id: Some(v1::AgentId { value: task.agent.clone() }),
+        });
+        call.reconcile = Some(scheduler::call::Reconcile { tasks: tasks.collect() });
+        Request { call, tasks: Vec::new() }
+    }
+
+    /// The answer to an ACCEPT has come, or never will.
+    pub(crate) fn settle(&mut self, tasks: &[String]) {
+        for id in tasks {
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.settled = true;
+            }
+        }
+    }
+}
+
+/// Whether a framework need not wait any longer. UNKNOWN is the master's word that it never heard of the task.
+pub(crate) fn is_terminal(state: TaskState) -> bool {
+    use TaskState::*;
+    matches!(
+        state,
+        TaskFinished | TaskFailed | TaskKilled | TaskLost | TaskError | TaskDropped | TaskGone | TaskGoneByOperator | TaskUnknown
+    )
+}
+
+fn task_info(offer: &v1::Offer, name: &str, plan: Plan) -> v1::TaskInfo {
+    let scalar = |name: &str, value: f64| v1::Resource {
+        name: name.to_owned(),
+        r#type: v1::value::Type::Scalar as i32,
+        scalar: Some(v1::value::Scalar { value }),
+        allocation_info: offer.allocation_info.clone().map(|info| v1::resource::AllocationInfo { role: info.role }),
+        ..Default::default()
+    };
+    v1::TaskInfo {
+        name: name.to_owned(),
+        task_id: v1::TaskId { value: name.to_owned() },
+        agent_id: offer.agent_id.clone(),
+        resources: vec![scalar("cpus", 0.5), scalar("mem", 64.0)],
+        command: Some(v1::CommandInfo { value: Some(plan.command()), ..Default::default() }),
+        ..Default::default()
+    }
+}

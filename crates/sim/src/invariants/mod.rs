@@ -1,0 +1,25 @@
+//! What must hold, one property a file.
+//!
+//! | property | when | source |
+//! |---|---|---|
+//! | [`books`]: the cores' own invariants | during the run | docs/architecture.md |
+//! | [`capacity`]: no resource is used twice on a machine | during the run | master.md 1.4 |
+//! | [`oracle`]: no framework sees a contradiction | during the run | master.md 1.7, agent.md 4.1 |
+//! | [`convergence`]: every task has ended for its framework, nothing is left behind | after the calm | master.md 1.7 |
+
+pub mod books;
+pub mod capacity;
+pub mod convergence;
+pub mod oracle;
+
+use crate::World;
+
+/// Checks what must hold at any time.
+///
+/// # Errors
+/// The first broken property, in words.
+pub fn always(world: &World) -> Result<(), String> {
+    books::check(world)?;
+    capacity::check(world)?;
+    oracle::check(world)
+}

@@ -1,0 +1,50 @@
+//! What a simulated task does: written into its command, read by the container model.
+
+use std::time::Duration;
+
+/// The script of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// How long it runs when left alone.
+    pub runs: Duration,
+    /// Exit code when left alone.
+    pub code: i32,
+    /// Whether it ignores SIGTERM.
+    pub stubborn: bool,
+}
+
+impl Plan {
+    /// The command that stands for this plan.
+    #[must_use]
+    pub fn command(self) -> String {
+        format!("plan {} {} {}", self.runs.as_millis(), self.code, u8::from(self.stubborn))
+    }
+
+    /// The plan behind a command; None for anything else.
+    #[must_use]
+    pub fn parse(command: &str) -> Option<Self> {
+        let mut words = command.strip_prefix("plan ")?.split(' ');
+        let runs = Duration::from_millis(words.next()?.parse().ok()?);
+        let code = words.next()?.parse().ok()?;
+        let stubborn = words.next()? == "1";
+        Some(Self { runs, code, stubborn })
+    }
+
+    /// Raw wait status when left alone.
+    #[must_use]
+    pub fn status(self) -> i32 {
+        self.code << 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_survives_its_command() {
+        let plan = Plan { runs: Duration::from_millis(1500), code: 3, stubborn: true };
+        assert_eq!(Plan::parse(&plan.command()), Some(plan));
+        assert_eq!(Plan::parse("sleep 1"), None);
+    }
+}
