@@ -1,5 +1,16 @@
-//! Messages of every public interface and of the master-agent connection.
+//! Messages of every public interface and of the master-agent connection, and their two encodings.
+//!
+//! The structs are prost's. Mesos' JSON mapping ([`json`]) and the check for required fields ([`protobuf`]) work from
+//! one static table made out of the same .proto files, between JSON and protobuf bytes: prost itself neither knows
+//! Mesos' JSON nor notices that a required field is missing.
 #![forbid(unsafe_code)]
+
+mod error;
+mod ids;
+pub mod json;
+pub mod protobuf;
+pub mod recordio;
+mod table;
 
 /// Generated message types, one module per protobuf package.
 #[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::all)]
@@ -7,6 +18,19 @@ mod packages {
     include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 }
 
+pub use error::DecodeError;
 pub use packages::google;
 pub use packages::mesos::v1;
 pub use packages::proffer::internal;
+pub use table::{FieldInfo, enum_values, message_names, schema};
+
+/// Every generated message.
+pub trait Message:
+    prost::Message + prost::Name + Default + Clone + PartialEq + std::fmt::Debug
+{
+}
+
+impl<M: prost::Message + prost::Name + Default + Clone + PartialEq + std::fmt::Debug> Message
+    for M
+{
+}

@@ -1,0 +1,8 @@
+//! Codecs through their public interface.
+
+mod fuzz;
+mod golden;
+mod json;
+mod recordio;
+mod required;
+mod roundtrip;
