@@ -22,7 +22,7 @@ fn generate(name: &str, rng: &mut Rng, depth: usize) -> serde_json::Value {
             "repeated" => serde_json::Value::Array(vec![value(), value()]),
             _ => value(),
         };
-        if !value.is_null() && !(is_map && value["key"].is_null()) {
+        if !(value.is_null() || is_map && value["key"].is_null()) {
             members.insert(field.name.to_owned(), value);
         }
     }
