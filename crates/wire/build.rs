@@ -22,9 +22,10 @@ const FILES: [&str; 10] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(FILES, ["proto"])?;
+    let mut files = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("tables.rs"), tables(&files))?;
+    files.file.iter_mut().flat_map(|f| &mut f.message_type).for_each(allow_deprecated);
     prost_build::Config::new()
         .btree_map(["."])
         .compile_well_known_types()
@@ -33,6 +34,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .out_dir(&out)
         .compile_fds(files)?;
     Ok(())
+}
+
+/// Deprecated fields are part of the interface; using them shall not warn.
+fn allow_deprecated(message: &mut DescriptorProto) {
+    message.field.iter_mut().for_each(|field| field.options = None);
+    message.enum_type.iter_mut().flat_map(|e| &mut e.value).for_each(|value| value.options = None);
+    message.nested_type.iter_mut().for_each(allow_deprecated);
 }
 
 /// All messages and enums of a set of files by their full name (`.mesos.v1.TaskInfo`).

@@ -1,0 +1,225 @@
+//! The collection and its arithmetic.
+
+use crate::entry::Entry;
+use crate::quantities::Quantities;
+use crate::roles::is_descendant_or_self;
+use crate::value::{Milli, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::{AddAssign, SubAssign};
+use std::sync::Arc;
+
+/// A collection of resources.
+///
+/// Invariant: no entry is empty, and no two mergeable entries have the same identity.
+#[derive(Debug, Clone, Default)]
+pub struct Resources {
+    entries: Vec<Entry>,
+}
+
+impl Resources {
+    /// Nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// Adds one entry; an empty one vanishes.
+    pub fn add(&mut self, entry: Entry) {
+        if entry.value.is_empty() {
+            return;
+        }
+        if entry.is_mergeable()
+            && let Some(mine) = self.entries.iter_mut().find(|e| e.same_identity(&entry))
+        {
+            mine.value.add(&entry.value);
+            return;
+        }
+        self.entries.push(entry);
+    }
+
+    fn subtract(&mut self, entry: &Entry) {
+        let whole = !entry.is_mergeable();
+        let fits = |e: &Entry| e.same_identity(entry) && (!whole || e.value == entry.value);
+        if let Some(at) = self.entries.iter().position(fits) {
+            self.entries[at].value.subtract(&entry.value);
+            if self.entries[at].value.is_empty() || whole {
+                self.entries.remove(at);
+            }
+        }
+    }
+
+    /// Whether all of `other` is in this.
+    #[must_use]
+    pub fn contains(&self, other: &Resources) -> bool {
+        let (mergeable, whole): (Vec<&Entry>, Vec<&Entry>) =
+            other.entries.iter().partition(|e| e.is_mergeable());
+        let parts = mergeable.iter().all(|e| {
+            self.entries.iter().any(|mine| mine.same_identity(e) && mine.value.contains(&e.value))
+        });
+        if whole.is_empty() || !parts {
+            return parts;
+        }
+        let mut left = self.clone();
+        whole.iter().all(|e| {
+            let before = left.entries.len();
+            left.subtract(e);
+            left.entries.len() < before
+        })
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entries.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// The entries for which `keep` holds.
+    #[must_use]
+    pub fn filter(&self, keep: impl Fn(&Entry) -> bool) -> Self {
+        Self { entries: self.entries.iter().filter(|e| keep(e)).cloned().collect() }
+    }
+
+    fn map_identity(&self, change: impl Fn(&mut crate::Identity)) -> Self {
+        let mut out = Self::new();
+        for entry in &self.entries {
+            let mut identity = (*entry.identity).clone();
+            change(&mut identity);
+            out.add(Entry { identity: Arc::new(identity), value: entry.value.clone() });
+        }
+        out
+    }
+
+    /// The same resources, allocated to `role`.
+    #[must_use]
+    pub fn allocated_to(&self, role: &str) -> Self {
+        self.map_identity(|identity| identity.allocated_to = Some(role.to_owned()))
+    }
+
+    /// The same resources without allocation.
+    #[must_use]
+    pub fn unallocated(&self) -> Self {
+        self.map_identity(|identity| identity.allocated_to = None)
+    }
+
+    /// Roles to which entries are allocated; None for one that is not.
+    #[must_use]
+    pub fn allocation_roles(&self) -> BTreeSet<Option<&str>> {
+        self.entries.iter().map(|e| e.identity.allocated_to.as_deref()).collect()
+    }
+
+    /// Resources that are not reserved.
+    #[must_use]
+    pub fn unreserved(&self) -> Self {
+        self.filter(|e| e.identity.reservations.is_empty())
+    }
+
+    /// Reserved resources, by role.
+    #[must_use]
+    pub fn reserved(&self) -> BTreeMap<String, Resources> {
+        let mut roles: BTreeMap<String, Resources> = BTreeMap::new();
+        for entry in &self.entries {
+            if let Some(role) = entry.reserved_to() {
+                roles.entry(role.to_owned()).or_default().add(entry.clone());
+            }
+        }
+        roles
+    }
+
+    /// Resources that `role` may use: unreserved, or reserved to it or to a role above it.
+    #[must_use]
+    pub fn allocatable_to(&self, role: &str) -> Self {
+        self.filter(|e| e.reserved_to().is_none_or(|owner| is_descendant_or_self(role, owner)))
+    }
+
+    /// Resources that may be taken back.
+    #[must_use]
+    pub fn revocable(&self) -> Self {
+        self.filter(|e| e.identity.revocable)
+    }
+
+    /// Resources that may not be taken back.
+    #[must_use]
+    pub fn nonrevocable(&self) -> Self {
+        self.filter(|e| !e.identity.revocable)
+    }
+
+    /// Sum of the scalars of this name, in thousandths.
+    #[must_use]
+    pub fn scalar(&self, name: &str) -> Milli {
+        let scalars =
+            self.entries.iter().filter(|e| e.identity.name == name).filter_map(|e| match e.value {
+                Value::Scalar(milli) => Some(milli),
+                Value::Ranges(_) | Value::Set(_) => None,
+            });
+        scalars.sum()
+    }
+
+    /// Names of all resources.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.entries.iter().map(|e| e.identity.name.as_str()).collect()
+    }
+
+    /// Amounts by name, without identities.
+    #[must_use]
+    pub fn quantities(&self) -> Quantities {
+        let mut quantities = Quantities::default();
+        for entry in &self.entries {
+            quantities.add(&entry.identity.name, entry.value.quantity());
+        }
+        quantities
+    }
+}
+
+impl PartialEq for Resources {
+    fn eq(&self, other: &Self) -> bool {
+        self.contains(other) && other.contains(self)
+    }
+}
+
+impl AddAssign<&Resources> for Resources {
+    fn add_assign(&mut self, other: &Resources) {
+        for entry in &other.entries {
+            self.add(entry.clone());
+        }
+    }
+}
+
+impl SubAssign<&Resources> for Resources {
+    fn sub_assign(&mut self, other: &Resources) {
+        for entry in &other.entries {
+            self.subtract(entry);
+        }
+    }
+}
+
+impl FromIterator<Entry> for Resources {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let mut out = Self::new();
+        for entry in entries {
+            out.add(entry);
+        }
+        out
+    }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.entries.is_empty() {
+            return f.write_str("{}");
+        }
+        for (index, entry) in self.entries.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            write!(f, "{entry}")?;
+        }
+        Ok(())
+    }
+}
