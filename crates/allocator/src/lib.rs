@@ -4,6 +4,13 @@
 //! Nothing is offered twice: what `allocate` returns counts as allocated until [`Allocator::recover`] gives it back.
 #![forbid(unsafe_code)]
 
+mod constraints;
+mod filters;
+mod hierarchical;
+mod shares;
+
+pub use constraints::{Constraints, validate_constraints};
+
 use base::{Now, Rng, Time};
 use resources::{Quantities, Resources};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +26,7 @@ pub struct FrameworkId(pub u32);
 pub struct AgentId(pub u32);
 
 /// What the policy must know of a framework.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct FrameworkOptions {
     /// Roles it is subscribed to.
     pub roles: BTreeSet<String>,
@@ -30,8 +37,8 @@ pub struct FrameworkOptions {
     /// Per role override of the smallest worthwhile offer (`FrameworkInfo.offer_filters`): alternatives; an empty
     /// list means that anything non-empty is worthwhile.
     pub min_allocatable: BTreeMap<String, Vec<Quantities>>,
-    /// Offer constraints of the subscription, validated by the caller.
-    pub constraints: Option<v1::scheduler::OfferConstraints>,
+    /// Offer constraints of the subscription.
+    pub constraints: Constraints,
 }
 
 /// What the policy must know of an agent.
@@ -79,10 +86,16 @@ pub struct Allocation {
     pub resources: Resources,
 }
 
+/// The first policy: hierarchical weighted DRF (`--allocator=hierarchical`).
+#[must_use]
+pub fn hierarchical(config: Config) -> Box<dyn Allocator> {
+    Box::new(hierarchical::Hierarchical::new(config))
+}
+
 /// The policy seam: `hierarchical` (weighted DRF) is the first implementation.
 pub trait Allocator: std::fmt::Debug + Send {
-    /// A framework subscribed or was recovered. `used`: what it holds already, per agent.
-    fn add_framework(&mut self, id: FrameworkId, options: FrameworkOptions, active: bool, used: &BTreeMap<AgentId, Resources>);
+    /// A framework subscribed or was recovered. What it holds is known from its agents.
+    fn add_framework(&mut self, id: FrameworkId, options: FrameworkOptions, active: bool);
     /// Forgets a framework; its resources must have been recovered before.
     fn remove_framework(&mut self, id: FrameworkId);
     /// Offers flow again; all agents are candidates for the next cycle.
@@ -92,7 +105,13 @@ pub trait Allocator: std::fmt::Debug + Send {
     /// Roles, suppression, capabilities or constraints changed.
     fn update_framework(&mut self, id: FrameworkId, options: FrameworkOptions);
     /// A new or returning agent with its total and what is used on it.
-    fn add_agent(&mut self, id: AgentId, options: AgentOptions, total: Resources, used: &BTreeMap<FrameworkId, Resources>);
+    fn add_agent(
+        &mut self,
+        id: AgentId,
+        options: AgentOptions,
+        total: Resources,
+        used: &BTreeMap<FrameworkId, Resources>,
+    );
     /// Forgets an agent and everything allocated on it.
     fn remove_agent(&mut self, id: AgentId);
     /// The agent may be offered again.
@@ -101,9 +120,18 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn deactivate_agent(&mut self, id: AgentId);
     /// Total or options changed. Changed attributes drop the filters on this agent.
     fn update_agent(&mut self, id: AgentId, options: AgentOptions, total: Resources);
+    /// Resources of an agent turned out to be in use, without an offer (an agent came back with more than was known).
+    fn track(&mut self, framework: FrameworkId, agent: AgentId, resources: &Resources);
     /// Resources come back: a declined or rescinded offer, or a finished task. `refuse`: the framework does not want
     /// them again for so long (None or zero: no filter). `resources` have allocation info set.
-    fn recover(&mut self, now: Now, framework: FrameworkId, agent: AgentId, resources: &Resources, refuse: Option<Duration>);
+    fn recover(
+        &mut self,
+        now: Now,
+        framework: FrameworkId,
+        agent: AgentId,
+        resources: &Resources,
+        refuse: Option<Duration>,
+    );
     /// The framework wants offers for `roles` (empty: all its roles): un-suppresses, drops filters.
     fn revive(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
     /// The framework wants no more offers for `roles` (empty: all its roles).

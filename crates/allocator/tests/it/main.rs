@@ -1,0 +1,94 @@
+//! The policy through its public interface: literal events, whole results.
+
+use allocator::{
+    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions,
+};
+use base::{Now, Rng, Time};
+use resources::{Quantities, Resources};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use wire::v1::agent_info::capability::Type as AgentCapability;
+
+mod offers;
+mod random;
+
+struct Cluster {
+    allocator: Box<dyn Allocator>,
+    rng: Rng,
+    now: Now,
+}
+
+fn cluster() -> Cluster {
+    let config = Config {
+        allocation_interval: Duration::from_secs(1),
+        coalesce: Duration::from_millis(2),
+        min_allocatable: Quantities::parse_alternatives("cpus:0.01|mem:32").expect("quantities"),
+        fair_sharing_excluded: BTreeSet::new(),
+        filter_gpu_resources: true,
+        domain: None,
+        weights: BTreeMap::from([("heavy".to_owned(), 2.0)]),
+    };
+    Cluster { allocator: allocator::hierarchical(config), rng: Rng::new(1), now: Now::at_secs(10) }
+}
+
+fn resources(text: &str) -> Resources {
+    Resources::parse(text, "*").expect("resources")
+}
+
+fn set(roles: &[&str]) -> BTreeSet<String> {
+    roles.iter().map(|r| (*r).to_owned()).collect()
+}
+
+impl Cluster {
+    fn agent(&mut self, id: u32, total: &str) {
+        let capabilities =
+            BTreeSet::from([AgentCapability::MultiRole, AgentCapability::HierarchicalRole]);
+        let options =
+            AgentOptions { hostname: format!("host{id}"), capabilities, ..AgentOptions::default() };
+        self.allocator.add_agent(AgentId(id), options, resources(total), &BTreeMap::new());
+    }
+
+    fn framework(&mut self, id: u32, roles: &[&str]) {
+        let options = FrameworkOptions { roles: set(roles), ..FrameworkOptions::default() };
+        self.allocator.add_framework(FrameworkId(id), options, true);
+    }
+
+    /// One cycle, as `framework role agent resources` lines.
+    #[track_caller]
+    fn run(&mut self) -> Vec<String> {
+        self.allocations()
+            .iter()
+            .map(|a| {
+                format!("{} {} {} {}", a.framework.0, a.role, a.agent.0, a.resources.unallocated())
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn allocations(&mut self) -> Vec<Allocation> {
+        self.now.mono = self.now.mono + Duration::from_millis(2);
+        let out = self.allocator.allocate(self.now, &mut self.rng);
+        assert_eq!(self.allocator.check(), Ok(()));
+        out
+    }
+
+    fn decline(&mut self, allocation: &Allocation, refuse: Option<Duration>) {
+        self.allocator.recover(
+            self.now,
+            allocation.framework,
+            allocation.agent,
+            &allocation.resources,
+            refuse,
+        );
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now.mono = self.now.mono + time;
+    }
+
+    fn due(&self) -> bool {
+        self.allocator
+            .next_run()
+            .is_some_and(|at: Time| at <= self.now.mono + Duration::from_millis(2))
+    }
+}

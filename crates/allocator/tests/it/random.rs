@@ -1,0 +1,49 @@
+//! Random operations: the books always agree, and nothing is offered twice.
+
+use super::*;
+
+#[test]
+fn books_agree_after_any_sequence_of_operations() {
+    for seed in 0..30 {
+        let mut rng = Rng::new(seed);
+        let mut c = cluster();
+        let mut open: Vec<Allocation> = Vec::new();
+        for _ in 0..200 {
+            let (agent, framework) = (rng.below(6) as u32, rng.below(4) as u32);
+            let roles = [&["a"][..], &["b", "a/c"], &["*"]][rng.below(3) as usize];
+            match rng.below(12) {
+                0 | 1 => {
+                    c.allocator.remove_agent(AgentId(agent));
+                    open.retain(|o| o.agent.0 != agent);
+                    c.agent(
+                        agent,
+                        ["cpus:4;mem:512;ports:[1-9]", "cpus(b):1;mem:64"][rng.below(2) as usize],
+                    );
+                }
+                2 if !open.iter().any(|o| o.framework.0 == framework) => {
+                    c.allocator.remove_framework(FrameworkId(framework));
+                    c.framework(framework, roles);
+                }
+                3 => c.allocator.deactivate_framework(FrameworkId(framework)),
+                4 => c.allocator.activate_framework(FrameworkId(framework)),
+                5 => c.allocator.revive(FrameworkId(framework), &BTreeSet::new()),
+                6 => c.allocator.suppress(FrameworkId(framework), &set(&["a"])),
+                7 | 8 if !open.is_empty() => {
+                    let offer = open.swap_remove(rng.below(open.len() as u64) as usize);
+                    let refuse =
+                        [None, Some(Duration::from_millis(5)), Some(Duration::from_secs(9))]
+                            [rng.below(3) as usize];
+                    c.decline(&offer, refuse);
+                }
+                9 => c.allocator.update_agent(
+                    AgentId(agent),
+                    AgentOptions::default(),
+                    resources("cpus:9;mem:999;ports:[1-9]"),
+                ),
+                _ => open.extend(c.allocations()),
+            }
+            c.wait(Duration::from_millis(rng.below(10)));
+            assert_eq!(c.allocator.check(), Ok(()), "seed {seed}");
+        }
+    }
+}
