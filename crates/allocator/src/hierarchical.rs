@@ -409,10 +409,10 @@ impl Allocator for Hierarchical {
                     }
                 }
             }
-            if sum != agent.total {
+            if counted.free != agent.free {
                 return Err(format!(
-                    "agent {id:?}: free and held are {sum}, the total is {}",
-                    agent.total
+                    "agent {id:?}: {} is said to be free, {} is",
+                    agent.free, counted.free
                 ));
             }
         }
