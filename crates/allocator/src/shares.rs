@@ -16,6 +16,9 @@ struct Holding {
     count: u64,
 }
 
+/// From the top of the tree: share, count and name of each role.
+type Path<'a> = Vec<(f64, u64, &'a str)>;
+
 /// Position in an order: share, count of allocations, number. Shares are finite and not negative, so that their bits
 /// order as they do.
 type Position = (u64, u64, u32);
@@ -182,7 +185,7 @@ impl Shares {
     /// Roles with active frameworks, in the order in which they are served: the tree walked depth first, siblings by
     /// share, count, name. A role with children competes with them as a leaf of its own.
     pub(crate) fn roles_in_order(&self) -> Vec<u32> {
-        let mut active: Vec<(Vec<(f64, u64, &str)>, u32)> = Vec::new();
+        let mut active: Vec<(Path<'_>, u32)> = Vec::new();
         for (at, role) in self.roles.iter().enumerate().filter(|(_, r)| !r.order.is_empty()) {
             let number = u32::try_from(at).unwrap_or(u32::MAX);
             let mut path: Vec<&str> = resources::ancestors(&role.name).collect();

@@ -1,4 +1,13 @@
 //! Containers of one node: start, signal, destroy, recover; behind one trait.
+//!
+//! [`posix`] runs each container under a supervisor process of its own, which outlives the agent; it isolates by
+//! sessions and process groups only.
+
+mod limits;
+mod posix;
+mod supervisor;
+
+pub use posix::{Posix, PosixOptions};
 
 use std::collections::BTreeMap;
 use std::future::Future;

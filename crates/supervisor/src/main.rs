@@ -1,2 +1,106 @@
-//! The supervisor.
-fn main() {}
+//! The supervisor: starts the main process of one container, outlives the agent, and keeps the exit status.
+//!
+//! It is executed by the agent with the container's runtime directory as its only argument and the specification
+//! ([`spec`]) on its standard input. On its standard output it tells the agent, if that still listens:
+//!
+//! ```text
+//! started <pid>\n     the main process was forked
+//! failed <text>\n     it could not be; nothing was started
+//! exited <status>\n   the last process of the container is gone; raw wait status of the main process
+//! ```
+//!
+//! In the runtime directory it holds `lock` locked while it lives, reads commands from the FIFO `control`
+//! (`signal <n>\n`, `kill\n`), and leaves `status` behind (written whole, then renamed; it survives the agent, not a
+//! crash of the machine, after which nothing runs anyway). Being the subreaper of its descendants, it alone knows
+//! which process ids are still its own, so it alone sends signals.
+
+mod child;
+mod control;
+mod spec;
+mod tree;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        eprintln!("proffer-supervisor is started by the agent: expected a runtime directory");
+        std::process::exit(64);
+    };
+    match supervise(&directory) {
+        Ok(()) => {}
+        Err(text) => {
+            tell(&format!("failed {}\n", text.replace('\n', " ")));
+            std::process::exit(1);
+        }
+    }
+}
+
+fn supervise(directory: &Path) -> Result<(), String> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|e| format!("cannot read the specification: {e}"))?;
+    let spec = spec::Spec::parse(&bytes).ok_or("the specification is malformed")?;
+    child::detach()?;
+    let lock = File::create(directory.join("lock"))
+        .map_err(|e| format!("cannot create the lock file: {e}"))?;
+    // SAFETY: the descriptor is open as long as `lock` lives, which is until this process ends.
+    if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+        return Err("another supervisor holds the container's lock".to_owned());
+    }
+    // Whoever finds the lock held learns here by whom.
+    (&lock)
+        .write_all(format!("{}\n", std::process::id()).as_bytes())
+        .map_err(|e| format!("cannot write the lock file: {e}"))?;
+    let mut control = control::Control::open(&directory.join("control"))?;
+    let signals = child::block_sigchld()?;
+    let main = child::start(&spec)?;
+    tell(&format!("started {main}\n"));
+
+    let mut status = None;
+    let mut killing = false;
+    loop {
+        let reaped = tree::reap();
+        if let Some((_, s)) = reaped.exited.iter().find(|(pid, _)| *pid == main) {
+            // The container ends with its main process: what is left of it goes too.
+            status = Some(*s);
+            killing = true;
+        }
+        if reaped.none_left && status.is_some() {
+            break;
+        }
+        if killing {
+            tree::signal_all(libc::SIGKILL);
+        }
+        // While killing, look again soon: a process may have been forked between the look and the signal.
+        let wait_ms = if killing { 10 } else { -1 };
+        for command in control.wait(&signals, wait_ms, spec.die_with_agent) {
+            match command {
+                control::Command::Signal(signal) => tree::signal_all(signal),
+                control::Command::Kill => killing = true,
+            }
+        }
+    }
+    let status = status.unwrap_or(0);
+    keep(directory, status)?;
+    tell(&format!("exited {status}\n"));
+    drop(lock);
+    Ok(())
+}
+
+/// Leaves the exit status behind.
+fn keep(directory: &Path, status: i32) -> Result<(), String> {
+    let new = directory.join("status.new");
+    std::fs::write(&new, format!("{status}\n"))
+        .and_then(|()| std::fs::rename(&new, directory.join("status")))
+        .map_err(|e| format!("cannot keep the exit status: {e}"))
+}
+
+/// Tells the agent, which may be gone.
+fn tell(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,118 @@
+//! The supervisor program and its files, seen from the agent.
+
+use crate::ContainerSpec;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+static PROGRAM: &[u8] = include_bytes!(env!("PROFFER_SUPERVISOR"));
+
+/// Writes the program below `directory`, under a name with its hash, unless it is there.
+pub(crate) fn install(directory: &Path) -> io::Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    PROGRAM.hash(&mut hasher);
+    let path = directory.join(format!("proffer-supervisor-{:016x}", hasher.finish()));
+    if std::fs::read(&path).is_ok_and(|bytes| bytes == PROGRAM) {
+        return Ok(path);
+    }
+    std::fs::create_dir_all(directory)?;
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    std::fs::write(&new, PROGRAM)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::rename(&new, &path)?;
+    Ok(path)
+}
+
+/// The specification as the supervisor reads it.
+pub(crate) fn encode(spec: &ContainerSpec, die_with_agent: bool) -> Result<Vec<u8>, String> {
+    let value = spec.command.value.as_deref().unwrap_or_default();
+    if value.is_empty() {
+        return Err("'CommandInfo.value' is not set".to_owned());
+    }
+    let (program, arguments) = if spec.command.shell() {
+        ("/bin/sh", vec!["sh".to_owned(), "-c".to_owned(), value.to_owned()])
+    } else if spec.command.arguments.is_empty() {
+        (value, vec![value.to_owned()])
+    } else {
+        (value, spec.command.arguments.clone())
+    };
+    let mut out = Vec::new();
+    text(&mut out, program)?;
+    list(&mut out, arguments.iter().map(String::as_str))?;
+    let environment: Vec<String> =
+        spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    list(&mut out, environment.iter().map(String::as_str))?;
+    text(&mut out, &spec.directory)?;
+    text(&mut out, spec.user.as_deref().unwrap_or_default())?;
+    number(&mut out, usize::from(die_with_agent))?;
+    Ok(out)
+}
+
+fn number(out: &mut Vec<u8>, number: usize) -> Result<(), String> {
+    let number = u32::try_from(number).map_err(|_| "the command is too long".to_owned())?;
+    out.extend_from_slice(&number.to_le_bytes());
+    Ok(())
+}
+
+fn text(out: &mut Vec<u8>, text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("the command or its environment contains a zero byte".to_owned());
+    }
+    number(out, text.len())?;
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+fn list<'a>(
+    out: &mut Vec<u8>,
+    items: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<(), String> {
+    number(out, items.len())?;
+    items.into_iter().try_for_each(|item| text(out, item))
+}
+
+/// Runtime directory of one container.
+#[derive(Debug, Clone)]
+pub(crate) struct Files(pub(crate) PathBuf);
+
+impl Files {
+    /// Raw wait status that the supervisor left behind.
+    pub(crate) fn status(&self) -> Option<i32> {
+        std::fs::read_to_string(self.0.join("status")).ok()?.trim().parse().ok()
+    }
+
+    /// The supervisor that holds the lock, if one does.
+    pub(crate) fn supervisor(&self) -> Option<u32> {
+        let lock = File::open(self.0.join("lock")).ok()?;
+        // SAFETY: the descriptor is open; the lock taken here, if any, goes with it.
+        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) } == 0 {
+            return None;
+        }
+        std::fs::read_to_string(self.0.join("lock")).ok()?.trim().parse().ok()
+    }
+
+    /// Sends a command; nobody may listen any more.
+    pub(crate) fn command(&self, line: &str) {
+        let fifo =
+            File::options().write(true).custom_flags(libc::O_NONBLOCK).open(self.0.join("control"));
+        if let Ok(mut fifo) = fifo {
+            let _ = fifo.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// A descriptor that becomes readable when the process ends; None if it is gone.
+pub(crate) fn watch(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: a system call without pointers; the descriptor it gives is nobody else's.
+    unsafe {
+        let fd = libc::syscall(
+            libc::SYS_pidfd_open,
+            libc::c_long::from(pid),
+            libc::c_long::from(libc::PIDFD_NONBLOCK),
+        );
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)))
+    }
+}
