@@ -1,4 +1,25 @@
-//! One node as a deterministic state machine: tasks, executors, containers and status updates.
+//! One node as a deterministic state machine: frameworks, executors, tasks, containers and status updates.
+//!
+//! [`Agent::step`] takes an [`contract::Input`] and appends [`contract::Effect`]s; it does no IO and reads no clock.
+//! For command tasks and pods the agent itself speaks as Mesos' command executor and default executor would
+//! (docs/decisions/003-command-tasks-without-executor.md).
+//!
+//! Architecture invariant: an update of a framework that checkpoints leaves only after the store has it.
 #![forbid(unsafe_code)]
 
+mod agent;
+mod containers;
 pub mod contract;
+mod environment;
+mod executor_api;
+mod kill;
+mod launch;
+mod recovery;
+mod registration;
+mod removal;
+mod state;
+mod status;
+mod updates;
+
+pub use agent::Agent;
+pub use state::{Executor, ExecutorKind, ExecutorState, Framework, State, Task};

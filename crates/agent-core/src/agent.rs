@@ -1,0 +1,283 @@
+//! The state machine: one match, no logic of its own.
+
+use crate::contract::{Config, Effect, Input};
+use crate::state::{Executor, Framework, State, Task};
+use crate::updates::Updates;
+use base::{Now, Rng, Time, Timers, Token, WriteId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::internal;
+
+/// What a timer is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Send Register again.
+    Register,
+    /// The master was silent for too long.
+    Ping,
+    /// Send the head of an update stream again: framework, task.
+    Retry(String, String),
+    /// SIGKILL to a task that was asked to end: framework, executor, task.
+    Escalate(String, String, String),
+    /// A task ran for its longest time.
+    Completion(String, String, String),
+    /// An executor did not subscribe: framework, executor, container.
+    Registration(String, String, String),
+    /// An executor did not come back after a restart of the agent.
+    Reregistration(String, String, String),
+    /// An executor did not stop in time.
+    Shutdown(String, String, String),
+    /// Keep an executor's stream alive.
+    Heartbeat(String, String),
+    /// Remove a sandbox.
+    Collect(String),
+}
+
+/// What waits for a write.
+#[derive(Debug, Clone)]
+pub(crate) enum Waiting {
+    /// An update may be sent.
+    Update { framework: String, task: String, uuid: Vec<u8> },
+    /// The agent's id is kept: it may call itself registered.
+    Registered { connection: Token, message: Box<internal::Registered> },
+    /// Nothing; but a failure matters.
+    Nothing,
+}
+
+/// The agent.
+#[derive(Debug)]
+pub struct Agent {
+    pub(crate) config: Config,
+    pub(crate) state: State,
+    pub(crate) updates: Updates,
+    pub(crate) timers: Timers<Timer>,
+    pub(crate) rng: Rng,
+    pub(crate) held: base::Held<Waiting>,
+    pub(crate) connection: Option<Token>,
+    pub(crate) resource_version: String,
+    pub(crate) ping_timeout: Duration,
+    /// Delay before Register is sent again.
+    pub(crate) register_retry: Duration,
+    /// Container id to framework, executor, and the task if it has the container for itself.
+    pub(crate) containers: BTreeMap<String, Owner>,
+    /// The agent is going down; nothing new is started.
+    pub(crate) terminating: Option<String>,
+}
+
+/// To whom a container belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) framework: String,
+    pub(crate) executor: String,
+    pub(crate) task: Option<String>,
+}
+
+/// What a handler may do to the world.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Now,
+    pub(crate) out: &'a mut Vec<Effect>,
+}
+
+impl Agent {
+    /// An agent that has not recovered yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let resource_version = rng.uuid();
+        Self {
+            config,
+            state: State::default(),
+            updates: Updates::default(),
+            timers: Timers::new(),
+            rng,
+            held: base::Held::new(),
+            connection: None,
+            resource_version,
+            ping_timeout: Duration::from_secs(75),
+            register_retry: Duration::from_secs(1),
+            containers: BTreeMap::new(),
+            terminating: None,
+        }
+    }
+
+    /// Handles one input and appends what is to be done to `out`.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        let cx = &mut Cx { now, out };
+        match input {
+            Input::Recovered { records, containers } => self.on_recovered(cx, records, containers),
+            Input::MasterConnected { connection } => self.on_master_connected(cx, connection),
+            Input::MasterClosed { connection } => self.on_master_closed(connection),
+            Input::FromMaster { connection, message } => {
+                self.on_master_message(cx, connection, *message)
+            }
+            Input::ExecutorSubscribe { stream, call } => {
+                self.on_executor_subscribe(cx, stream, *call)
+            }
+            Input::ExecutorCall { token, call } => self.on_executor_call(cx, token, *call),
+            Input::ExecutorClosed { stream } => self.on_executor_closed(stream),
+            Input::Stored { id, result } => self.on_stored(cx, id, result),
+            Input::ContainerStarted { container_id, result } => {
+                self.on_container_started(cx, &container_id, result)
+            }
+            Input::ContainerExited { container_id, status } => {
+                self.on_container_exited(cx, &container_id, status)
+            }
+            Input::Unregister => self.on_unregister(cx),
+            Input::Wake => {}
+        }
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            self.on_timer(&mut Cx { now, out }, timer);
+        }
+    }
+
+    /// When the agent next wants [`Input::Wake`].
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// What readers see.
+    #[must_use]
+    pub fn view(&self) -> Arc<State> {
+        Arc::new(self.state.clone())
+    }
+
+    fn on_timer(&mut self, cx: &mut Cx<'_>, timer: Timer) {
+        match timer {
+            Timer::Register => self.register(cx),
+            Timer::Ping => self.on_master_silent(cx),
+            Timer::Retry(framework, task) => self.retry_update(cx, &framework, &task),
+            Timer::Escalate(framework, executor, task) => {
+                self.escalate(cx, &framework, &executor, &task)
+            }
+            Timer::Completion(framework, executor, task) => {
+                self.on_overdue(cx, &framework, &executor, &task)
+            }
+            Timer::Registration(framework, executor, container) => {
+                self.on_registration_timeout(cx, &framework, &executor, &container);
+            }
+            Timer::Reregistration(framework, executor, container) => {
+                self.on_reregistration_timeout(cx, &framework, &executor, &container);
+            }
+            Timer::Shutdown(framework, executor, container) => {
+                if self.executor(&framework, &executor).is_some_and(|e| e.container_id == container)
+                {
+                    cx.out.push(Effect::DestroyContainer { container_id: container });
+                }
+            }
+            Timer::Heartbeat(framework, executor) => {
+                self.executor_heartbeat(cx, &framework, &executor)
+            }
+            Timer::Collect(path) => cx.out.push(Effect::RemoveDirectory { path }),
+        }
+    }
+
+    fn on_stored(&mut self, cx: &mut Cx<'_>, id: WriteId, result: Result<(), String>) {
+        let waiting = self.held.release(id);
+        if let Err(text) = result {
+            let message =
+                format!("the agent's store failed: {text}; it can't keep its promises and stops");
+            cx.out.push(Effect::Exit { status: 1, message });
+            return;
+        }
+        for item in waiting {
+            match item {
+                Waiting::Update { framework, task, uuid } => {
+                    self.on_update_stored(cx, &framework, &task, &uuid)
+                }
+                Waiting::Registered { connection, message } => {
+                    self.complete_registration(cx, connection, *message)
+                }
+                Waiting::Nothing => {}
+            }
+        }
+    }
+
+    /// Writes a record; `waiting` is carried out when it is durable.
+    pub(crate) fn store(
+        &mut self,
+        cx: &mut Cx<'_>,
+        record: internal::agent_record::Record,
+        sync: bool,
+        waiting: Waiting,
+    ) {
+        let id = self.held.hold(vec![waiting]);
+        let record = Box::new(internal::AgentRecord { record: Some(record) });
+        cx.out.push(Effect::Store { id, record, sync });
+    }
+
+    pub(crate) fn framework_mut(&mut self, framework: &str) -> Option<&mut Framework> {
+        self.state.frameworks.get_mut(framework).map(Arc::make_mut)
+    }
+
+    pub(crate) fn executor(&self, framework: &str, executor: &str) -> Option<&Executor> {
+        self.state.frameworks.get(framework)?.executors.get(executor)
+    }
+
+    pub(crate) fn executor_mut(
+        &mut self,
+        framework: &str,
+        executor: &str,
+    ) -> Option<&mut Executor> {
+        self.framework_mut(framework)?.executors.get_mut(executor)
+    }
+
+    pub(crate) fn task(&self, framework: &str, executor: &str, task: &str) -> Option<&Task> {
+        self.executor(framework, executor)?.tasks.get(task)
+    }
+
+    pub(crate) fn task_mut(
+        &mut self,
+        framework: &str,
+        executor: &str,
+        task: &str,
+    ) -> Option<&mut Task> {
+        self.executor_mut(framework, executor)?.tasks.get_mut(task)
+    }
+
+    /// The executor that has a task.
+    pub(crate) fn executor_of(&self, framework: &str, task: &str) -> Option<String> {
+        let executors = &self.state.frameworks.get(framework)?.executors;
+        executors.values().find(|e| e.tasks.contains_key(task)).map(|e| e.id().to_owned())
+    }
+
+    pub(crate) fn count(&mut self, metric: &'static str) {
+        *self.state.counters.entry(metric).or_default() += 1;
+    }
+
+    /// Own invariants.
+    ///
+    /// # Errors
+    /// The first broken one, in words.
+    pub fn check(&self) -> Result<(), String> {
+        for (framework_id, framework) in &self.state.frameworks {
+            if framework.info.id.as_ref().is_none_or(|id| id.value != *framework_id) {
+                return Err(format!("framework {framework_id} has another id inside"));
+            }
+            for (executor_id, executor) in &framework.executors {
+                if executor.id() != executor_id {
+                    return Err(format!("executor {executor_id} has another id inside"));
+                }
+                for queued in &executor.queue {
+                    if executor.tasks.get(queued).is_none_or(|t| t.launched) {
+                        return Err(format!("task {queued} is queued, but launched or unknown"));
+                    }
+                }
+                for (task_id, task) in &executor.tasks {
+                    let owner = task.container_id.as_ref().and_then(|id| self.containers.get(id));
+                    if owner.is_some_and(|o| {
+                        o.task.as_deref() != Some(task_id) || o.framework != *framework_id
+                    }) {
+                        return Err(format!("the container of task {task_id} belongs to another"));
+                    }
+                    let open = self.updates.is_open(framework_id, task_id);
+                    if task.is_terminal() && !framework.terminating && !open {
+                        return Err(format!("task {task_id} has ended, but no update of it waits"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! What becomes of containers: started, exited.
+
+use crate::agent::{Agent, Cx, Timer};
+use crate::contract::Effect;
+use crate::launch::agent_status;
+use crate::state::{ExecutorKind, ExecutorState};
+use crate::{environment, status};
+use wire::v1;
+use wire::v1::TaskState;
+use wire::v1::task_status::{Reason, Source};
+
+impl Agent {
+    pub(crate) fn on_container_started(
+        &mut self,
+        cx: &mut Cx<'_>,
+        container_id: &str,
+        result: Result<u32, String>,
+    ) {
+        let Some(owner) = self.containers.get(container_id).cloned() else {
+            cx.out.push(Effect::DestroyContainer { container_id: container_id.to_owned() });
+            return;
+        };
+        let (framework, executor) = (owner.framework.as_str(), owner.executor.as_str());
+        match (owner.task, result) {
+            (Some(task), Ok(pid)) => self.on_task_started(cx, framework, executor, &task, pid),
+            (Some(task), Err(text)) => {
+                self.containers.remove(container_id);
+                let described =
+                    self.task(framework, executor, &task).and_then(|t| t.info.command.as_ref());
+                let no_value =
+                    described.is_none_or(|c| c.value.as_deref().unwrap_or_default().is_empty());
+                // The peer's executor dies of a command without value before it says anything.
+                let (reason, message) = if no_value {
+                    (Reason::ExecutorTerminated, format!("Executor terminated: {text}"))
+                } else {
+                    (Reason::ContainerLaunchFailed, format!("Failed to launch container: {text}"))
+                };
+                self.update(
+                    cx,
+                    framework,
+                    agent_status(&task, TaskState::TaskFailed, reason, &message),
+                );
+                self.after_task_end(cx, framework, executor, &task);
+            }
+            (None, Ok(pid)) => {
+                if let Some(executor) = self.executor_mut(framework, executor) {
+                    executor.pid = Some(pid);
+                }
+            }
+            (None, Err(text)) => {
+                if let Some(executor) = self.executor_mut(framework, executor) {
+                    let message = format!("Failed to launch container: {text}");
+                    executor.pending_end = Some((Reason::ContainerLaunchFailed, message));
+                }
+                self.on_executor_ended(cx, framework, executor, -1);
+            }
+        }
+    }
+
+    pub(crate) fn on_task_started(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        id: &str,
+        pid: u32,
+    ) {
+        let Some(task) = self.task_mut(framework, executor, id) else { return };
+        task.pid = Some(pid);
+        let longest = task.info.max_completion_time.as_ref().map(environment::from_wire);
+        if let Some(executor) =
+            self.executor_mut(framework, executor).filter(|e| e.kind == ExecutorKind::Command)
+        {
+            executor.pid = Some(pid);
+        }
+        self.update(cx, framework, executor_status(id, TaskState::TaskStarting, None));
+        self.update(cx, framework, executor_status(id, TaskState::TaskRunning, None));
+        if let Some(longest) = longest {
+            let timer = Timer::Completion(framework.to_owned(), executor.to_owned(), id.to_owned());
+            self.timers.set(timer, cx.now.mono + longest);
+        }
+        // It was asked to end while it was being started.
+        if self.task(framework, executor, id).is_some_and(|t| t.killed) {
+            self.begin_kill(cx, framework, executor, id, None);
+        }
+    }
+
+    pub(crate) fn on_overdue(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        id: &str,
+    ) {
+        let Some(task) = self.task_mut(framework, executor, id).filter(|t| !t.is_terminal()) else {
+            return;
+        };
+        task.overdue = true;
+        if let Some(container_id) = task.container_id.clone() {
+            cx.out.push(Effect::DestroyContainer { container_id });
+        }
+    }
+
+    pub(crate) fn on_container_exited(
+        &mut self,
+        cx: &mut Cx<'_>,
+        container_id: &str,
+        exit: Option<i32>,
+    ) {
+        let Some(owner) = self.containers.remove(container_id) else {
+            cx.out.push(Effect::ForgetContainer { container_id: container_id.to_owned() });
+            return;
+        };
+        match &owner.task {
+            Some(task) => self.on_task_exited(cx, &owner.framework, &owner.executor, task, exit),
+            None => {
+                self.on_executor_ended(cx, &owner.framework, &owner.executor, exit.unwrap_or(-1))
+            }
+        }
+    }
+
+    pub(crate) fn on_task_exited(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        id: &str,
+        exit: Option<i32>,
+    ) {
+        let Some(task) = self.task(framework, executor, id) else { return };
+        if task.is_terminal() {
+            return;
+        }
+        let (mut state, message) = status::of_exit(exit, task.killed);
+        let mut update = executor_status(id, state, Some(message));
+        if task.overdue {
+            state = TaskState::TaskFailed;
+            update.state = state as i32;
+            update.reason = Some(Reason::MaxCompletionTimeReached as i32);
+        }
+        for timer in [Timer::Escalate, Timer::Completion] {
+            self.timers.cancel(&timer(framework.to_owned(), executor.to_owned(), id.to_owned()));
+        }
+        self.update(cx, framework, update);
+        self.after_task_end(cx, framework, executor, id);
+    }
+
+    /// A command task or a pod's task has ended: its group, and the executor if nothing is left for it.
+    pub(crate) fn after_task_end(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor_id: &str,
+        id: &str,
+    ) {
+        let Some(executor) = self.executor(framework, executor_id) else { return };
+        match executor.kind {
+            ExecutorKind::Command => {
+                if let Some(executor) = self.executor_mut(framework, executor_id) {
+                    executor.state = ExecutorState::Terminated;
+                }
+            }
+            ExecutorKind::Default => {
+                let Some(task) = executor.tasks.get(id) else { return };
+                let ends_group =
+                    matches!(task.state, TaskState::TaskFailed | TaskState::TaskKilled);
+                let others = task.group.iter().filter(|other| ends_group && *other != id).cloned();
+                let others: Vec<String> = others
+                    .filter(|o| {
+                        executor.tasks.get(o).is_some_and(|t| !t.is_terminal() && !t.killed)
+                    })
+                    .collect();
+                for other in others {
+                    self.kill_one(cx, framework, executor_id, &other, None);
+                }
+                let done = self
+                    .executor(framework, executor_id)
+                    .is_some_and(|e| e.tasks.values().all(|t| t.is_terminal()));
+                if done {
+                    self.on_executor_ended(cx, framework, executor_id, 0);
+                }
+            }
+            ExecutorKind::Custom => {}
+        }
+        self.clean_up(cx, framework, executor_id);
+    }
+
+    /// An executor that holds resources of its own is gone: its tasks end, and the master is told.
+    pub(crate) fn on_executor_ended(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor_id: &str,
+        exit: i32,
+    ) {
+        let Some(executor) = self.executor_mut(framework, executor_id) else { return };
+        if executor.state == ExecutorState::Terminated {
+            return;
+        }
+        executor.state = ExecutorState::Terminated;
+        executor.queue.clear();
+        let stream = executor.stream.take();
+        let container_id = executor.container_id.clone();
+        let pending = executor.pending_end.clone();
+        let open: Vec<String> = executor
+            .tasks
+            .values()
+            .filter(|t| !t.is_terminal())
+            .map(|t| t.info.task_id.value.clone())
+            .collect();
+        let (reason, message) =
+            pending.unwrap_or((Reason::ExecutorTerminated, "Executor terminated".to_owned()));
+        let lost = matches!(reason, Reason::ExecutorReregistrationTimeout);
+        if let Some(stream) = stream {
+            cx.out.push(Effect::CloseStream { stream });
+        }
+        self.containers.remove(&container_id);
+        for timer in [Timer::Registration, Timer::Reregistration, Timer::Shutdown] {
+            self.timers.cancel(&timer(
+                framework.to_owned(),
+                executor_id.to_owned(),
+                container_id.clone(),
+            ));
+        }
+        self.timers.cancel(&Timer::Heartbeat(framework.to_owned(), executor_id.to_owned()));
+        self.count("slave/executors_terminated");
+        for task in open {
+            let state = match self.state.frameworks.get(framework) {
+                Some(known) if lost => known.lost(TaskState::TaskGone),
+                _ => TaskState::TaskFailed,
+            };
+            self.update(cx, framework, agent_status(&task, state, reason, &message));
+        }
+        self.executor_exited(cx, framework, executor_id, exit);
+        self.clean_up(cx, framework, executor_id);
+    }
+}
+
+/// A status as an executor makes it.
+pub(crate) fn executor_status(
+    task_id: &str,
+    state: TaskState,
+    message: Option<String>,
+) -> v1::TaskStatus {
+    v1::TaskStatus {
+        task_id: task_id.into(),
+        state: state as i32,
+        source: Some(Source::Executor as i32),
+        message,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,436 @@
+//! Frameworks' own executors: the v1 executor API (spec/agent.md 2.1).
+
+use crate::agent::{Agent, Cx, Timer};
+use crate::contract::Effect;
+use crate::state::{ExecutorKind, ExecutorState};
+use base::Token;
+use std::time::Duration;
+use wire::internal;
+use wire::internal::agent_to_master::Message;
+use wire::v1::task_status::{Reason, Source};
+use wire::v1::{self, executor};
+
+const HEARTBEAT: Duration = Duration::from_secs(30 * 60);
+
+fn event(kind: executor::event::Type) -> executor::Event {
+    executor::Event { r#type: Some(kind as i32), ..Default::default() }
+}
+
+impl Agent {
+    fn respond(cx: &mut Cx<'_>, token: Token, status: u16, body: &str) {
+        cx.out.push(Effect::Respond { token, status, body: body.to_owned() });
+    }
+
+    fn send_event(&self, cx: &mut Cx<'_>, framework: &str, executor: &str, event: executor::Event) {
+        if let Some(stream) = self.executor(framework, executor).and_then(|e| e.stream) {
+            cx.out.push(Effect::SendEvent { stream, event: Box::new(event) });
+        }
+    }
+
+    /// Why a call is refused, if it is: status and text.
+    fn refuse_call(&self, call: &executor::Call) -> Option<(u16, String)> {
+        let invalid =
+            |text: &str| Some((400, format!("Failed to validate Executor::Call: {text}")));
+        let (framework, executor) = (&call.framework_id.value, &call.executor_id.value);
+        let known = self.executor(framework, executor).filter(|e| e.kind == ExecutorKind::Custom);
+        use executor::call::Type;
+        match call.r#type() {
+            Type::Subscribe if call.subscribe.is_none() => {
+                return invalid("Expecting 'subscribe' to be present");
+            }
+            Type::Update => {
+                let Some(update) = &call.update else {
+                    return invalid("Expecting 'update' to be present");
+                };
+                let status = &update.status;
+                if status.uuid().len() != 16 {
+                    return invalid("'status.uuid' must be 16 bytes");
+                }
+                if status.source() != Source::Executor || status.source.is_none() {
+                    return invalid(
+                        "Received Call from executor with 'status.source' other than SOURCE_EXECUTOR",
+                    );
+                }
+                if status.state() == v1::TaskState::TaskStaging {
+                    return invalid("Received TASK_STAGING from executor which is not allowed");
+                }
+                if status.executor_id.as_ref().is_some_and(|id| id.value != *executor) {
+                    return invalid("ExecutorID in Call does not match ExecutorID in TaskStatus");
+                }
+            }
+            Type::Message if call.message.is_none() => {
+                return invalid("Expecting 'message' to be present");
+            }
+            _ => {}
+        }
+        if !self.state.recovered {
+            return Some((503, "Agent has not finished recovery".to_owned()));
+        }
+        if !self.state.frameworks.contains_key(framework) {
+            return Some((400, "Framework cannot be found".to_owned()));
+        }
+        let Some(known) = known else { return Some((400, "Executor cannot be found".to_owned())) };
+        if known.state == ExecutorState::Registering && call.r#type() != Type::Subscribe {
+            return Some((403, "Executor is not subscribed".to_owned()));
+        }
+        None
+    }
+
+    pub(crate) fn on_executor_subscribe(
+        &mut self,
+        cx: &mut Cx<'_>,
+        stream: Token,
+        call: executor::Call,
+    ) {
+        if let Some((status, text)) = self.refuse_call(&call) {
+            Self::respond(cx, stream, status, &text);
+            return;
+        }
+        cx.out.push(Effect::AcceptStream { stream });
+        let (framework_id, executor_id) = (call.framework_id.value, call.executor_id.value);
+        let (framework, executor) = (framework_id.as_str(), executor_id.as_str());
+        let terminating = self.terminating.is_some()
+            || self.state.frameworks.get(framework).is_some_and(|f| f.terminating);
+        let Some(known) = self.executor_mut(framework, executor) else { return };
+        if terminating
+            || !matches!(known.state, ExecutorState::Registering | ExecutorState::Running)
+        {
+            cx.out.push(Effect::SendEvent {
+                stream,
+                event: Box::new(event(executor::event::Type::Shutdown)),
+            });
+            cx.out.push(Effect::CloseStream { stream });
+            return;
+        }
+        if let Some(old) = known.stream.replace(stream) {
+            cx.out.push(Effect::CloseStream { stream: old });
+        }
+        known.state = ExecutorState::Running;
+        let container = known.container_id.clone();
+        for timer in [Timer::Registration, Timer::Reregistration] {
+            self.timers.cancel(&timer(
+                framework_id.clone(),
+                executor_id.clone(),
+                container.clone(),
+            ));
+        }
+        self.timers.set(
+            Timer::Heartbeat(framework_id.clone(), executor_id.clone()),
+            cx.now.mono + HEARTBEAT,
+        );
+        self.send_subscribed(cx, framework, executor);
+        let subscribe = call.subscribe.unwrap_or_default();
+        for update in subscribe.unacknowledged_updates {
+            if !self.updates.knows(framework, &update.status.task_id.value, update.status.uuid()) {
+                self.executor_update(cx, framework, executor, update.status);
+            }
+        }
+        // Tasks that were handed over, but never arrived.
+        let has: Vec<&str> =
+            subscribe.unacknowledged_tasks.iter().map(|t| t.task_id.value.as_str()).collect();
+        let missing: Vec<v1::TaskId> =
+            self.executor(framework, executor).map_or_else(Vec::new, |e| {
+                let staging =
+                    |t: &&crate::Task| t.launched && t.state == v1::TaskState::TaskStaging;
+                let missing = e
+                    .tasks
+                    .values()
+                    .filter(staging)
+                    .filter(|t| !has.contains(&t.info.task_id.value.as_str()));
+                missing.map(|t| t.info.task_id.clone()).collect()
+            });
+        for task in missing {
+            let Some(known) = self.state.frameworks.get(framework) else { continue };
+            let state = known.lost(v1::TaskState::TaskDropped);
+            let message = "Task launched during agent restart";
+            let status =
+                crate::launch::agent_status(&task.value, state, Reason::AgentRestarted, message);
+            self.update(cx, framework, status);
+        }
+        self.launch_queued(cx, framework, executor);
+        self.after_queue_emptied(cx, framework, executor);
+    }
+
+    fn send_subscribed(&self, cx: &mut Cx<'_>, framework: &str, executor: &str) {
+        let Some(known) = self.state.frameworks.get(framework) else { return };
+        let Some(of_framework) = known.executors.get(executor) else { return };
+        let subscribed = executor::event::Subscribed {
+            executor_info: v1::ExecutorInfo {
+                framework_id: Some(framework.into()),
+                ..of_framework.info.clone()
+            },
+            framework_info: known.info.clone(),
+            agent_info: v1::AgentInfo {
+                id: self.state.id.as_deref().map(Into::into),
+                ..self.config.info.clone()
+            },
+            container_id: Some(v1::ContainerId {
+                value: of_framework.container_id.clone(),
+                parent: None,
+            }),
+        };
+        let event = executor::Event {
+            subscribed: Some(subscribed),
+            ..event(executor::event::Type::Subscribed)
+        };
+        self.send_event(cx, framework, executor, event);
+    }
+
+    /// Gives queued tasks to a subscribed executor: groups as groups.
+    pub(crate) fn hand_over(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        queue: &[String],
+    ) {
+        let Some(known) = self.executor(framework, executor) else { return };
+        let mut events = Vec::new();
+        let mut groups: Vec<&[String]> = Vec::new();
+        for task in queue.iter().filter_map(|id| known.tasks.get(id)) {
+            if task.group.is_empty() {
+                let launch = executor::event::Launch { task: task.info.clone() };
+                events.push(executor::Event {
+                    launch: Some(launch),
+                    ..event(executor::event::Type::Launch)
+                });
+            } else if !groups.contains(&task.group.as_slice()) {
+                groups.push(&task.group);
+                let tasks =
+                    task.group.iter().filter_map(|id| known.tasks.get(id)).map(|t| t.info.clone());
+                let task_group = v1::TaskGroupInfo { tasks: tasks.collect() };
+                let launch_group = executor::event::LaunchGroup { task_group };
+                let kind = executor::event::Type::LaunchGroup;
+                events.push(executor::Event { launch_group: Some(launch_group), ..event(kind) });
+            }
+        }
+        for event in events {
+            self.send_event(cx, framework, executor, event);
+        }
+    }
+
+    /// An executor whose tasks were all killed before it got any has nothing to do.
+    pub(crate) fn after_queue_emptied(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor_id: &str,
+    ) {
+        let Some(executor) = self.executor(framework, executor_id) else { return };
+        let never_used =
+            executor.completed_tasks.is_empty() && !executor.tasks.values().any(|t| t.launched);
+        if executor.kind == ExecutorKind::Custom && executor.queue.is_empty() && never_used {
+            self.shut_down_executor(cx, framework, executor_id);
+        }
+    }
+
+    pub(crate) fn on_executor_call(&mut self, cx: &mut Cx<'_>, token: Token, call: executor::Call) {
+        use executor::call::Type;
+        if call.r#type() == Type::Heartbeat {
+            Self::respond(cx, token, 202, "");
+            return;
+        }
+        if let Some((status, text)) = self.refuse_call(&call) {
+            Self::respond(cx, token, status, &text);
+            return;
+        }
+        let kind = call.r#type();
+        let (framework, executor) = (call.framework_id.value, call.executor_id.value);
+        match kind {
+            Type::Update => {
+                Self::respond(cx, token, 202, "");
+                if let Some(update) = call.update {
+                    self.executor_update(cx, &framework, &executor, update.status);
+                }
+            }
+            Type::Message => {
+                Self::respond(cx, token, 202, "");
+                let data = call.message.map(|m| m.data).unwrap_or_default();
+                if let Some(connection) = self.connection.filter(|_| self.state.registered) {
+                    let message = internal::ExecutorMessage {
+                        framework_id: framework.as_str().into(),
+                        executor_id: executor.as_str().into(),
+                        data,
+                    };
+                    let message = Box::new(Message::ExecutorMessage(message));
+                    cx.out.push(Effect::SendToMaster { connection, message });
+                }
+            }
+            Type::Subscribe | Type::Heartbeat | Type::Unknown => {
+                Self::respond(cx, token, 501, "Unknown call type");
+            }
+        }
+    }
+
+    /// A status from an executor itself.
+    fn executor_update(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        mut status: v1::TaskStatus,
+    ) {
+        let task_id = status.task_id.value.clone();
+        let uuid = status.uuid().to_vec();
+        if self.updates.knows(framework, &task_id, &uuid) {
+            return;
+        }
+        let known = self.task(framework, executor, &task_id);
+        if known.is_none_or(crate::Task::is_terminal) {
+            // The task has ended for everybody already: the executor may forget the update.
+            self.send_acknowledged(cx, framework, executor, &task_id, &uuid);
+            return;
+        }
+        status.source = Some(Source::Executor as i32);
+        status.executor_id = Some(executor.into());
+        self.update(cx, framework, status);
+    }
+
+    fn send_acknowledged(
+        &self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        task: &str,
+        uuid: &[u8],
+    ) {
+        let acknowledged =
+            executor::event::Acknowledged { task_id: task.into(), uuid: uuid.to_vec() };
+        let kind = executor::event::Type::Acknowledged;
+        self.send_event(
+            cx,
+            framework,
+            executor,
+            executor::Event { acknowledged: Some(acknowledged), ..event(kind) },
+        );
+    }
+
+    /// An update is stored: its executor may forget it.
+    pub(crate) fn acknowledge_to_executor(
+        &self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        task: &str,
+        uuid: &[u8],
+    ) {
+        if let Some(executor) = self.executor_of(framework, task) {
+            self.send_acknowledged(cx, framework, &executor, task, uuid);
+        }
+    }
+
+    pub(crate) fn on_executor_closed(&mut self, stream: Token) {
+        let frameworks: Vec<String> = self.state.frameworks.keys().cloned().collect();
+        for framework in frameworks {
+            let Some(known) = self.framework_mut(&framework) else { continue };
+            for executor in known.executors.values_mut().filter(|e| e.stream == Some(stream)) {
+                executor.stream = None;
+            }
+        }
+    }
+
+    pub(crate) fn send_kill(
+        &self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        task: &str,
+        policy: Option<&v1::KillPolicy>,
+    ) {
+        let kill = executor::event::Kill { task_id: task.into(), kill_policy: policy.copied() };
+        let event = executor::Event { kill: Some(kill), ..event(executor::event::Type::Kill) };
+        self.send_event(cx, framework, executor, event);
+    }
+
+    /// Asks a custom executor to stop; it is destroyed if it does not in time.
+    pub(crate) fn ask_to_shut_down(&mut self, cx: &mut Cx<'_>, framework: &str, executor_id: &str) {
+        let Some(executor) = self.executor(framework, executor_id) else { return };
+        let grace = executor.info.shutdown_grace_period.as_ref().map(crate::environment::from_wire);
+        let grace = grace.unwrap_or(self.config.executor_shutdown_grace_period);
+        let container = executor.container_id.clone();
+        if executor.stream.is_none() {
+            cx.out.push(Effect::DestroyContainer { container_id: container });
+            return;
+        }
+        let timer = Timer::Shutdown(framework.to_owned(), executor_id.to_owned(), container);
+        self.timers.set(timer, cx.now.mono + grace);
+        self.send_event(cx, framework, executor_id, event(executor::event::Type::Shutdown));
+    }
+
+    pub(crate) fn executor_heartbeat(&mut self, cx: &mut Cx<'_>, framework: &str, executor: &str) {
+        if self.executor(framework, executor).is_some_and(|e| e.stream.is_some()) {
+            self.send_event(cx, framework, executor, event(executor::event::Type::Heartbeat));
+            self.timers.set(
+                Timer::Heartbeat(framework.to_owned(), executor.to_owned()),
+                cx.now.mono + HEARTBEAT,
+            );
+        }
+    }
+
+    pub(crate) fn on_framework_message(
+        &self,
+        cx: &mut Cx<'_>,
+        message: internal::FrameworkMessage,
+    ) {
+        let event = executor::Event {
+            message: Some(executor::event::Message { data: message.data }),
+            ..event(executor::event::Type::Message)
+        };
+        self.send_event(cx, &message.framework_id.value, &message.executor_id.value, event);
+    }
+
+    pub(crate) fn on_registration_timeout(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        container: &str,
+    ) {
+        let timeout = base::duration::format(self.config.executor_registration_timeout);
+        let message = format!("Executor did not register within {timeout}");
+        self.end_silent(
+            cx,
+            framework,
+            executor,
+            container,
+            Reason::ExecutorRegistrationTimeout,
+            message,
+        );
+    }
+
+    pub(crate) fn on_reregistration_timeout(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        container: &str,
+    ) {
+        let timeout = base::duration::format(self.config.executor_reregistration_timeout);
+        let message = format!("Executor did not reregister within {timeout}");
+        self.end_silent(
+            cx,
+            framework,
+            executor,
+            container,
+            Reason::ExecutorReregistrationTimeout,
+            message,
+        );
+    }
+
+    fn end_silent(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        container: &str,
+        reason: Reason,
+        message: String,
+    ) {
+        let Some(known) = self.executor_mut(framework, executor) else { return };
+        if known.container_id != container || known.state != ExecutorState::Registering {
+            return;
+        }
+        known.state = ExecutorState::Terminating;
+        known.pending_end = Some((reason, message));
+        cx.out.push(Effect::DestroyContainer { container_id: container.to_owned() });
+    }
+}

@@ -1,0 +1,203 @@
+//! What an agent knows; published to readers as a whole. Cheap to clone: frameworks are shared until they change.
+
+use base::Token;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use wire::v1;
+
+pub use wire::internal::ExecutorKind;
+
+/// Completed frameworks that are remembered.
+pub(crate) const COMPLETED_FRAMEWORKS_MAX: usize = 50;
+/// Completed tasks that are remembered of each executor.
+pub(crate) const COMPLETED_TASKS_MAX: usize = 200;
+
+/// Everything that readers may see.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Id given by the master.
+    pub id: Option<String>,
+    /// Whether the agent is registered with a master now.
+    pub registered: bool,
+    /// Whether recovery is over.
+    pub recovered: bool,
+    /// The master, while registered.
+    pub master: Option<v1::MasterInfo>,
+    /// Frameworks with live executors.
+    pub frameworks: BTreeMap<String, Arc<Framework>>,
+    /// The last frameworks that are gone from here.
+    pub completed_frameworks: VecDeque<Arc<Framework>>,
+    /// Counts of events, by metric name (`slave/…`).
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
+/// A framework that runs something here.
+#[derive(Debug, Clone)]
+pub struct Framework {
+    /// Its latest description.
+    pub info: v1::FrameworkInfo,
+    /// Live executors by id.
+    pub executors: BTreeMap<String, Executor>,
+    /// The last executors that ended.
+    pub completed_executors: VecDeque<Arc<Executor>>,
+    /// It is being shut down: no more updates.
+    pub terminating: bool,
+}
+
+/// Where an executor is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutorState {
+    /// Its container is being started, or it has not subscribed yet.
+    Registering,
+    /// It takes tasks.
+    Running,
+    /// It was asked to stop, or is being destroyed.
+    Terminating,
+    /// Its container is gone; updates wait for acknowledgement.
+    Terminated,
+}
+
+/// An executor, or what stands for one.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    /// Its description; generated for command tasks.
+    pub info: v1::ExecutorInfo,
+    /// Who speaks for it.
+    pub kind: ExecutorKind,
+    /// Its container; for pods only a name.
+    pub container_id: String,
+    /// Its sandbox.
+    pub directory: String,
+    /// Where it is in its life.
+    pub state: ExecutorState,
+    /// Supervisor of its container, once started.
+    pub pid: Option<u32>,
+    /// Its event stream, while open.
+    pub stream: Option<Token>,
+    /// Live tasks by id, in order of ids: queued, launched, and terminal ones that are not acknowledged.
+    pub tasks: BTreeMap<String, Task>,
+    /// Ids of queued tasks in order of arrival.
+    pub queue: Vec<String>,
+    /// The last tasks whose end was acknowledged.
+    pub completed_tasks: VecDeque<Task>,
+    /// Whether it was ever given a task.
+    pub had_tasks: bool,
+    /// What its end means for its tasks, if that was decided before: reason and message.
+    pub pending_end: Option<(v1::task_status::Reason, String)>,
+}
+
+/// A task.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// What the framework asked for.
+    pub info: v1::TaskInfo,
+    /// Latest state.
+    pub state: v1::TaskState,
+    /// Whether the executor has it (or it was started); else it is queued.
+    pub launched: bool,
+    /// Statuses, without data; of equal states in a row only the last.
+    pub statuses: Vec<v1::TaskStatus>,
+    /// The status that was last sent to the master: state and uuid.
+    pub forwarded: Option<(v1::TaskState, Vec<u8>)>,
+    /// Container of its own: a command task's or a pod task's.
+    pub container_id: Option<String>,
+    /// Its supervisor, once started.
+    pub pid: Option<u32>,
+    /// Ids of all tasks of its group; empty if it came alone.
+    pub group: Vec<String>,
+    /// Its end was asked for.
+    pub killed: bool,
+    /// It ran longer than `max_completion_time`.
+    pub overdue: bool,
+}
+
+impl Task {
+    pub(crate) fn new(info: v1::TaskInfo) -> Self {
+        Self {
+            info,
+            state: v1::TaskState::TaskStaging,
+            launched: false,
+            statuses: Vec::new(),
+            forwarded: None,
+            container_id: None,
+            pid: None,
+            group: Vec::new(),
+            killed: false,
+            overdue: false,
+        }
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        is_terminal(self.state)
+    }
+
+    /// The task as masters and operators see it.
+    #[must_use]
+    pub fn to_wire(&self, framework_id: &str, executor_id: &str) -> v1::Task {
+        let info = &self.info;
+        v1::Task {
+            name: info.name.clone(),
+            task_id: info.task_id.clone(),
+            framework_id: framework_id.into(),
+            executor_id: Some(executor_id.into()).filter(|_| !executor_id.is_empty()),
+            agent_id: info.agent_id.clone(),
+            state: self.state as i32,
+            resources: info.resources.clone(),
+            limits: info.limits.clone(),
+            statuses: self.statuses.clone(),
+            status_update_state: self.forwarded.as_ref().map(|(state, _)| *state as i32),
+            status_update_uuid: self.forwarded.as_ref().map(|(_, uuid)| uuid.clone()),
+            labels: info.labels.clone(),
+            discovery: info.discovery.clone(),
+            container: info.container.clone(),
+            health_check: info.health_check.clone(),
+            kill_policy: info.kill_policy,
+            user: info.command.as_ref().and_then(|c| c.user.clone()),
+        }
+    }
+}
+
+impl Executor {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.info.executor_id.value
+    }
+}
+
+impl Framework {
+    /// Whether it asked for tasks that survive their agent.
+    #[must_use]
+    pub fn checkpoints(&self) -> bool {
+        self.info.checkpoint()
+    }
+
+    pub(crate) fn has(&self, capability: v1::framework_info::capability::Type) -> bool {
+        self.info.capabilities.iter().any(|c| c.r#type() == capability)
+    }
+
+    /// State for a task that never ran: what partition-aware frameworks are told, and what others are.
+    pub(crate) fn lost(&self, aware: v1::TaskState) -> v1::TaskState {
+        let partition_aware = self.has(v1::framework_info::capability::Type::PartitionAware);
+        if partition_aware { aware } else { v1::TaskState::TaskLost }
+    }
+}
+
+/// Whether no other state follows.
+#[must_use]
+pub(crate) fn is_terminal(state: v1::TaskState) -> bool {
+    use v1::TaskState as S;
+    matches!(
+        state,
+        S::TaskFinished
+            | S::TaskFailed
+            | S::TaskKilled
+            | S::TaskLost
+            | S::TaskError
+            | S::TaskDropped
+            | S::TaskGone
+            | S::TaskGoneByOperator
+    )
+}

@@ -1,0 +1,261 @@
+//! The status-update manager (spec/agent.md 4.1): each task has a stream of updates; only the head is in flight; an
+//! update is stored before it is sent, and sent again until it is acknowledged.
+
+use crate::agent::{Agent, Cx, Timer, Waiting};
+use crate::contract::Effect;
+use crate::state::is_terminal;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+use wire::internal::agent_record::Record;
+use wire::internal::agent_to_master::Message;
+use wire::{internal, v1};
+
+const RETRY_MIN: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// All open streams: framework and task.
+#[derive(Debug, Default)]
+pub(crate) struct Updates {
+    streams: BTreeMap<(String, String), Stream>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    queue: VecDeque<Queued>,
+    /// Of all updates that were ever in the stream.
+    uuids: BTreeSet<Vec<u8>>,
+    retry: Duration,
+}
+
+#[derive(Debug)]
+struct Queued {
+    status: v1::TaskStatus,
+    stored: bool,
+}
+
+impl Updates {
+    pub(crate) fn is_open(&self, framework: &str, task: &str) -> bool {
+        self.streams.contains_key(&(framework.to_owned(), task.to_owned()))
+    }
+
+    pub(crate) fn knows(&self, framework: &str, task: &str, uuid: &[u8]) -> bool {
+        let stream = self.streams.get(&(framework.to_owned(), task.to_owned()));
+        stream.is_some_and(|s| s.uuids.contains(uuid))
+    }
+
+    pub(crate) fn push(&mut self, framework: &str, status: v1::TaskStatus, stored: bool) {
+        let task = status.task_id.value.clone();
+        let stream = self.streams.entry((framework.to_owned(), task)).or_default();
+        stream.uuids.insert(status.uuid().to_vec());
+        stream.queue.push_back(Queued { status, stored });
+    }
+
+    /// Takes the head if it has this uuid.
+    pub(crate) fn acknowledge(
+        &mut self,
+        framework: &str,
+        task: &str,
+        uuid: &[u8],
+    ) -> Option<v1::TaskStatus> {
+        let key = (framework.to_owned(), task.to_owned());
+        let stream = self.streams.get_mut(&key)?;
+        let head = stream.queue.pop_front_if(|q| q.stored && q.status.uuid() == uuid)?;
+        // The end of a task closes its stream, whatever is queued behind.
+        if is_terminal(head.status.state()) {
+            self.streams.remove(&key);
+        }
+        Some(head.status)
+    }
+
+    pub(crate) fn remove_framework(&mut self, framework: &str) {
+        self.streams.retain(|(f, _), _| f != framework);
+    }
+
+    pub(crate) fn keys(&self) -> Vec<(String, String)> {
+        self.streams.keys().cloned().collect()
+    }
+}
+
+impl Agent {
+    /// Takes an update of a task, from whomever: fills it, keeps the task's state, stores it and sends it in its turn.
+    pub(crate) fn update(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework_id: &str,
+        mut status: v1::TaskStatus,
+    ) {
+        let Some(framework) = self.state.frameworks.get(framework_id) else { return };
+        let (checkpoints, terminating) = (framework.checkpoints(), framework.terminating);
+        let task_id = status.task_id.value.clone();
+        status.agent_id = self.state.id.as_deref().map(Into::into);
+        if status.timestamp.is_none() {
+            status.timestamp = Some(cx.now.wall.as_secs_f64());
+        }
+        if status.uuid.is_none() {
+            status.uuid = Some(self.rng.uuid_bytes().to_vec());
+        }
+        let executor_id = self.executor_of(framework_id, &task_id);
+        if let Some(executor_id) = &executor_id {
+            self.fill_container_status(framework_id, executor_id, &mut status);
+            if let Some(task) = self.task_mut(framework_id, executor_id, &task_id) {
+                let state = status.state();
+                let stored = v1::TaskStatus { data: None, ..status.clone() };
+                if task.statuses.last().is_some_and(|last| last.state == status.state) {
+                    task.statuses.pop();
+                }
+                task.statuses.push(stored);
+                if !task.is_terminal() {
+                    task.state = state;
+                }
+            }
+        }
+        if is_terminal(status.state()) {
+            self.count_end(status.state());
+        }
+        if terminating {
+            return;
+        }
+        let uuid = status.uuid().to_vec();
+        let stores = checkpoints && executor_id.is_some();
+        self.updates.push(framework_id, status.clone(), !stores);
+        if stores {
+            let sync = is_terminal(status.state());
+            let waiting =
+                Waiting::Update { framework: framework_id.to_owned(), task: task_id, uuid };
+            let record = internal::UpdateRecord { framework_id: framework_id.into(), status };
+            self.store(cx, Record::Update(record), sync, waiting);
+        } else {
+            self.on_update_stored(cx, framework_id, &task_id, &uuid);
+        }
+    }
+
+    fn count_end(&mut self, state: v1::TaskState) {
+        use v1::TaskState as S;
+        let metric = match state {
+            S::TaskFinished => "slave/tasks_finished",
+            S::TaskFailed => "slave/tasks_failed",
+            S::TaskKilled => "slave/tasks_killed",
+            S::TaskLost => "slave/tasks_lost",
+            S::TaskGone => "slave/tasks_gone",
+            _ => return,
+        };
+        self.count(metric);
+    }
+
+    /// Network and process of a task, as the peer adds them to each update that is not made for a queued task.
+    fn fill_container_status(
+        &self,
+        framework_id: &str,
+        executor_id: &str,
+        status: &mut v1::TaskStatus,
+    ) {
+        let Some(executor) = self.executor(framework_id, executor_id) else { return };
+        status.executor_id = Some(executor_id.into());
+        let task = executor.tasks.get(&status.task_id.value);
+        let Some(task) = task.filter(|t| t.launched) else { return };
+        let own = task.container_id.clone().map(|id| (id, task.pid));
+        let (container_id, pid) =
+            own.unwrap_or_else(|| (executor.container_id.clone(), executor.pid));
+        let filled = status.container_status.get_or_insert_with(Default::default);
+        if filled.container_id.is_none() {
+            let parent = (executor.kind == internal::ExecutorKind::Default).then(|| {
+                Box::new(v1::ContainerId { value: executor.container_id.clone(), parent: None })
+            });
+            filled.container_id = Some(v1::ContainerId { value: container_id, parent });
+        }
+        if filled.executor_pid.is_none() {
+            filled.executor_pid = pid;
+        }
+        if filled.network_infos.is_empty() {
+            filled.network_infos.push(v1::NetworkInfo {
+                ip_addresses: vec![v1::network_info::IpAddress {
+                    protocol: Some(v1::network_info::Protocol::IPv4 as i32),
+                    ip_address: Some(self.config.ip.clone()),
+                }],
+                ..Default::default()
+            });
+        }
+    }
+
+    /// An update is durable: its executor may forget it, and it is sent if it is its turn.
+    pub(crate) fn on_update_stored(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        task: &str,
+        uuid: &[u8],
+    ) {
+        let key = (framework.to_owned(), task.to_owned());
+        let Some(stream) = self.updates.streams.get_mut(&key) else { return };
+        let Some(queued) = stream.queue.iter_mut().find(|q| q.status.uuid() == uuid) else {
+            return;
+        };
+        queued.stored = true;
+        let from_executor = queued.status.source() == v1::task_status::Source::Executor;
+        let is_head = stream.queue.front().is_some_and(|q| q.status.uuid() == uuid);
+        if from_executor {
+            self.acknowledge_to_executor(cx, framework, task, uuid);
+        }
+        if is_head {
+            self.send_head(cx, framework, task, true);
+        }
+    }
+
+    /// Sends the head of a stream if there is a master; `fresh`: for the first time.
+    fn send_head(&mut self, cx: &mut Cx<'_>, framework: &str, task: &str, fresh: bool) {
+        let key = (framework.to_owned(), task.to_owned());
+        let Some(stream) = self.updates.streams.get_mut(&key) else { return };
+        let Some(head) = stream.queue.front().filter(|q| q.stored) else { return };
+        let Some(connection) = self.connection.filter(|_| self.state.registered) else { return };
+        stream.retry =
+            if fresh { RETRY_MIN } else { (stream.retry * 2).clamp(RETRY_MIN, RETRY_MAX) };
+        let (status, retry) = (head.status.clone(), stream.retry);
+        self.timers.set(Timer::Retry(framework.to_owned(), task.to_owned()), cx.now.mono + retry);
+        let executor = self.executor_of(framework, task);
+        let mut latest = status.state();
+        if let Some(task) = executor.and_then(|e| self.task_mut(framework, &e, task)) {
+            task.forwarded = Some((status.state(), status.uuid().to_vec()));
+            latest = task.state;
+        }
+        let message = Message::StatusUpdate(internal::StatusUpdate {
+            framework_id: framework.into(),
+            status,
+            latest_state: Some(latest as i32),
+        });
+        cx.out.push(Effect::SendToMaster { connection, message: Box::new(message) });
+    }
+
+    pub(crate) fn retry_update(&mut self, cx: &mut Cx<'_>, framework: &str, task: &str) {
+        self.send_head(cx, framework, task, false);
+    }
+
+    /// Sends the heads of all streams (of one framework) again.
+    pub(crate) fn resume_updates(&mut self, cx: &mut Cx<'_>, framework: Option<&str>) {
+        for (f, task) in self.updates.keys() {
+            if framework.is_none_or(|wanted| wanted == f) {
+                self.send_head(cx, &f, &task, true);
+            }
+        }
+    }
+
+    pub(crate) fn on_acknowledge(&mut self, cx: &mut Cx<'_>, message: internal::AcknowledgeStatus) {
+        let (framework, task) =
+            (message.framework_id.value.as_str(), message.task_id.value.as_str());
+        let Some(status) = self.updates.acknowledge(framework, task, &message.uuid) else { return };
+        self.timers.cancel(&Timer::Retry(framework.to_owned(), task.to_owned()));
+        let checkpoints = self.state.frameworks.get(framework).is_some_and(|f| f.checkpoints());
+        if checkpoints {
+            let record = internal::AckRecord {
+                framework_id: message.framework_id.clone(),
+                task_id: message.task_id.clone(),
+                uuid: message.uuid.clone(),
+            };
+            self.store(cx, Record::Ack(record), false, Waiting::Nothing);
+        }
+        if is_terminal(status.state()) {
+            self.complete_task(cx, framework, task);
+        } else {
+            self.send_head(cx, framework, task, true);
+        }
+    }
+}
