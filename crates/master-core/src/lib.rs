@@ -1,5 +1,28 @@
 //! The cluster as a deterministic state machine: frameworks, agents, tasks and offers.
+//!
+//! [`Master::step`] takes an [`contract::Input`] and appends [`contract::Effect`]s; it does no IO and reads no clock.
+//! The policy of offers is an [`allocator::Allocator`].
+//!
+//! Architecture invariant: an agent is admitted, unreachable, reachable or gone only after the registry has it.
 #![forbid(unsafe_code)]
 
+mod accept;
+mod agents;
+mod calls;
 pub mod contract;
+mod frameworks;
+mod liveness;
+mod master;
+mod offers;
+mod reconcile;
+mod registration;
 pub mod registry;
+mod removal;
+mod state;
+mod subscribe;
+mod tasks;
+mod update_framework;
+mod validate;
+
+pub use master::Master;
+pub use state::{Agent, Executor, Framework, Offer, State, Task, is_terminal};

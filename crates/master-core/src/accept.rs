@@ -1,0 +1,380 @@
+//! ACCEPT: offers become tasks (spec/master.md 1.4).
+
+use crate::calls::refuse;
+use crate::frameworks::event;
+use crate::master::{Cx, Master};
+use crate::state::{Executor, Offer, Task};
+use crate::validate;
+use allocator::{AgentId, FrameworkId};
+use resources::Resources;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use wire::internal::master_to_agent::Message;
+use wire::v1::offer::operation::Type;
+use wire::v1::scheduler::{Event, call, event};
+use wire::v1::task_status::Reason;
+use wire::{internal, v1};
+
+/// The offers of one ACCEPT, put together.
+pub(crate) struct Offered {
+    pub(crate) agent: AgentId,
+    pub(crate) agent_id: String,
+    pub(crate) role: String,
+    /// What is left of them, with allocation info.
+    pub(crate) left: Resources,
+}
+
+impl Master {
+    pub(crate) fn accept(&mut self, cx: &mut Cx<'_>, key: FrameworkId, accept: call::Accept) {
+        let offers = match self.check_offers(key, &accept.offer_ids) {
+            Ok(offers) => offers,
+            Err(text) => {
+                for id in &accept.offer_ids {
+                    if self.offers.get(&id.value).is_some_and(|o| o.framework == key) {
+                        self.discard(cx, &id.value, None);
+                    }
+                }
+                self.refuse_all(cx, key, &accept.operations, &text);
+                return;
+            }
+        };
+        let Some(first) = offers.first() else { return };
+        let agent_id = self.agent(first.agent).map(|a| a.id.clone()).unwrap_or_default();
+        let mut offered = Offered {
+            agent: first.agent,
+            agent_id,
+            role: first.role.clone(),
+            left: Resources::new(),
+        };
+        for offer in &offers {
+            self.take_offer(&offer.id);
+            offered.left += &offer.resources;
+        }
+        for operation in accept.operations {
+            self.operation(cx, key, &mut offered, operation);
+        }
+        let time = refuse(accept.filters.as_ref());
+        self.allocator.recover(cx.now, key, offered.agent, &offered.left, Some(time));
+    }
+
+    fn check_offers(
+        &self,
+        key: FrameworkId,
+        ids: &[v1::OfferId],
+    ) -> Result<Vec<Arc<Offer>>, String> {
+        if ids.is_empty() {
+            return Err("No offers specified".to_owned());
+        }
+        let mut seen = BTreeSet::new();
+        let mut offers: Vec<Arc<Offer>> = Vec::new();
+        for id in ids.iter().map(|id| &id.value) {
+            if !seen.insert(id) {
+                return Err(format!("Duplicate offer {id} in offer list"));
+            }
+            let offer =
+                self.offers.get(id).ok_or_else(|| format!("Offer {id} is no longer valid"))?;
+            if offer.framework != key {
+                let name = |key| self.framework(key).map_or("", |f| f.id.as_str()).to_owned();
+                return Err(format!(
+                    "Offer {id} has invalid framework {} while framework {} is expected",
+                    name(offer.framework),
+                    name(key)
+                ));
+            }
+            if let Some(first) = offers.first() {
+                if first.role != offer.role {
+                    return Err(format!(
+                        "Aggregated offers must be allocated to the same role. Offer {id} is allocated to role {} but role {} is expected",
+                        offer.role, first.role
+                    ));
+                }
+                if first.agent != offer.agent {
+                    return Err(format!(
+                        "Aggregated offers must belong to one single agent. Offer {id} uses another agent than offer {}",
+                        first.id
+                    ));
+                }
+            }
+            offers.push(offer.clone());
+        }
+        Ok(offers)
+    }
+
+    /// The whole call failed: every task and operation is told so.
+    fn refuse_all(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        operations: &[v1::offer::Operation],
+        text: &str,
+    ) {
+        for operation in operations {
+            let tasks = match operation.r#type() {
+                Type::Launch => operation.launch.as_ref().map(|l| l.task_infos.as_slice()),
+                Type::LaunchGroup => {
+                    operation.launch_group.as_ref().map(|l| l.task_group.tasks.as_slice())
+                }
+                _ => {
+                    let text = format!("Operation attempted with invalid offers: {text}");
+                    self.operation_error(cx, key, operation, &text);
+                    continue;
+                }
+            };
+            for task in tasks.unwrap_or_default() {
+                let state = self
+                    .framework(key)
+                    .map_or(v1::TaskState::TaskLost, |f| f.lost(v1::TaskState::TaskDropped));
+                let message = format!("Task launched with invalid offers: {text}");
+                self.tell(cx, key, task, state, Reason::InvalidOffers, message);
+            }
+        }
+    }
+
+    /// OPERATION_ERROR, if the framework gave the operation an id.
+    fn operation_error(
+        &self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        operation: &v1::offer::Operation,
+        text: &str,
+    ) {
+        let Some(id) = &operation.id else { return };
+        let status = v1::OperationStatus {
+            operation_id: Some(id.clone()),
+            state: v1::OperationState::OperationError as i32,
+            message: Some(text.to_owned()),
+            ..Default::default()
+        };
+        let update = Some(event::UpdateOperationStatus { status });
+        let kind = event::Type::UpdateOperationStatus;
+        self.send_event(cx, key, Event { update_operation_status: update, ..event(kind) });
+    }
+
+    fn operation(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        offered: &mut Offered,
+        operation: v1::offer::Operation,
+    ) {
+        let has_id = operation.id.is_some();
+        match operation.r#type() {
+            Type::Launch => {
+                for task in operation.launch.unwrap_or_default().task_infos {
+                    if has_id {
+                        let text = "The `id` field cannot be set on LAUNCH operations".to_owned();
+                        self.tell(
+                            cx,
+                            key,
+                            &task,
+                            v1::TaskState::TaskError,
+                            Reason::TaskInvalid,
+                            text,
+                        );
+                    } else {
+                        self.launch(cx, key, offered, task);
+                    }
+                }
+            }
+            Type::LaunchGroup => {
+                let group = operation.launch_group.unwrap_or_default();
+                if has_id {
+                    let text = "The `id` field cannot be set on LAUNCH_GROUP operations";
+                    self.refuse_group(cx, key, &group.task_group.tasks, text);
+                } else {
+                    self.launch_group(cx, key, offered, group);
+                }
+            }
+            Type::Unknown => {}
+            other => {
+                let text = format!("Operation {} is not supported yet", other.as_str_name());
+                self.operation_error(cx, key, &operation, &text);
+            }
+        }
+    }
+
+    fn launch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        offered: &mut Offered,
+        mut task: v1::TaskInfo,
+    ) {
+        if !self.agent(offered.agent).is_some_and(|a| a.is_connected()) {
+            let state = self
+                .framework(key)
+                .map_or(v1::TaskState::TaskLost, |f| f.lost(v1::TaskState::TaskDropped));
+            self.tell(
+                cx,
+                key,
+                &task,
+                state,
+                Reason::AgentDisconnected,
+                "Agent disconnected".to_owned(),
+            );
+            return;
+        }
+        let Some(framework) = self.framework(key) else { return };
+        normalize(&mut task, &framework.id, &offered.role);
+        let checked = validate::task::check(self, framework, offered, &task);
+        let valid = match checked {
+            Ok(valid) => valid,
+            Err(text) => {
+                self.tell(cx, key, &task, v1::TaskState::TaskError, Reason::TaskInvalid, text);
+                return;
+            }
+        };
+        let info = framework.info.clone();
+        offered.left -= &valid.resources;
+        let launch_executor = task.executor.is_none() || valid.new_executor.is_some();
+        if let (Some(executor), Some(resources)) = (&task.executor, valid.new_executor) {
+            offered.left -= &resources;
+            self.add_executor(key, offered.agent, executor.clone(), resources);
+        }
+        self.add_task(cx, key, offered.agent, &task, valid.resources);
+        let message = internal::RunTask { framework: info, task, launch_executor };
+        self.send_to_agent(cx, offered.agent, Message::RunTask(message));
+    }
+
+    fn launch_group(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        offered: &mut Offered,
+        group: v1::offer::operation::LaunchGroup,
+    ) {
+        let (mut executor, mut tasks) = (group.executor, group.task_group.tasks);
+        if !self.agent(offered.agent).is_some_and(|a| a.is_connected()) {
+            let state = self
+                .framework(key)
+                .map_or(v1::TaskState::TaskLost, |f| f.lost(v1::TaskState::TaskDropped));
+            for task in &tasks {
+                self.tell(
+                    cx,
+                    key,
+                    task,
+                    state,
+                    Reason::AgentDisconnected,
+                    "Agent disconnected".to_owned(),
+                );
+            }
+            return;
+        }
+        let Some(framework) = self.framework(key) else { return };
+        allocate(&mut executor.resources, &offered.role);
+        for task in &mut tasks {
+            if task.executor.is_none() {
+                task.executor = Some(executor.clone());
+            }
+            normalize(task, &framework.id, &offered.role);
+        }
+        let valid = match validate::task::check_group(self, framework, offered, &executor, &tasks) {
+            Ok(valid) => valid,
+            Err(text) => {
+                self.refuse_group(cx, key, &tasks, &text);
+                return;
+            }
+        };
+        let info = framework.info.clone();
+        let launch_executor = valid.new_executor.is_some();
+        if let Some(resources) = valid.new_executor {
+            offered.left -= &resources;
+            self.add_executor(key, offered.agent, executor.clone(), resources);
+        }
+        for (task, resources) in tasks.iter().zip(valid.tasks) {
+            offered.left -= &resources;
+            self.add_task(cx, key, offered.agent, task, resources);
+        }
+        let message = internal::RunTaskGroup { framework: info, executor, tasks, launch_executor };
+        self.send_to_agent(cx, offered.agent, Message::RunTaskGroup(message));
+    }
+
+    fn refuse_group(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        tasks: &[v1::TaskInfo],
+        text: &str,
+    ) {
+        for task in tasks {
+            let reason = Reason::TaskGroupInvalid;
+            self.tell(cx, key, task, v1::TaskState::TaskError, reason, text.to_owned());
+        }
+    }
+
+    fn add_executor(
+        &mut self,
+        key: FrameworkId,
+        agent: AgentId,
+        info: v1::ExecutorInfo,
+        resources: Resources,
+    ) {
+        if let Some(framework) = self.framework_mut(key) {
+            let id = info.executor_id.value.clone();
+            framework.executors.insert((agent, id), Executor { info, resources });
+        }
+    }
+
+    fn add_task(
+        &mut self,
+        cx: &Cx<'_>,
+        key: FrameworkId,
+        agent: AgentId,
+        info: &v1::TaskInfo,
+        resources: Resources,
+    ) {
+        let _ = cx;
+        let id = info.task_id.value.clone();
+        let Some(framework) = self.framework_mut(key) else { return };
+        let wire = v1::Task {
+            name: info.name.clone(),
+            task_id: info.task_id.clone(),
+            framework_id: framework.id.as_str().into(),
+            executor_id: info.executor.as_ref().map(|e| e.executor_id.clone()),
+            agent_id: info.agent_id.clone(),
+            state: v1::TaskState::TaskStaging as i32,
+            resources: resources.to_wire(),
+            limits: info.limits.clone(),
+            labels: info.labels.clone(),
+            discovery: info.discovery.clone(),
+            container: info.container.clone(),
+            health_check: info.health_check.clone(),
+            kill_policy: info.kill_policy,
+            user: info.command.as_ref().and_then(|c| c.user.clone()),
+            ..Default::default()
+        };
+        framework.tasks.insert(id.clone(), Arc::new(Task { wire, agent, resources }));
+        if let Some(agent) = self.agent_mut(agent) {
+            agent.tasks.insert((key, id));
+        }
+    }
+}
+
+/// Fills what a framework may leave out.
+fn normalize(task: &mut v1::TaskInfo, framework_id: &str, role: &str) {
+    allocate(&mut task.resources, role);
+    if let Some(executor) = &mut task.executor {
+        allocate(&mut executor.resources, role);
+        if executor.framework_id.is_none() {
+            executor.framework_id = Some(framework_id.into());
+        }
+    }
+    if let Some(check) = &mut task.health_check
+        && check.r#type.is_none()
+    {
+        use v1::health_check::Type;
+        let inferred = match (&check.command, &check.http) {
+            (Some(_), None) => Some(Type::Command),
+            (None, Some(_)) => Some(Type::Http),
+            _ => None,
+        };
+        check.r#type = inferred.map(|t| t as i32);
+    }
+}
+
+fn allocate(resources: &mut [v1::Resource], role: &str) {
+    for resource in resources.iter_mut().filter(|r| r.allocation_info.is_none()) {
+        resource.allocation_info =
+            Some(v1::resource::AllocationInfo { role: Some(role.to_owned()) });
+    }
+}

@@ -1,0 +1,121 @@
+//! Agents that leave for good: removed, or marked gone by an operator.
+
+use crate::contract::Effect;
+use crate::liveness::time_info;
+use crate::master::{Cx, Master, Timer, Waiting};
+use crate::registration::refuse;
+use crate::registry::{AGENTS, GONE, RegistryOp, UNREACHABLE};
+use allocator::AgentId;
+use base::Token;
+use wire::internal;
+use wire::v1::TaskState;
+use wire::v1::task_status::Reason;
+
+impl Master {
+    /// Removes an agent from the registry, then from here.
+    pub(crate) fn remove_agent(&mut self, cx: &mut Cx<'_>, key: AgentId, cause: &str) {
+        let Some(agent) = self.agent_mut(key).filter(|a| !a.leaving) else { return };
+        agent.leaving = true;
+        let id = agent.id.clone();
+        let message = format!("Agent {} removed: {cause}", agent.info.hostname);
+        let op = RegistryOp::Delete { section: AGENTS.to_owned(), key: id };
+        self.write(cx, vec![op], Waiting::Removed { agent: key, message });
+    }
+
+    pub(crate) fn on_removed(&mut self, cx: &mut Cx<'_>, key: AgentId, message: &str) {
+        self.count("master/slave_removals");
+        self.forget_agent(cx, key, TaskState::TaskLost, Reason::AgentRemoved, message);
+    }
+
+    pub(crate) fn mark_gone(&mut self, cx: &mut Cx<'_>, token: Token, id: String) {
+        if self.state.gone.contains_key(&id) {
+            return cx.respond(token, 200, "");
+        }
+        let registered = self.agent_keys.get(&id).copied();
+        if let Some(agent) = registered.and_then(|key| self.agent_mut(key)) {
+            if agent.leaving {
+                let text = format!("Agent '{id}' is already being transitioned; try again");
+                return cx.respond(token, 503, text);
+            }
+            agent.leaving = true;
+        } else if !self.state.recovered_agents.contains_key(&id)
+            && !self.state.unreachable.contains_key(&id)
+        {
+            return cx.respond(token, 404, format!("Agent '{id}' not found"));
+        }
+        let record =
+            internal::RegistryAgentGone { id: id.as_str().into(), since: time_info(cx.now.wall) };
+        let delete =
+            |section: &str| RegistryOp::Delete { section: section.to_owned(), key: id.clone() };
+        let put = RegistryOp::Put {
+            section: GONE.to_owned(),
+            key: id.clone(),
+            value: wire::protobuf::to_vec(&record),
+        };
+        let ops = vec![delete(AGENTS), delete(UNREACHABLE), put];
+        self.write(cx, ops, Waiting::Gone { token, id });
+    }
+
+    pub(crate) fn on_gone(&mut self, cx: &mut Cx<'_>, token: Token, id: &str) {
+        self.state.gone.insert(id.to_owned(), time_info(cx.now.wall));
+        self.state.recovered_agents.remove(id);
+        self.state.unreachable.remove(id);
+        if let Some(key) = self.agent_keys.get(id).copied() {
+            if let Some(connection) = self.agent(key).and_then(|a| a.connection) {
+                refuse(cx, connection, "Agent has been marked gone".to_owned());
+            }
+            let message = "Agent has been marked gone";
+            self.forget_agent(
+                cx,
+                key,
+                TaskState::TaskGoneByOperator,
+                Reason::AgentRemovedByOperator,
+                message,
+            );
+        }
+        cx.respond(token, 200, "");
+    }
+
+    /// Takes an agent out of the books: offers, tasks, executors, connection.
+    pub(crate) fn forget_agent(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentId,
+        state: TaskState,
+        reason: Reason,
+        message: &str,
+    ) {
+        self.rescind_on(cx, key);
+        let Some(agent) = self.agent(key) else { return };
+        let (id, connection) = (agent.id.clone(), agent.connection);
+        let tasks: Vec<_> = agent.tasks.iter().cloned().collect();
+        for (framework, task) in tasks {
+            let Some(known) = self.framework(framework) else { continue };
+            let told = known.lost(state);
+            let reason = if told == TaskState::TaskLost { Reason::AgentRemoved } else { reason };
+            self.lose_task(cx, framework, &task, told, reason, message);
+        }
+        let executors: Vec<_> = self
+            .state
+            .frameworks
+            .values()
+            .flat_map(|f| {
+                f.executors.keys().filter(|(a, _)| *a == key).map(|(_, id)| (f.key, id.clone()))
+            })
+            .collect();
+        for (framework, executor) in executors {
+            self.remove_executor(cx, framework, key, &executor);
+        }
+        for timer in [Timer::Ping(key), Timer::Reregister(key)] {
+            self.timers.cancel(&timer);
+        }
+        self.allocator.remove_agent(key);
+        self.state.agents.remove(&key);
+        self.agent_keys.remove(&id);
+        self.tell_failure(cx, &id);
+        if let Some(connection) = connection {
+            self.connections.remove(&connection);
+            cx.out.push(Effect::CloseAgent { connection });
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The state machine: one match, no logic of its own.
+
+use crate::contract::{Config, Effect, Input, OperatorCall, Response};
+use crate::registry::RegistryOp;
+use crate::state::{Agent, Framework, Offer, State};
+use allocator::{AgentId, Allocator, FrameworkId};
+use base::{Held, Now, Rng, Time, Timers, Token, WriteId};
+use resources::Resources;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use wire::{internal, v1};
+
+/// What a timer is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Heartbeat of a framework's stream.
+    Heartbeat(FrameworkId),
+    /// A disconnected framework did not come back.
+    Failover(FrameworkId),
+    /// Ping an agent.
+    Ping(AgentId),
+    /// A disconnected agent did not come back.
+    Reregister(AgentId),
+    /// An offer is too old.
+    Offer(String),
+    /// Agents of the registry did not come back.
+    Recovered,
+    /// Take the next agent out of the queue of removals.
+    Removal,
+    /// Clean the registry.
+    Gc,
+}
+
+/// What waits for a write of the registry.
+#[derive(Debug, Clone)]
+pub(crate) enum Waiting {
+    /// A new agent may be admitted.
+    Admit { id: String, connection: Token, ip: String, register: Box<internal::Register> },
+    /// An agent may come back.
+    Return { connection: Token, ip: String, register: Box<internal::Register> },
+    /// A registered agent is unreachable.
+    Unreachable { agent: AgentId, message: String },
+    /// An agent of the registry, not registered, is unreachable.
+    RecoveredUnreachable { id: String },
+    /// An agent is gone.
+    Gone { token: Token, id: String },
+    /// An agent is removed.
+    Removed { agent: AgentId, message: String },
+    /// Entries are forgotten.
+    Forgotten { unreachable: Vec<String>, gone: Vec<String> },
+}
+
+/// The master.
+#[derive(Debug)]
+pub struct Master {
+    pub(crate) config: Config,
+    pub(crate) state: State,
+    pub(crate) allocator: Box<dyn Allocator>,
+    pub(crate) timers: Timers<Timer>,
+    pub(crate) rng: Rng,
+    pub(crate) held: Held<Waiting>,
+    /// Framework id to number.
+    pub(crate) framework_keys: BTreeMap<String, FrameworkId>,
+    /// Agent id to number.
+    pub(crate) agent_keys: BTreeMap<String, AgentId>,
+    /// Connection to agent.
+    pub(crate) connections: BTreeMap<Token, AgentId>,
+    /// Stream to framework.
+    pub(crate) streams: BTreeMap<Token, FrameworkId>,
+    pub(crate) offers: BTreeMap<String, Arc<Offer>>,
+    /// Registrations that wait for the registry: connection to agent id ("" for a new one).
+    pub(crate) registering: BTreeMap<Token, String>,
+    /// Agents to be marked unreachable when the rate limit allows, with why.
+    pub(crate) removals: VecDeque<(AgentId, String)>,
+    pub(crate) last_removal: Option<Time>,
+    pub(crate) next_framework: u32,
+    pub(crate) next_agent: u32,
+    pub(crate) next_offer: u64,
+    pub(crate) next_key: u32,
+}
+
+/// What a handler may do to the world.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Now,
+    pub(crate) out: &'a mut Vec<Effect>,
+}
+
+impl Cx<'_> {
+    pub(crate) fn respond(&mut self, token: Token, status: u16, body: impl Into<String>) {
+        self.out.push(Effect::Respond { token, response: Response { status, body: body.into() } });
+    }
+}
+
+impl Master {
+    /// A master that does not lead yet.
+    #[must_use]
+    pub fn new(config: Config, allocator: Box<dyn Allocator>) -> Self {
+        let state = State {
+            info: config.info.clone(),
+            flags: config.flags.clone(),
+            role_whitelist: config.roles.clone(),
+            weights: config.allocator.weights.clone(),
+            ..State::default()
+        };
+        Self {
+            rng: Rng::new(config.seed),
+            config,
+            state,
+            allocator,
+            timers: Timers::new(),
+            held: Held::new(),
+            framework_keys: BTreeMap::new(),
+            agent_keys: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            registering: BTreeMap::new(),
+            removals: VecDeque::new(),
+            last_removal: None,
+            next_framework: 0,
+            next_agent: 0,
+            next_offer: 0,
+            next_key: 0,
+        }
+    }
+
+    /// Handles one input and appends what is to be done to `out`.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        let cx = &mut Cx { now, out };
+        match input {
+            Input::Elected { registry } => self.on_elected(cx, registry),
+            Input::Subscribe { stream, stream_id, call, principal } => {
+                self.on_subscribe(cx, stream, stream_id, *call, principal);
+            }
+            Input::SchedulerCall { token, stream_id, call, principal } => {
+                self.on_call(cx, token, stream_id.as_deref(), *call, principal.as_deref());
+            }
+            Input::StreamClosed { stream } => self.on_stream_closed(cx, stream),
+            Input::Operator { token, call } => self.on_operator(cx, token, call),
+            Input::FromAgent { connection, ip, message } => {
+                self.on_agent_message(cx, connection, ip, *message)
+            }
+            Input::AgentClosed { connection } => self.on_agent_closed(cx, connection),
+            Input::Written { id, result } => self.on_written(cx, id, result),
+            Input::Wake => {}
+        }
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            self.on_timer(&mut Cx { now, out }, timer);
+        }
+        if self.allocator.next_run().is_some_and(|at| at <= now.mono)
+            && self.state.elected.is_some()
+        {
+            self.make_offers(&mut Cx { now, out });
+        }
+    }
+
+    /// When the master next wants [`Input::Wake`].
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Time> {
+        let run = self.allocator.next_run().filter(|_| self.state.elected.is_some());
+        [self.timers.next(), run].into_iter().flatten().min()
+    }
+
+    /// What readers see.
+    #[must_use]
+    pub fn view(&self) -> Arc<State> {
+        Arc::new(self.state.clone())
+    }
+
+    fn on_timer(&mut self, cx: &mut Cx<'_>, timer: Timer) {
+        match timer {
+            Timer::Heartbeat(framework) => self.heartbeat(cx, framework),
+            Timer::Failover(framework) => self.on_failover_timeout(cx, framework),
+            Timer::Ping(agent) => self.ping(cx, agent),
+            Timer::Reregister(agent) => self.on_reregister_timeout(cx, agent),
+            Timer::Offer(id) => self.rescind(cx, &id),
+            Timer::Recovered => self.on_recovered_timeout(cx),
+            Timer::Removal => self.next_removal(cx),
+            Timer::Gc => self.collect_registry(cx),
+        }
+    }
+
+    fn on_operator(&mut self, cx: &mut Cx<'_>, token: Token, call: OperatorCall) {
+        if self.state.elected.is_none() {
+            cx.respond(token, 503, "Master has not finished recovery");
+            return;
+        }
+        match call {
+            OperatorCall::Teardown { framework_id } => match self.framework_keys.get(&framework_id)
+            {
+                Some(key) => {
+                    self.remove_framework(cx, *key);
+                    cx.respond(token, 200, "");
+                }
+                None => cx.respond(token, 400, "No framework found with specified ID"),
+            },
+            OperatorCall::MarkAgentGone { agent_id } => self.mark_gone(cx, token, agent_id),
+        }
+    }
+
+    /// Asks for a change of the registry; `waiting` is carried out when it is durable.
+    pub(crate) fn write(&mut self, cx: &mut Cx<'_>, ops: Vec<RegistryOp>, waiting: Waiting) {
+        let id = self.held.hold(vec![waiting]);
+        cx.out.push(Effect::WriteRegistry { id, ops });
+    }
+
+    fn on_written(&mut self, cx: &mut Cx<'_>, id: WriteId, result: Result<(), String>) {
+        let waiting = self.held.release(id);
+        if let Err(text) = result {
+            cx.out.push(Effect::Abort {
+                message: format!("the registry could not be written: {text}"),
+            });
+            return;
+        }
+        for item in waiting {
+            match item {
+                Waiting::Admit { id, connection, ip, register } => {
+                    self.admit(cx, &id, connection, ip, *register)
+                }
+                Waiting::Return { connection, ip, register } => {
+                    self.take_back(cx, connection, ip, *register)
+                }
+                Waiting::Unreachable { agent, message } => self.on_unreachable(cx, agent, &message),
+                Waiting::RecoveredUnreachable { id } => self.on_recovered_unreachable(cx, &id),
+                Waiting::Gone { token, id } => self.on_gone(cx, token, &id),
+                Waiting::Removed { agent, message } => self.on_removed(cx, agent, &message),
+                Waiting::Forgotten { unreachable, gone } => {
+                    self.state.unreachable.retain(|id, _| !unreachable.contains(id));
+                    self.state.gone.retain(|id, _| !gone.contains(id));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn framework(&self, key: FrameworkId) -> Option<&Framework> {
+        self.state.frameworks.get(&key).map(AsRef::as_ref)
+    }
+
+    pub(crate) fn framework_mut(&mut self, key: FrameworkId) -> Option<&mut Framework> {
+        self.state.frameworks.get_mut(&key).map(Arc::make_mut)
+    }
+
+    pub(crate) fn agent(&self, key: AgentId) -> Option<&Agent> {
+        self.state.agents.get(&key).map(AsRef::as_ref)
+    }
+
+    pub(crate) fn agent_mut(&mut self, key: AgentId) -> Option<&mut Agent> {
+        self.state.agents.get_mut(&key).map(Arc::make_mut)
+    }
+
+    pub(crate) fn send_event(
+        &self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        event: v1::scheduler::Event,
+    ) {
+        if let Some(stream) = self.framework(framework).and_then(|f| f.stream) {
+            cx.out.push(Effect::SendEvent { stream, event: Box::new(event) });
+        }
+    }
+
+    pub(crate) fn send_to_agent(
+        &self,
+        cx: &mut Cx<'_>,
+        agent: AgentId,
+        message: internal::master_to_agent::Message,
+    ) {
+        if let Some(connection) = self.agent(agent).and_then(|a| a.connection) {
+            cx.out.push(Effect::SendToAgent { connection, message: Box::new(message) });
+        }
+    }
+
+    pub(crate) fn count(&mut self, metric: &str) {
+        match self.state.counters.get_mut(metric) {
+            Some(count) => *count += 1,
+            None => {
+                self.state.counters.insert(metric.to_owned(), 1);
+            }
+        }
+    }
+
+    /// Own invariants.
+    ///
+    /// # Errors
+    /// The first broken one, in words.
+    pub fn check(&self) -> Result<(), String> {
+        self.allocator.check()?;
+        for (key, agent) in &self.state.agents {
+            let mut sum = Resources::new();
+            for resources in self.state.used_on(agent).values() {
+                sum += &resources.unallocated();
+            }
+            for offer in self.offers.values().filter(|o| o.agent == *key) {
+                sum += &offer.resources.unallocated();
+            }
+            if !agent.total.contains(&sum) {
+                return Err(format!(
+                    "agent {}: {sum} is used and offered of {}",
+                    agent.id, agent.total
+                ));
+            }
+            for (framework, task) in &agent.tasks {
+                if !self.framework(*framework).is_some_and(|f| f.tasks.contains_key(task)) {
+                    return Err(format!(
+                        "agent {} has task {task}, which no framework has",
+                        agent.id
+                    ));
+                }
+            }
+        }
+        for (key, framework) in &self.state.frameworks {
+            for (id, task) in &framework.tasks {
+                let known =
+                    self.agent(task.agent).is_some_and(|a| a.tasks.contains(&(*key, id.clone())));
+                if !known {
+                    return Err(format!("task {id} of framework {} is on no agent", framework.id));
+                }
+            }
+            for id in framework.offers.keys() {
+                if !self.offers.contains_key(id) {
+                    return Err(format!(
+                        "framework {} has offer {id}, which is not open",
+                        framework.id
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

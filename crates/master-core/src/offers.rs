@@ -1,0 +1,133 @@
+//! Offers: making, rescinding, discarding.
+
+use crate::frameworks::event;
+use crate::master::{Cx, Master, Timer};
+use crate::state::Offer;
+use allocator::{AgentId, Allocation, FrameworkId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::v1;
+use wire::v1::framework_info::capability::Type as Capability;
+use wire::v1::scheduler::{Event, event};
+
+impl Master {
+    /// Runs one cycle of the allocator and sends what comes of it.
+    pub(crate) fn make_offers(&mut self, cx: &mut Cx<'_>) {
+        self.count("allocator/mesos/allocation_runs");
+        let allocations = self.allocator.allocate(cx.now, &mut self.rng);
+        let mut events: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
+        for allocation in allocations {
+            let framework = allocation.framework;
+            if let Some(offer) = self.make_offer(cx, allocation) {
+                events.entry(framework).or_default().push(offer);
+            }
+        }
+        for (framework, offers) in events {
+            let offers = Some(event::Offers { offers });
+            self.send_event(cx, framework, Event { offers, ..event(event::Type::Offers) });
+        }
+    }
+
+    fn make_offer(&mut self, cx: &Cx<'_>, allocation: Allocation) -> Option<v1::Offer> {
+        let usable = self.framework(allocation.framework).is_some_and(|f| f.is_connected())
+            && self.agent(allocation.agent).is_some_and(|a| a.is_connected());
+        if !usable {
+            let Allocation { framework, agent, resources, .. } = allocation;
+            self.allocator.recover(cx.now, framework, agent, &resources, None);
+            return None;
+        }
+        let id = format!("{}-O{}", self.config.info.id, self.next_offer);
+        self.next_offer += 1;
+        let Allocation { framework, role, agent, resources } = allocation;
+        let offer = Arc::new(Offer { id: id.clone(), framework, agent, role, resources });
+        if let Some(timeout) = self.config.offer_timeout {
+            self.timers.set(Timer::Offer(id.clone()), cx.now.mono + timeout);
+        }
+        self.offers.insert(id.clone(), offer.clone());
+        if let Some(framework) = self.framework_mut(framework) {
+            framework.offers.insert(id, offer.clone());
+        }
+        self.offer_to_wire(&offer)
+    }
+
+    /// The offer as its framework shall see it.
+    fn offer_to_wire(&self, offer: &Offer) -> Option<v1::Offer> {
+        let (framework, agent) = (self.framework(offer.framework)?, self.agent(offer.agent)?);
+        let multi_role = framework.has(Capability::MultiRole);
+        let shown =
+            if multi_role { offer.resources.clone() } else { offer.resources.unallocated() };
+        let shown = shown.filter(|e| e.identity.name != "ephemeral_ports");
+        let resources = if framework.has(Capability::ReservationRefinement) {
+            shown.to_wire()
+        } else {
+            shown.to_wire_pre()
+        };
+        let executors = framework.executors.keys().filter(|(on, _)| *on == offer.agent);
+        Some(v1::Offer {
+            id: offer.id.as_str().into(),
+            framework_id: framework.id.as_str().into(),
+            agent_id: agent.id.as_str().into(),
+            hostname: agent.info.hostname.clone(),
+            url: Some(v1::Url {
+                scheme: "http".to_owned(),
+                address: v1::Address {
+                    hostname: Some(agent.info.hostname.clone()),
+                    ip: Some(agent.ip.clone()),
+                    port: agent.info.port(),
+                },
+                path: Some("/slave(1)".to_owned()),
+                ..Default::default()
+            }),
+            domain: agent.info.domain.clone(),
+            resources,
+            attributes: agent.info.attributes.clone(),
+            executor_ids: executors.map(|(_, id)| id.as_str().into()).collect(),
+            allocation_info: multi_role
+                .then(|| v1::resource::AllocationInfo { role: Some(offer.role.clone()) }),
+            ..Default::default()
+        })
+    }
+
+    /// Takes an offer out of the books; its resources stay allocated until somebody gives them back.
+    pub(crate) fn take_offer(&mut self, id: &str) -> Option<Arc<Offer>> {
+        let offer = self.offers.remove(id)?;
+        self.timers.cancel(&Timer::Offer(id.to_owned()));
+        if let Some(framework) = self.framework_mut(offer.framework) {
+            framework.offers.remove(id);
+        }
+        Some(offer)
+    }
+
+    /// Ends an offer; its resources are free again.
+    pub(crate) fn discard(&mut self, cx: &Cx<'_>, id: &str, refuse: Option<Duration>) {
+        if let Some(offer) = self.take_offer(id) {
+            self.allocator.recover(cx.now, offer.framework, offer.agent, &offer.resources, refuse);
+        }
+    }
+
+    /// Ends an offer and tells its framework.
+    pub(crate) fn rescind(&mut self, cx: &mut Cx<'_>, id: &str) {
+        let Some(framework) = self.offers.get(id).map(|o| o.framework) else { return };
+        self.discard(cx, id, None);
+        let rescind = Some(event::Rescind { offer_id: id.into() });
+        self.send_event(cx, framework, Event { rescind, ..event(event::Type::Rescind) });
+    }
+
+    pub(crate) fn rescind_on(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
+        let offers: Vec<String> =
+            self.offers.values().filter(|o| o.agent == agent).map(|o| o.id.clone()).collect();
+        for id in offers {
+            self.rescind(cx, &id);
+        }
+    }
+
+    /// Ends all offers of a framework without telling it.
+    pub(crate) fn discard_offers_of(&mut self, cx: &Cx<'_>, framework: FrameworkId) {
+        let offers: Vec<String> =
+            self.framework(framework).map_or_else(Vec::new, |f| f.offers.keys().cloned().collect());
+        for id in offers {
+            self.discard(cx, &id, None);
+        }
+    }
+}

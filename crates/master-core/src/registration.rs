@@ -1,0 +1,567 @@
+//! Agents that register and come back (spec/master.md 1.9).
+
+use crate::contract::Effect;
+use crate::master::{Cx, Master, Timer, Waiting};
+use crate::registry::{AGENTS, GONE, RegistryOp, UNREACHABLE};
+use crate::state::{Agent, Executor, Task, is_terminal};
+use allocator::{AgentId, AgentOptions, FrameworkId};
+use base::Token;
+use resources::Resources;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use wire::internal::agent_to_master::Message as FromAgent;
+use wire::internal::master_to_agent::Message;
+use wire::v1::TaskState;
+use wire::v1::task_status::Reason;
+use wire::{internal, v1};
+
+/// Version of the messages between master and agent.
+const PROTOCOL: u32 = 1;
+
+impl Master {
+    /// This master leads from now on.
+    pub(crate) fn on_elected(
+        &mut self,
+        cx: &mut Cx<'_>,
+        registry: Vec<((String, String), Vec<u8>)>,
+    ) {
+        if self.state.elected.is_some() {
+            return;
+        }
+        self.state.elected = Some(cx.now.wall);
+        for ((section, key), value) in registry {
+            if section == AGENTS {
+                if let Ok(agent) = wire::protobuf::from_slice::<internal::RegistryAgent>(&value) {
+                    self.state.recovered_agents.insert(key, agent.info);
+                }
+            } else if let Ok(entry) =
+                wire::protobuf::from_slice::<internal::RegistryAgentGone>(&value)
+            {
+                let map = if section == UNREACHABLE {
+                    &mut self.state.unreachable
+                } else {
+                    &mut self.state.gone
+                };
+                if section == UNREACHABLE || section == GONE {
+                    map.insert(key, entry.since);
+                }
+            }
+        }
+        if !self.state.recovered_agents.is_empty() {
+            self.timers.set(Timer::Recovered, cx.now.mono + self.config.agent_reregister_timeout);
+        }
+        self.timers.set(Timer::Gc, cx.now.mono + self.config.registry_gc_interval);
+    }
+
+    pub(crate) fn on_agent_message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: Token,
+        ip: String,
+        message: FromAgent,
+    ) {
+        if self.state.elected.is_none() {
+            return; // the agent registers again
+        }
+        if let FromAgent::Register(register) = message {
+            self.count(if register.info.id.is_some() {
+                "master/messages_reregister_slave"
+            } else {
+                "master/messages_register_slave"
+            });
+            self.on_register(cx, connection, ip, register);
+            return;
+        }
+        let Some(key) = self.connections.get(&connection).copied() else { return };
+        match message {
+            FromAgent::Register(_) => {}
+            FromAgent::Pong(_) => {
+                if let Some(agent) = self.agent_mut(key) {
+                    agent.missed_pings = 0;
+                }
+                self.removals.retain(|(agent, _)| *agent != key);
+            }
+            FromAgent::StatusUpdate(update) => {
+                self.count("master/messages_status_update");
+                self.on_status_update(cx, key, update);
+            }
+            FromAgent::ExecutorMessage(message) => {
+                self.count("master/messages_executor_to_framework");
+                let Some(id) = self.agent(key).map(|a| a.id.clone()) else { return };
+                self.on_executor_message(cx, &id, message);
+            }
+            FromAgent::ExecutorExited(exited) => {
+                self.count("master/messages_exited_executor");
+                self.on_executor_exited(cx, key, exited);
+            }
+            FromAgent::Unregister(_) => {
+                self.count("master/messages_unregister_slave");
+                self.count("master/slave_removals/reason_unregistered");
+                self.remove_agent(cx, key, "unregistered");
+            }
+        }
+    }
+
+    fn on_register(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: Token,
+        ip: String,
+        register: internal::Register,
+    ) {
+        if register.protocol != PROTOCOL || self.registering.contains_key(&connection) {
+            return;
+        }
+        if let Err(message) = check_register(&register) {
+            refuse(cx, connection, format!("the registration is invalid: {message}"));
+            return;
+        }
+        if self.config.require_agent_domain && register.info.domain.is_none() {
+            return;
+        }
+        if register.info.domain.is_some() && self.config.info.domain.is_none() {
+            return;
+        }
+        match register.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()) {
+            None => self.on_new_agent(cx, connection, ip, register),
+            Some(id) => self.on_returning_agent(cx, connection, ip, id, register),
+        }
+    }
+
+    fn on_new_agent(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: Token,
+        ip: String,
+        register: internal::Register,
+    ) {
+        if let Some(key) = self.connections.get(&connection).copied() {
+            // It did not hear the answer.
+            self.send_registered(cx, key, Vec::new());
+            return;
+        }
+        // Another agent at the same address is gone for good: this one does not know its id.
+        let same = |a: &&Arc<Agent>| {
+            a.ip == ip
+                && a.info.port() == register.info.port()
+                && a.info.hostname == register.info.hostname
+        };
+        let old: Vec<AgentId> = self.state.agents.values().filter(same).map(|a| a.key).collect();
+        for key in old {
+            self.count("master/slave_removals/reason_registered");
+            self.remove_agent(cx, key, "a new agent registered at the same address");
+        }
+        let id = format!("{}-S{}", self.config.info.id, self.next_agent);
+        self.next_agent += 1;
+        self.registering.insert(connection, String::new());
+        let op = put_agent(&id, &register);
+        let waiting = Waiting::Admit { id, connection, ip, register: Box::new(register) };
+        self.write(cx, vec![op], waiting);
+    }
+
+    fn on_returning_agent(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: Token,
+        ip: String,
+        id: String,
+        register: internal::Register,
+    ) {
+        if self.state.gone.contains_key(&id) {
+            refuse(cx, connection, "Agent has been marked gone".to_owned());
+            return;
+        }
+        if let Some(agent) = self.agent_keys.get(&id).and_then(|key| self.agent(*key)) {
+            if agent.leaving {
+                return; // the registry decides first; the agent asks again
+            }
+            if agent.info.hostname != register.info.hostname || agent.ip != ip {
+                refuse(
+                    cx,
+                    connection,
+                    "Agent attempted to reregister with different IP / hostname".to_owned(),
+                );
+                return;
+            }
+            let unchanged = agent.info.resources == register.info.resources
+                && agent.info.attributes == register.info.attributes
+                && agent.info.port == register.info.port;
+            if unchanged {
+                self.take_back(cx, connection, ip, register, true);
+                return;
+            }
+        }
+        if self.registering.values().any(|other| *other == id) {
+            return;
+        }
+        self.registering.insert(connection, id.clone());
+        let ops = vec![
+            put_agent(&id, &register),
+            RegistryOp::Delete { section: UNREACHABLE.to_owned(), key: id },
+        ];
+        self.write(cx, ops, Waiting::Return { connection, ip, register: Box::new(register) });
+    }
+
+    /// The registry has the new agent.
+    pub(crate) fn admit(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &str,
+        connection: Token,
+        ip: String,
+        mut register: internal::Register,
+    ) {
+        self.count("master/slave_registrations");
+        register.info.id = Some(id.into());
+        let open = self.registering.remove(&connection).is_some();
+        let key = self.make_agent(cx, id, ip, &register);
+        if open {
+            self.connect_agent(cx, key, connection);
+            self.send_registered(cx, key, Vec::new());
+        } else {
+            // It hung up meanwhile and will register as a new one.
+            self.remove_agent(cx, key, "the connection closed during registration");
+        }
+    }
+
+    fn make_agent(
+        &mut self,
+        cx: &Cx<'_>,
+        id: &str,
+        ip: String,
+        register: &internal::Register,
+    ) -> AgentId {
+        let key = AgentId(self.next_key);
+        self.next_key += 1;
+        let total = Resources::from_wire(&register.info.resources).unwrap_or_default();
+        let agent = Agent {
+            key,
+            id: id.to_owned(),
+            info: register.info.clone(),
+            ip,
+            version: register.version.clone(),
+            capabilities: register.capabilities.clone(),
+            connection: None,
+            registered: cx.now.wall,
+            reregistered: None,
+            total: total.clone(),
+            tasks: BTreeSet::new(),
+            killed: BTreeSet::new(),
+            missed_pings: 0,
+            leaving: false,
+        };
+        let options = options(&agent);
+        self.state.agents.insert(key, Arc::new(agent));
+        self.agent_keys.insert(id.to_owned(), key);
+        self.allocator.add_agent(key, options, total, &BTreeMap::new());
+        self.allocator.deactivate_agent(key);
+        key
+    }
+
+    fn connect_agent(&mut self, cx: &mut Cx<'_>, key: AgentId, connection: Token) {
+        self.connections.insert(connection, key);
+        self.timers.cancel(&Timer::Reregister(key));
+        self.timers.set(Timer::Ping(key), cx.now.mono + self.config.agent_ping_timeout);
+        self.removals.retain(|(agent, _)| *agent != key);
+        if let Some(agent) = self.agent_mut(key) {
+            agent.connection = Some(connection);
+            agent.missed_pings = 0;
+        }
+        self.allocator.activate_agent(key);
+    }
+
+    fn send_registered(
+        &self,
+        cx: &mut Cx<'_>,
+        key: AgentId,
+        reconciliations: Vec<internal::Reconciliation>,
+    ) {
+        let Some(agent) = self.agent(key) else { return };
+        let pings = self.config.agent_ping_timeout * self.config.max_agent_ping_timeouts;
+        let registered = internal::Registered {
+            agent_id: agent.id.as_str().into(),
+            total_ping_timeout_seconds: pings.as_secs_f64(),
+            master_info: self.config.info.clone(),
+            reconciliations,
+        };
+        self.send_to_agent(cx, key, Message::Registered(registered));
+    }
+
+    /// An agent is back, with what it runs; the registry knows it as reachable. `open`: its connection is.
+    pub(crate) fn take_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: Token,
+        ip: String,
+        register: internal::Register,
+        open: bool,
+    ) {
+        let id = register.info.id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
+        self.state.recovered_agents.remove(&id);
+        self.state.unreachable.remove(&id);
+        self.count("master/slave_reregistrations");
+        let known = self.agent_keys.get(&id).copied();
+        let key = match known {
+            Some(key) => {
+                if let Some(old) =
+                    self.agent(key).and_then(|a| a.connection).filter(|old| *old != connection)
+                {
+                    self.connections.remove(&old);
+                    cx.out.push(Effect::CloseAgent { connection: old });
+                }
+                self.refresh_agent(key, &register);
+                key
+            }
+            None => self.make_agent(cx, &id, ip, &register),
+        };
+        if let Some(agent) = self.agent_mut(key) {
+            agent.reregistered = Some(cx.now.wall);
+        }
+        self.learn(cx, key, &register, known.is_none());
+        let reconciliations =
+            if known.is_some() { self.missing(cx, key, &register) } else { Vec::new() };
+        if open {
+            self.connect_agent(cx, key, connection);
+        } else {
+            // It hung up meanwhile.
+            self.timers
+                .set(Timer::Reregister(key), cx.now.mono + self.config.agent_reregister_timeout);
+        }
+        self.send_registered(cx, key, reconciliations);
+        self.remind(cx, key, &register);
+    }
+
+    fn refresh_agent(&mut self, key: AgentId, register: &internal::Register) {
+        let total = Resources::from_wire(&register.info.resources).unwrap_or_default();
+        let Some(agent) = self.agent_mut(key) else { return };
+        agent.info = register.info.clone();
+        agent.version.clone_from(&register.version);
+        agent.capabilities.clone_from(&register.capabilities);
+        agent.total = total.clone();
+        let options = options(agent);
+        self.allocator.update_agent(key, options, total);
+    }
+
+    /// Takes over frameworks, executors and tasks that the agent lists and the master does not know.
+    fn learn(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentId,
+        register: &internal::Register,
+        announce: bool,
+    ) {
+        for info in &register.frameworks {
+            let id = info.id.clone().unwrap_or_default().value;
+            let completed = self.state.completed_frameworks.iter().any(|f| f.id == id);
+            if !completed && !self.framework_keys.contains_key(&id) {
+                self.make_framework(cx, id, info.clone(), true);
+            }
+        }
+        for executor in &register.executors {
+            let of = executor
+                .framework_id
+                .as_ref()
+                .and_then(|id| self.framework_keys.get(&id.value))
+                .copied();
+            let Some(of) = of else { continue };
+            let at = (key, executor.executor_id.value.clone());
+            let resources = Resources::from_wire(&executor.resources).unwrap_or_default();
+            let Some(framework) = self.framework_mut(of).filter(|f| !f.executors.contains_key(&at))
+            else {
+                continue;
+            };
+            framework
+                .executors
+                .insert(at, Executor { info: executor.clone(), resources: resources.clone() });
+            self.allocator.track(of, key, &resources);
+        }
+        for task in &register.tasks {
+            let Some(of) = self.framework_keys.get(&task.framework_id.value).copied() else {
+                continue;
+            };
+            self.learn_task(cx, key, of, task, announce);
+        }
+    }
+
+    fn learn_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentId,
+        of: FrameworkId,
+        wire: &v1::Task,
+        announce: bool,
+    ) {
+        let id = wire.task_id.value.clone();
+        let Some(framework) = self.framework_mut(of) else { return };
+        if framework.tasks.contains_key(&id) {
+            return;
+        }
+        // It was lost, unreachable or gone for its framework, which now learns better.
+        let was_away = framework.unreachable_tasks.iter().any(|t| t.id() == id)
+            || framework.completed_tasks.iter().any(|t| t.id() == id);
+        framework.unreachable_tasks.retain(|t| t.id() != id);
+        framework.completed_tasks.retain(|t| t.id() != id);
+        let resources = Resources::from_wire(&wire.resources).unwrap_or_default();
+        let task = Arc::new(Task { wire: wire.clone(), agent: key, resources: resources.clone() });
+        let holds = task.holds_resources();
+        framework.tasks.insert(id.clone(), task);
+        if let Some(agent) = self.agent_mut(key) {
+            agent.tasks.insert((of, id.clone()));
+        }
+        if holds {
+            self.allocator.track(of, key, &resources);
+        }
+        if announce && was_away && !is_terminal(wire.state()) {
+            let status = v1::TaskStatus {
+                task_id: wire.task_id.clone(),
+                agent_id: Some(wire.agent_id.clone()),
+                executor_id: wire.executor_id.clone(),
+                ..crate::tasks::master_status(
+                    cx,
+                    wire.status_update_state
+                        .and_then(|s| TaskState::try_from(s).ok())
+                        .unwrap_or(wire.state()),
+                    Reason::AgentReregistered,
+                    "Unreachable agent re-reregistered".to_owned(),
+                )
+            };
+            self.send_status(cx, of, status);
+        }
+    }
+
+    /// Tasks and executors that the master knows and the agent did not list.
+    fn missing(
+        &mut self,
+        cx: &Cx<'_>,
+        key: AgentId,
+        register: &internal::Register,
+    ) -> Vec<internal::Reconciliation> {
+        let listed: BTreeSet<(&str, &str)> = register
+            .tasks
+            .iter()
+            .map(|t| (t.framework_id.value.as_str(), t.task_id.value.as_str()))
+            .collect();
+        let executors: BTreeSet<(&str, &str)> = register
+            .executors
+            .iter()
+            .map(|e| {
+                (
+                    e.framework_id.as_ref().map_or("", |id| id.value.as_str()),
+                    e.executor_id.value.as_str(),
+                )
+            })
+            .collect();
+        let mut reconciliations = Vec::new();
+        let mut gone = Vec::new();
+        for framework in self.state.frameworks.values() {
+            let missing = framework
+                .tasks
+                .values()
+                .filter(|t| t.agent == key && !listed.contains(&(&framework.id, t.id())));
+            let statuses: Vec<v1::TaskStatus> = missing
+                .map(|t| v1::TaskStatus {
+                    task_id: t.wire.task_id.clone(),
+                    state: t.wire.state,
+                    executor_id: t.wire.executor_id.clone(),
+                    agent_id: Some(t.wire.agent_id.clone()),
+                    ..Default::default()
+                })
+                .collect();
+            if !statuses.is_empty() {
+                reconciliations
+                    .push(internal::Reconciliation { framework: framework.info.clone(), statuses });
+            }
+            let unlisted = framework
+                .executors
+                .keys()
+                .filter(|(a, id)| *a == key && !executors.contains(&(&framework.id, id)));
+            gone.extend(unlisted.map(|(_, id)| (framework.key, id.clone())));
+        }
+        for (framework, executor) in gone {
+            self.remove_executor(cx, framework, key, &executor);
+        }
+        reconciliations
+    }
+
+    /// Says again what the agent may have missed: frameworks that ended, tasks that shall end.
+    fn remind(&self, cx: &mut Cx<'_>, key: AgentId, register: &internal::Register) {
+        for info in &register.frameworks {
+            let id = info.id.clone().unwrap_or_default();
+            if self.state.completed_frameworks.iter().any(|f| f.id == id.value) {
+                let message = internal::ShutdownFramework { framework_id: id };
+                self.send_to_agent(cx, key, Message::ShutdownFramework(message));
+            } else if let Some(framework) =
+                self.framework_keys.get(&id.value).and_then(|key| self.framework(*key))
+                && framework.info != *info
+                && !framework.recovered
+            {
+                let message = internal::UpdateFramework { framework: framework.info.clone() };
+                self.send_to_agent(cx, key, Message::UpdateFramework(message));
+            }
+        }
+        let Some(agent) = self.agent(key) else { return };
+        for (framework, task) in &agent.killed {
+            let Some(framework) = self.framework(*framework) else { continue };
+            let message = internal::KillTask {
+                framework_id: framework.id.as_str().into(),
+                task_id: task.as_str().into(),
+                kill_policy: None,
+            };
+            self.send_to_agent(cx, key, Message::KillTask(message));
+        }
+    }
+}
+
+fn options(agent: &Agent) -> AgentOptions {
+    AgentOptions {
+        hostname: agent.info.hostname.clone(),
+        attributes: agent.info.attributes.clone(),
+        domain: agent.info.domain.clone(),
+        capabilities: agent.capabilities.iter().map(v1::agent_info::Capability::r#type).collect(),
+    }
+}
+
+fn put_agent(id: &str, register: &internal::Register) -> RegistryOp {
+    let info = v1::AgentInfo { id: Some(id.into()), ..register.info.clone() };
+    let record = internal::RegistryAgent {
+        info,
+        version: Some(register.version.clone()),
+        capabilities: register.capabilities.clone(),
+    };
+    RegistryOp::Put {
+        section: AGENTS.to_owned(),
+        key: id.to_owned(),
+        value: wire::protobuf::to_vec(&record),
+    }
+}
+
+fn check_register(register: &internal::Register) -> Result<(), String> {
+    Resources::validate(&register.info.resources).map_err(|e| e.to_string())?;
+    let mut frameworks = BTreeSet::new();
+    for info in &register.frameworks {
+        let id = info.id.as_ref().map_or("", |id| id.value.as_str());
+        if id.is_empty() || !frameworks.insert(id) {
+            return Err(format!("framework '{id}' has no id or is listed twice"));
+        }
+    }
+    for task in &register.tasks {
+        if !frameworks.contains(task.framework_id.value.as_str()) {
+            return Err(format!("task '{}' has no framework", task.task_id.value));
+        }
+        Resources::validate(&task.resources).map_err(|e| e.to_string())?;
+    }
+    for executor in &register.executors {
+        if !executor.framework_id.as_ref().is_some_and(|id| frameworks.contains(id.value.as_str()))
+        {
+            return Err(format!("executor '{}' has no framework", executor.executor_id.value));
+        }
+        Resources::validate(&executor.resources).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// Tells an agent to stop.
+pub(crate) fn refuse(cx: &mut Cx<'_>, connection: Token, message: String) {
+    let shutdown = Box::new(Message::Shutdown(internal::Shutdown { message }));
+    cx.out.push(Effect::SendToAgent { connection, message: shutdown });
+}

@@ -1,0 +1,283 @@
+//! What a master knows; published to readers as a whole. Cheap to clone: frameworks, agents and tasks are shared until
+//! they change.
+
+use allocator::{AgentId, FrameworkId};
+use base::{Token, WallTime};
+use resources::Resources;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use wire::v1;
+
+/// Everything that readers may see.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// This master, as others are told of it.
+    pub info: v1::MasterInfo,
+    /// When this process started to lead.
+    pub elected: Option<WallTime>,
+    /// Registered and recovered frameworks.
+    pub frameworks: BTreeMap<FrameworkId, Arc<Framework>>,
+    /// The last frameworks that were removed.
+    pub completed_frameworks: VecDeque<Arc<Framework>>,
+    /// Registered agents.
+    pub agents: BTreeMap<AgentId, Arc<Agent>>,
+    /// Agents of the registry that have not come back yet.
+    pub recovered_agents: BTreeMap<String, v1::AgentInfo>,
+    /// Unreachable agents, with when they became so.
+    pub unreachable: BTreeMap<String, v1::TimeInfo>,
+    /// Agents marked gone, with when.
+    pub gone: BTreeMap<String, v1::TimeInfo>,
+    /// Counts of events, by metric name (`master/…`).
+    pub counters: BTreeMap<String, u64>,
+    /// Every flag's name and value.
+    pub flags: BTreeMap<String, String>,
+    /// `--roles`.
+    pub role_whitelist: Option<BTreeSet<String>>,
+    /// `--weights`.
+    pub weights: BTreeMap<String, f64>,
+}
+
+/// A framework.
+#[derive(Debug, Clone)]
+pub struct Framework {
+    /// Its number in this master.
+    pub key: FrameworkId,
+    /// Its id.
+    pub id: String,
+    /// Its latest description.
+    pub info: v1::FrameworkInfo,
+    /// Its event stream.
+    pub stream: Option<Token>,
+    /// `Mesos-Stream-Id` of it.
+    pub stream_id: String,
+    /// Known from its agents only: it has not subscribed to this master.
+    pub recovered: bool,
+    /// When it first subscribed here.
+    pub registered: WallTime,
+    /// When it last subscribed.
+    pub reregistered: WallTime,
+    /// When it was removed.
+    pub unregistered: Option<WallTime>,
+    /// Live tasks, including terminal ones that are not acknowledged.
+    pub tasks: BTreeMap<String, Arc<Task>>,
+    /// Tasks on unreachable agents.
+    pub unreachable_tasks: VecDeque<Arc<Task>>,
+    /// The last tasks that ended.
+    pub completed_tasks: VecDeque<Arc<Task>>,
+    /// Its executors that hold resources of their own.
+    pub executors: BTreeMap<(AgentId, String), Executor>,
+    /// Roles for which it wants no offers.
+    pub suppressed: BTreeSet<String>,
+    /// Its offer constraints.
+    pub constraints: Option<v1::scheduler::OfferConstraints>,
+    /// Its open offers, by id.
+    pub offers: BTreeMap<String, Arc<Offer>>,
+}
+
+/// A task.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// What everybody may know of it. `executor_id` is unset for command tasks.
+    pub wire: v1::Task,
+    /// Where it is.
+    pub agent: AgentId,
+    /// What it uses.
+    pub resources: Resources,
+}
+
+/// An executor that holds resources of its own.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    /// Its description.
+    pub info: v1::ExecutorInfo,
+    /// What it uses.
+    pub resources: Resources,
+}
+
+/// An agent.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Its number in this master.
+    pub key: AgentId,
+    /// Its id.
+    pub id: String,
+    /// Its description, with id.
+    pub info: v1::AgentInfo,
+    /// IP address of its connection.
+    pub ip: String,
+    /// Version of the interfaces it speaks.
+    pub version: String,
+    /// Its capabilities.
+    pub capabilities: Vec<v1::agent_info::Capability>,
+    /// Its connection, while open.
+    pub connection: Option<Token>,
+    /// When it first registered here.
+    pub registered: WallTime,
+    /// When it came back.
+    pub reregistered: Option<WallTime>,
+    /// All of its resources.
+    pub total: Resources,
+    /// Its tasks.
+    pub tasks: BTreeSet<(FrameworkId, String)>,
+    /// Tasks whose end was asked for: asked again when it comes back.
+    pub killed: BTreeSet<(FrameworkId, String)>,
+    /// Pings in a row without an answer.
+    pub missed_pings: u32,
+    /// It is being marked unreachable or gone in the registry.
+    pub leaving: bool,
+}
+
+/// An open offer.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Its id.
+    pub id: String,
+    /// To whom.
+    pub framework: FrameworkId,
+    /// Where.
+    pub agent: AgentId,
+    /// For which role.
+    pub role: String,
+    /// What, with allocation info.
+    pub resources: Resources,
+}
+
+impl Framework {
+    /// Whether it has this capability.
+    #[must_use]
+    pub fn has(&self, capability: v1::framework_info::capability::Type) -> bool {
+        self.info.capabilities.iter().any(|c| c.r#type() == capability)
+    }
+
+    /// Whether its event stream is open.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Roles it is subscribed to.
+    #[must_use]
+    pub fn roles(&self) -> BTreeSet<String> {
+        roles_of(&self.info)
+    }
+
+    /// What its tasks and executors use.
+    #[must_use]
+    pub fn used(&self) -> Resources {
+        let mut used = Resources::new();
+        for task in self.tasks.values().filter(|t| t.holds_resources()) {
+            used += &task.resources;
+        }
+        for executor in self.executors.values() {
+            used += &executor.resources;
+        }
+        used
+    }
+
+    /// What is offered to it.
+    #[must_use]
+    pub fn offered(&self) -> Resources {
+        let mut offered = Resources::new();
+        for offer in self.offers.values() {
+            offered += &offer.resources;
+        }
+        offered
+    }
+
+    /// State for a task that is in a bad way: what partition-aware frameworks are told, and what others are.
+    pub(crate) fn lost(&self, aware: v1::TaskState) -> v1::TaskState {
+        if self.has(v1::framework_info::capability::Type::PartitionAware) {
+            aware
+        } else {
+            v1::TaskState::TaskLost
+        }
+    }
+}
+
+/// Roles of a framework, from `roles` or the older `role`.
+pub(crate) fn roles_of(info: &v1::FrameworkInfo) -> BTreeSet<String> {
+    let multi = info
+        .capabilities
+        .iter()
+        .any(|c| c.r#type() == v1::framework_info::capability::Type::MultiRole);
+    if multi {
+        info.roles.iter().cloned().collect()
+    } else {
+        BTreeSet::from([info.role().to_owned()])
+    }
+}
+
+impl Task {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.wire.task_id.value
+    }
+
+    /// Whether its resources are in use: until its end is known, acknowledged or not.
+    #[must_use]
+    pub fn holds_resources(&self) -> bool {
+        !is_terminal(self.wire.state()) && self.wire.state() != v1::TaskState::TaskUnreachable
+    }
+}
+
+impl Agent {
+    /// Whether its connection is open and it is registered.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+}
+
+impl State {
+    /// A framework by its id.
+    #[must_use]
+    pub fn framework(&self, id: &str) -> Option<&Arc<Framework>> {
+        self.frameworks.values().find(|f| f.id == id)
+    }
+
+    /// An agent by its id.
+    #[must_use]
+    pub fn agent(&self, id: &str) -> Option<&Arc<Agent>> {
+        self.agents.values().find(|a| a.id == id)
+    }
+
+    /// What is used on an agent, by framework.
+    #[must_use]
+    pub fn used_on(&self, agent: &Agent) -> BTreeMap<FrameworkId, Resources> {
+        let mut used: BTreeMap<FrameworkId, Resources> = BTreeMap::new();
+        for (framework, task) in &agent.tasks {
+            let task = self.frameworks.get(framework).and_then(|f| f.tasks.get(task));
+            if let Some(task) = task.filter(|t| t.holds_resources()) {
+                *used.entry(*framework).or_default() += &task.resources;
+            }
+        }
+        for (key, framework) in &self.frameworks {
+            let first = (agent.key, String::new());
+            for (_, executor) in
+                framework.executors.range(first..).take_while(|((a, _), _)| *a == agent.key)
+            {
+                *used.entry(*key).or_default() += &executor.resources;
+            }
+        }
+        used.retain(|_, resources| !resources.is_empty());
+        used
+    }
+}
+
+/// Whether no other state follows.
+#[must_use]
+pub fn is_terminal(state: v1::TaskState) -> bool {
+    use v1::TaskState as S;
+    matches!(
+        state,
+        S::TaskFinished
+            | S::TaskFailed
+            | S::TaskKilled
+            | S::TaskLost
+            | S::TaskError
+            | S::TaskDropped
+            | S::TaskGone
+            | S::TaskGoneByOperator
+    )
+}
