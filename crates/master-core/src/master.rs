@@ -218,7 +218,8 @@ impl Master {
                     self.admit(cx, &id, connection, ip, *register)
                 }
                 Waiting::Return { connection, ip, register } => {
-                    self.take_back(cx, connection, ip, *register)
+                    let open = self.registering.remove(&connection).is_some();
+                    self.take_back(cx, connection, ip, *register, open);
                 }
                 Waiting::Unreachable { agent, message } => self.on_unreachable(cx, agent, &message),
                 Waiting::RecoveredUnreachable { id } => self.on_recovered_unreachable(cx, &id),
