@@ -1,1 +1,18 @@
-//! proffer-http
+//! What both daemons share over HTTP: the accept loop with its limits, negotiation of encodings, event streams, the
+//! files endpoints, and the link between agent and master.
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod files;
+pub mod link;
+pub mod negotiate;
+pub mod respond;
+pub mod server;
+pub mod stream;
+
+pub use body::Body;
+
+/// A request as it comes from the accept loop.
+pub type Request = http::Request<hyper::body::Incoming>;
+/// An answer.
+pub type Response = http::Response<Body>;

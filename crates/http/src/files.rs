@@ -1,0 +1,219 @@
+//! The files endpoints: attached virtual paths, and nothing else (spec/agent.md 8.3).
+
+use crate::respond::{self, query_value};
+use crate::{Request, Response};
+use std::collections::BTreeMap;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// Longest piece of one answer: 16 pages.
+const READ_MAX: u64 = 16 * 4096;
+/// Longest file that is downloaded at once.
+const DOWNLOAD_MAX: u64 = 1 << 30;
+
+/// Virtual paths with what they stand for.
+pub type Attached = BTreeMap<String, PathBuf>;
+
+/// Why a path has no file.
+enum Refusal {
+    Missing,
+    Escapes,
+    Invalid(&'static str),
+}
+
+impl Refusal {
+    fn respond(self, path: &str) -> Response {
+        match self {
+            Refusal::Missing => respond::text(404, ""),
+            Refusal::Escapes => {
+                respond::text(400, format!("File path '{path}' is inaccessible.\n"))
+            }
+            Refusal::Invalid(text) => respond::text(400, text),
+        }
+    }
+}
+
+/// The real path behind a virtual one: below the longest attached prefix, and nowhere else.
+fn resolve(attached: &Attached, path: &str) -> Result<PathBuf, Refusal> {
+    if path.is_empty() {
+        return Err(Refusal::Invalid("Expecting 'path=value' in query.\n"));
+    }
+    if path.contains('\0') {
+        return Err(Refusal::Missing);
+    }
+    let path = path.trim_end_matches('/');
+    let under = |root: &str| {
+        path.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = attached
+        .iter()
+        .rev()
+        .filter_map(|(root, real)| under(root).map(|rest| (root.len(), rest, real)));
+    let Some((_, rest, real)) = found.max_by_key(|(length, ..)| *length) else {
+        return Err(Refusal::Missing);
+    };
+    let rest = Path::new(rest.trim_start_matches('/'));
+    if rest.components().any(|c| !matches!(c, Component::Normal(_))) {
+        return Err(Refusal::Escapes);
+    }
+    let root = real.canonicalize().map_err(|_| Refusal::Missing)?;
+    let target = root.join(rest).canonicalize().map_err(|_| Refusal::Missing)?;
+    // A symbolic link may lead anywhere.
+    if target.starts_with(&root) { Ok(target) } else { Err(Refusal::Escapes) }
+}
+
+/// Answers `/files/<name>`; None for other names. Reads files: call it where blocking is allowed.
+#[must_use]
+pub fn answer(name: &str, query: &str, attached: &Attached) -> Option<Response> {
+    let path = query_value(query, "path").unwrap_or_default();
+    let with = |serve: fn(&str, &str, PathBuf) -> Response| match resolve(attached, &path) {
+        Ok(real) => serve(query, &path, real),
+        Err(refusal) => refusal.respond(&path),
+    };
+    Some(match name {
+        "browse" => with(browse),
+        "read" => with(read),
+        "download" => with(download),
+        "debug" => {
+            let map: serde_json::Map<String, serde_json::Value> =
+                attached.iter().map(|(v, r)| (v.clone(), r.display().to_string().into())).collect();
+            respond::json(query, serde_json::Value::from(map).to_string().into_bytes())
+        }
+        _ => return None,
+    })
+}
+
+/// The query of a request; empty if it has none.
+#[must_use]
+pub fn query_of(request: &Request) -> String {
+    request.uri().query().unwrap_or_default().to_owned()
+}
+
+fn browse(query: &str, path: &str, real: PathBuf) -> Response {
+    let mut entries: Vec<(String, serde_json::Value)> = Vec::new();
+    for entry in std::fs::read_dir(&real).into_iter().flatten().flatten() {
+        let Ok(meta) = std::fs::symlink_metadata(entry.path()) else { continue };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let virtual_path = format!("{}/{name}", path.trim_end_matches('/'));
+        let modified = meta.modified().ok().and_then(|m| m.duration_since(UNIX_EPOCH).ok());
+        let json = serde_json::json!({
+            "path": virtual_path,
+            "nlink": meta.nlink(),
+            "size": meta.len(),
+            "mtime": modified.map_or(0.0, |m| m.as_secs_f64().floor()),
+            "mode": mode(&meta),
+            "uid": user_name(meta.uid()),
+            "gid": group_name(meta.gid()),
+        });
+        entries.push((virtual_path, json));
+    }
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    let list: Vec<_> = entries.into_iter().map(|(_, json)| json).collect();
+    respond::json(query, serde_json::Value::from(list).to_string().into_bytes())
+}
+
+fn mode(meta: &std::fs::Metadata) -> String {
+    let kind = if meta.is_dir() {
+        'd'
+    } else if meta.file_type().is_symlink() {
+        'l'
+    } else {
+        '-'
+    };
+    let bits = (0..9)
+        .map(|at| if meta.mode() & (0o400 >> at) == 0 { '-' } else { ['r', 'w', 'x'][at % 3] });
+    std::iter::once(kind).chain(bits).collect()
+}
+
+fn user_name(uid: u32) -> String {
+    name_of("/etc/passwd", uid)
+}
+
+fn group_name(gid: u32) -> String {
+    name_of("/etc/group", gid)
+}
+
+/// Name of an id in one of the system's tables; the number if it has none.
+fn name_of(table: &str, id: u32) -> String {
+    let text = std::fs::read_to_string(table).unwrap_or_default();
+    let mut lines = text.lines().map(|line| line.split(':'));
+    let found = lines.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    found.unwrap_or_else(|| id.to_string())
+}
+
+fn read(query: &str, path: &str, real: PathBuf) -> Response {
+    let number = |name: &str| match query_value(query, name) {
+        None => Ok(None),
+        Some(text) => text
+            .parse::<i64>()
+            .map(Some)
+            .map_err(|_| format!("Failed to parse {name}: '{text}'.\n")),
+    };
+    let (offset, length) = match (number("offset"), number("length")) {
+        (Ok(offset), Ok(length)) => (offset, length),
+        (Err(text), _) | (_, Err(text)) => return respond::text(400, text),
+    };
+    if offset.is_some_and(|o| o < -1) {
+        return respond::text(400, "Negative offset provided.\n");
+    }
+    if length.is_some_and(|l| l < -1) {
+        return respond::text(400, "Negative length provided.\n");
+    }
+    if real.is_dir() {
+        return respond::text(400, "Cannot read a directory.\n");
+    }
+    let Ok(mut file) = std::fs::File::open(&real) else { return respond::text(404, "") };
+    let size = file.metadata().map_or(0, |m| m.len());
+    let Some(offset) = offset.and_then(|o| u64::try_from(o).ok()) else {
+        return respond::json(
+            query,
+            serde_json::json!({"offset": size, "data": ""}).to_string().into_bytes(),
+        );
+    };
+    let length = length.and_then(|l| u64::try_from(l).ok()).unwrap_or(READ_MAX).min(READ_MAX);
+    let mut data = Vec::new();
+    if offset < size
+        && file.seek(SeekFrom::Start(offset)).is_ok()
+        && file.take(length).read_to_end(&mut data).is_err()
+    {
+        return respond::text(500, format!("Failed to read '{path}'.\n"));
+    }
+    let body = serde_json::json!({"offset": offset, "data": String::from_utf8_lossy(&data)});
+    respond::json(query, body.to_string().into_bytes())
+}
+
+fn download(_query: &str, path: &str, real: PathBuf) -> Response {
+    if real.is_dir() {
+        return respond::text(400, "Cannot download a directory.\n");
+    }
+    if std::fs::metadata(&real).map_or(0, |m| m.len()) > DOWNLOAD_MAX {
+        return respond::text(
+            400,
+            "The file is larger than 1 GiB; read it in pieces with /files/read.\n",
+        );
+    }
+    let Ok(bytes) = std::fs::read(&real) else { return respond::text(404, "") };
+    let content_type = match real.extension().and_then(|e| e.to_str()) {
+        Some("txt" | "log") => "text/plain",
+        Some("html") => "text/html",
+        Some("json") => "application/json",
+        _ => "application/octet-stream",
+    };
+    let mut response = respond::content(content_type, bytes);
+    let base: String = path
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control() && *c != '"')
+        .collect();
+    if let Ok(value) = http::HeaderValue::from_str(&format!("attachment; filename={base}")) {
+        response.headers_mut().insert(http::header::CONTENT_DISPOSITION, value);
+    }
+    response
+}
