@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("proffer-sim", &["master-core", "agent-core", "allocator", "resources", "wire"]),
     ("proffer-coordination", &["detector", "wire"]),
     ("proffer-client", &["detector", "wire"]),
-    ("proffer-http", &["wire"]),
+    ("proffer-http", &["resources", "wire"]),
     ("proffer-containerizer", &["resources", "wire"]),
     ("proffer-detector", &["wire"]),
     ("proffer-supervisor", &[]),

@@ -5,15 +5,16 @@ use http_body::{Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Body of an answer.
 #[derive(Debug)]
 pub enum Body {
     /// All of it at once; None when it was sent.
     Whole(Option<Bytes>),
-    /// Pieces as they come; it ends when the sender is dropped.
-    Stream(mpsc::Receiver<Bytes>),
+    /// Pieces as they come; it ends when the sender is dropped. What is beside them goes with the body: whoever waits
+    /// for it learns that nobody reads any more.
+    Stream(mpsc::Receiver<Bytes>, oneshot::Sender<Infallible>),
 }
 
 impl Body {
@@ -52,7 +53,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Body::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Body::Stream(pieces) => {
+            Body::Stream(pieces, _) => {
                 pieces.poll_recv(cx).map(|piece| piece.map(|b| Ok(Frame::data(b))))
             }
         }
@@ -67,7 +68,7 @@ impl http_body::Body for Body {
             Body::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
-            Body::Stream(_) => SizeHint::default(),
+            Body::Stream(..) => SizeHint::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod negotiate;
 pub mod respond;
 pub mod server;
 pub mod stream;
+pub mod v0;
 
 pub use body::Body;
 

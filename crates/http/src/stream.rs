@@ -5,7 +5,8 @@ use crate::{Body, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use tokio::sync::mpsc;
+use std::convert::Infallible;
+use tokio::sync::{mpsc, oneshot};
 
 /// Events that may wait for a slow subscriber before it is dropped.
 const QUEUE: usize = 4096;
@@ -26,13 +27,25 @@ pub enum SendError {
     Slow,
 }
 
-/// A stream in this encoding, and the answer that carries it.
+/// Resolves when the subscriber is gone.
+#[derive(Debug)]
+pub struct Closed(oneshot::Receiver<Infallible>);
+
+impl Closed {
+    /// Waits until nobody reads the stream any more.
+    pub async fn wait(self) {
+        let _ = self.0.await;
+    }
+}
+
+/// A stream in this encoding, the answer that carries it, and the news of its end.
 #[must_use]
-pub fn event_stream(encoding: Encoding) -> (EventSender, Response) {
+pub fn event_stream(encoding: Encoding) -> (EventSender, Response, Closed) {
     let (pieces, receiver) = mpsc::channel(QUEUE);
-    let mut response = http::Response::new(Body::Stream(receiver));
+    let (alive, closed) = oneshot::channel();
+    let mut response = http::Response::new(Body::Stream(receiver, alive));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()));
-    (EventSender { encoding, pieces }, response)
+    (EventSender { encoding, pieces }, response, Closed(closed))
 }
 
 impl EventSender {
@@ -46,10 +59,5 @@ impl EventSender {
             mpsc::error::TrySendError::Full(_) => SendError::Slow,
             mpsc::error::TrySendError::Closed(_) => SendError::Closed,
         })
-    }
-
-    /// Ends when the subscriber is gone.
-    pub async fn closed(&self) {
-        self.pieces.closed().await;
     }
 }

@@ -26,3 +26,4 @@ mod validate;
 
 pub use master::Master;
 pub use state::{Agent, Executor, Framework, Offer, State, Task, is_terminal};
+pub use validate::call::check as check_call;

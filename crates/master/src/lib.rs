@@ -1,1 +1,146 @@
-//! proffer-master
+//! The master's process: sockets and the registry around the core, and no decisions.
+//!
+//! One task owns the core ([`engine`]): it takes inputs from a bounded queue in batches and carries the effects out
+//! in order. Three tables connect it to the outside ([`shared`]): requests that wait for an answer, event streams, and
+//! links of agents. Readers get snapshots and never enter the queue.
+#![forbid(unsafe_code)]
+
+mod engine;
+mod metrics;
+mod operator;
+mod routes;
+mod shared;
+mod v0;
+
+use coordination::{Embedded, InMemory, Registry, RegistryError};
+use http_api::server::{self, Limits};
+use shared::Shared;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Where the registry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryKind {
+    /// In a file of this directory.
+    Embedded(PathBuf),
+    /// Nowhere.
+    InMemory,
+}
+
+/// Settings of the process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the registry is.
+    pub registry: RegistryKind,
+    /// Settings of the core. Its `info.port`, `info.pid` and `info.address` are filled when the port is known.
+    pub core: master_core::contract::Config,
+    /// Log file to be shown as `/master/log`.
+    pub log_file: Option<PathBuf>,
+    /// Limits on connections.
+    pub limits: Limits,
+}
+
+/// Why a master could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is not to be had.
+    #[error("cannot bind {address}: {source}; another master? try --port=0")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The registry is not to be had.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// A master that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    engine: JoinHandle<Result<(), String>>,
+}
+
+impl Running {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// Why it had ended by itself before.
+    pub async fn stop(self) -> Result<(), String> {
+        let _ = self.stop.send(true);
+        self.engine.await.unwrap_or_else(|e| Err(format!("the master's core failed: {e}")))
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// Why it ended.
+    pub async fn ended(&mut self) -> Result<(), String> {
+        (&mut self.engine).await.unwrap_or_else(|e| Err(format!("the master's core failed: {e}")))
+    }
+}
+
+/// Starts a master.
+///
+/// # Errors
+/// When the address or the registry is not to be had.
+pub async fn start(mut config: Config) -> Result<Running, StartError> {
+    let registry: Box<dyn Registry> = match &config.registry {
+        RegistryKind::Embedded(directory) => Box::new(Embedded::open(directory)?),
+        RegistryKind::InMemory => Box::new(InMemory::default()),
+    };
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| StartError::Bind { address: config.listen, source })?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| StartError::Bind { address: config.listen, source })?;
+    fill_info(&mut config, address);
+    let (stop, stopped) = watch::channel(false);
+    let (shared, engine) = Shared::new(&config, registry);
+    let engine = tokio::spawn(engine.run(stopped.clone()));
+    tokio::spawn(server::serve(
+        listener,
+        Arc::new(routes::Routes::new(shared)),
+        config.limits,
+        stopped,
+    ));
+    Ok(Running { address, stop, engine })
+}
+
+/// What others are told of this master follows from its address.
+fn fill_info(config: &mut Config, address: SocketAddr) {
+    let info = &mut config.core.info;
+    let hostname = info.hostname.clone().unwrap_or_else(|| address.ip().to_string());
+    let ip = info
+        .address
+        .as_ref()
+        .and_then(|a| a.ip.clone())
+        .unwrap_or_else(|| address.ip().to_string());
+    let port = info
+        .address
+        .as_ref()
+        .map(|a| a.port)
+        .filter(|p| *p != 0)
+        .unwrap_or(i32::from(address.port()));
+    if let Ok(std::net::IpAddr::V4(v4)) = ip.parse() {
+        info.ip = u32::from_le_bytes(v4.octets());
+    }
+    info.port = u32::try_from(port).unwrap_or(0);
+    info.pid = Some(format!("master@{ip}:{port}"));
+    info.hostname = Some(hostname.clone());
+    info.version = Some(http_api::v0::VERSION.to_owned());
+    info.address = Some(wire::v1::Address { hostname: Some(hostname), ip: Some(ip), port });
+}

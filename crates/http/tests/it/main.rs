@@ -22,7 +22,7 @@ impl Handler for Echo {
                 let Some(encoding) = negotiate::accepted(request.headers()) else {
                     return respond::text(406, "");
                 };
-                let (sender, response) = stream::event_stream(encoding);
+                let (sender, response, _closed) = stream::event_stream(encoding);
                 sender.send(&wire::v1::TaskId::from("first")).expect("open");
                 sender.send(&wire::v1::TaskId::from("last")).expect("open");
                 response

@@ -4,7 +4,10 @@ use wire::v1::scheduler::Call;
 use wire::v1::scheduler::call::Type;
 
 /// What is missing or contradicts itself in a call.
-pub(crate) fn check(call: &Call) -> Result<(), String> {
+///
+/// # Errors
+/// The first such thing, in words for the framework.
+pub fn check(call: &Call) -> Result<(), String> {
     let expect = |there: bool, name: &str| {
         if there { Ok(()) } else { Err(format!("Expecting '{name}' to be present")) }
     };

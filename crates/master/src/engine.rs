@@ -1,0 +1,177 @@
+//! The one task that owns the core.
+
+use crate::shared::Shared;
+use base::{Now, Time, WallTime};
+use coordination::{Change, Registry};
+use http_api::respond;
+use http_api::stream::SendError;
+use master_core::contract::{Config, Effect, Input};
+use master_core::registry::RegistryOp;
+use master_core::{Master, State};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::internal;
+
+/// Inputs taken at once before readers are served.
+const BATCH: usize = 256;
+/// Sleep when nothing is to be waited for.
+const IDLE: Duration = Duration::from_secs(3600);
+
+pub(crate) struct Engine {
+    core: Master,
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Input>,
+    readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
+    registry: Option<Box<dyn Registry>>,
+    start: Instant,
+}
+
+/// A write for the registry's thread.
+struct Write {
+    id: base::WriteId,
+    changes: Vec<Change>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        config: Config,
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Input>,
+        readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
+        registry: Box<dyn Registry>,
+    ) -> Self {
+        let allocator = allocator::hierarchical(config.allocator.clone());
+        let core = Master::new(config, allocator);
+        Self { core, shared, queue, readers, registry: Some(registry), start: Instant::now() }
+    }
+
+    fn now(&self) -> Now {
+        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono: Time(nanos(self.start.elapsed())), wall: WallTime(nanos(wall)) }
+    }
+
+    /// Runs until it is stopped.
+    ///
+    /// # Errors
+    /// When the core asks for the end of the process: why.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+        let registry = self.registry.take().ok_or("the registry is gone")?;
+        let content = registry.read().map_err(|e| e.to_string())?;
+        let (writes, queue) = mpsc::unbounded_channel();
+        let writer = tokio::task::spawn_blocking({
+            let inputs = self.shared.inputs.clone();
+            move || write_registry(registry, queue, &inputs)
+        });
+        let mut out = Vec::new();
+        self.core.step(self.now(), Input::Elected { registry: content }, &mut out);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            for effect in out.drain(..) {
+                self.carry_out(effect, &writes)?;
+            }
+            let wake = self.core.next_wake().map_or(IDLE, |at| at.since(self.now().mono));
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                count = self.queue.recv_many(&mut batch, BATCH) => if count == 0 { break },
+                Some(reader) = self.readers.recv() => {
+                    let view = self.core.view();
+                    let _ = reader.send(view.clone());
+                    while let Ok(reader) = self.readers.try_recv() {
+                        let _ = reader.send(view.clone());
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep(wake) => batch.push(Input::Wake),
+            }
+            for input in batch.drain(..) {
+                let now = self.now();
+                self.core.step(now, input, &mut out);
+            }
+        }
+        drop(writes);
+        let _ = writer.await;
+        Ok(())
+    }
+
+    fn carry_out(
+        &self,
+        effect: Effect,
+        writes: &mpsc::UnboundedSender<Write>,
+    ) -> Result<(), String> {
+        match effect {
+            Effect::Respond { token, response } => {
+                if let Some(waiting) = self.shared.waiting.remove(token) {
+                    let _ = waiting.send(respond::text(response.status, response.body));
+                }
+            }
+            Effect::SendEvent { stream, event } => {
+                let Some(sender) = self.shared.streams.get(stream) else { return Ok(()) };
+                if let Err(error) = sender.send(&*event) {
+                    if error == SendError::Slow {
+                        tracing::warn!(
+                            stream = stream.0,
+                            "a framework reads its events too slowly; it is dropped"
+                        );
+                    }
+                    self.shared.streams.remove(stream);
+                }
+            }
+            Effect::CloseStream { stream } => {
+                self.shared.streams.remove(stream);
+            }
+            Effect::SendToAgent { connection, message } => {
+                let message = internal::MasterToAgent { message: Some(*message) };
+                if let Some(link) = self.shared.links.get(connection)
+                    && !link.send(&message)
+                {
+                    tracing::warn!(
+                        connection = connection.0,
+                        "an agent reads too slowly; its link is dropped"
+                    );
+                    self.shared.links.remove(connection);
+                }
+            }
+            Effect::CloseAgent { connection } => {
+                self.shared.links.remove(connection);
+            }
+            Effect::WriteRegistry { id, ops } => {
+                let changes = ops.into_iter().map(|op| match op {
+                    RegistryOp::Put { section, key, value } => {
+                        Change { key: (section, key), value: Some(value) }
+                    }
+                    RegistryOp::Delete { section, key } => {
+                        Change { key: (section, key), value: None }
+                    }
+                });
+                let _ = writes.send(Write { id, changes: changes.collect() });
+            }
+            Effect::Abort { message } => return Err(message),
+        }
+        Ok(())
+    }
+}
+
+/// Makes changes durable, all that wait in one commit.
+fn write_registry(
+    mut registry: Box<dyn Registry>,
+    mut queue: mpsc::UnboundedReceiver<Write>,
+    inputs: &mpsc::Sender<Input>,
+) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut writes = vec![first];
+        while let Ok(more) = queue.try_recv() {
+            writes.push(more);
+        }
+        let changes: Vec<Change> = writes.iter().flat_map(|w| w.changes.iter().cloned()).collect();
+        let result = registry.write(&changes).map_err(|e| e.to_string());
+        for write in writes {
+            let input = Input::Written { id: write.id, result: result.clone() };
+            if inputs.blocking_send(input).is_err() {
+                return;
+            }
+        }
+    }
+}

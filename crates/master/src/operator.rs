@@ -1,0 +1,132 @@
+//! The v1 operator API, as far as it is there: what is not is refused by name.
+
+use crate::metrics;
+use crate::shared::Shared;
+use http_api::negotiate::Encoding;
+use http_api::{Request, Response, negotiate, respond};
+use http_body_util::{BodyExt as _, Limited};
+use master_core::contract::{Input, OperatorCall};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+use wire::v1;
+use wire::v1::master::call::Type;
+use wire::v1::master::{Call, Response as Answer, response};
+
+/// Answers `POST /api/v1`.
+pub(crate) async fn answer(shared: &Arc<Shared>, request: Request, limit: usize) -> Response {
+    let headers = request.headers().clone();
+    let call: Call = match negotiate::call(request, limit).await {
+        Ok(call) => call,
+        Err(refusal) => return *refusal,
+    };
+    if call.r#type.is_none() {
+        return respond::text(
+            400,
+            "Failed to validate master::Call: Expecting 'type' to be present",
+        );
+    }
+    let Some(encoding) = negotiate::accepted(&headers) else {
+        return respond::text(
+            406,
+            "Expecting 'Accept' to allow application/json or application/x-protobuf",
+        );
+    };
+    let expect = |name: &str| {
+        respond::text(
+            400,
+            format!("Failed to validate master::Call: Expecting '{name}' to be present"),
+        )
+    };
+    match call.r#type() {
+        Type::Teardown => {
+            let Some(teardown) = call.teardown else { return expect("teardown") };
+            let framework_id = teardown.framework_id.value;
+            shared
+                .ask(|token| Input::Operator {
+                    token,
+                    call: OperatorCall::Teardown { framework_id },
+                })
+                .await
+        }
+        Type::MarkAgentGone => {
+            let Some(gone) = call.mark_agent_gone else { return expect("mark_agent_gone") };
+            let agent_id = gone.agent_id.value;
+            shared
+                .ask(|token| Input::Operator {
+                    token,
+                    call: OperatorCall::MarkAgentGone { agent_id },
+                })
+                .await
+        }
+        kind => read(shared, kind, encoding).await,
+    }
+}
+
+async fn read(shared: &Arc<Shared>, kind: Type, encoding: Encoding) -> Response {
+    let Some(view) = shared.view().await else {
+        return respond::text(503, "The master is shutting down");
+    };
+    let mut answer = Answer::default();
+    match kind {
+        Type::GetHealth => {
+            answer.r#type = Some(response::Type::GetHealth as i32);
+            answer.get_health = Some(response::GetHealth { healthy: true });
+        }
+        Type::GetVersion => {
+            answer.r#type = Some(response::Type::GetVersion as i32);
+            let version_info =
+                v1::VersionInfo { version: http_api::v0::VERSION.to_owned(), ..Default::default() };
+            answer.get_version = Some(response::GetVersion { version_info });
+        }
+        Type::GetFlags => {
+            answer.r#type = Some(response::Type::GetFlags as i32);
+            let flags = view
+                .flags
+                .iter()
+                .map(|(name, value)| v1::Flag { name: name.clone(), value: Some(value.clone()) });
+            answer.get_flags = Some(response::GetFlags { flags: flags.collect() });
+        }
+        Type::GetMetrics => {
+            answer.r#type = Some(response::Type::GetMetrics as i32);
+            let all = metrics::snapshot(&view, shared.started);
+            let metrics = all.as_object().into_iter().flatten();
+            let metrics = metrics
+                .map(|(name, value)| v1::Metric { name: name.clone(), value: value.as_f64() });
+            answer.get_metrics = Some(response::GetMetrics { metrics: metrics.collect() });
+        }
+        Type::GetMaster => {
+            answer.r#type = Some(response::Type::GetMaster as i32);
+            let start = shared.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            answer.get_master = Some(response::GetMaster {
+                master_info: Some(view.info.clone()),
+                start_time: Some(start),
+                elected_time: view.elected.map(base::WallTime::as_secs_f64),
+            });
+        }
+        Type::Unknown => return respond::text(501, "Unknown call type"),
+        other => {
+            return respond::text(
+                501,
+                format!("The call {} is not supported yet", other.as_str_name()),
+            );
+        }
+    }
+    respond::content(encoding.media_type(), encoding.encode(&answer))
+}
+
+/// `POST /teardown` with `frameworkId=…` as its body.
+pub(crate) async fn teardown(shared: &Arc<Shared>, request: Request) -> Response {
+    if request.method() != http::Method::POST {
+        return respond::method_not_allowed("POST", request.method());
+    }
+    let Ok(body) = Limited::new(request.into_body(), 1 << 16).collect().await else {
+        return respond::text(400, "The body is too large or could not be read");
+    };
+    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    let Some(framework_id) = respond::query_value(&body, "frameworkId") else {
+        return respond::text(400, "Missing 'frameworkId' query parameter in the request body");
+    };
+    shared
+        .ask(|token| Input::Operator { token, call: OperatorCall::Teardown { framework_id } })
+        .await
+}

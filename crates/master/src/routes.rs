@@ -1,0 +1,202 @@
+//! Paths of the master, with and without `/master` before them.
+
+use crate::shared::Shared;
+use crate::{metrics, operator, v0};
+use base::Token;
+use http::HeaderValue;
+use http_api::server::Handler;
+use http_api::stream::event_stream;
+use http_api::{Request, Response, files, link, negotiate, respond};
+use master_core::contract::Input;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use wire::internal;
+use wire::v1::scheduler;
+
+/// Longest body of a call.
+const BODY_MAX: usize = 64 << 20;
+const STREAM_ID: &str = "Mesos-Stream-Id";
+
+pub(crate) struct Routes {
+    shared: Arc<Shared>,
+}
+
+impl Routes {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl Handler for Routes {
+    async fn handle(self: Arc<Self>, request: Request, peer: SocketAddr) -> Response {
+        let full = respond::decode(request.uri().path());
+        let path = match full.strip_prefix("/master") {
+            Some(rest) if rest.starts_with('/') => rest.to_owned(),
+            _ => full,
+        };
+        match path.as_str() {
+            "/api/v1/scheduler" => self.scheduler(request).await,
+            path if path == "/api/v1" || path.starts_with("/api/v1/") => {
+                operator::answer(&self.shared, request, BODY_MAX).await
+            }
+            link::PATH => self.link(request, peer),
+            "/health" => respond::text(200, ""),
+            "/redirect" => self.redirect().await,
+            "/teardown" => operator::teardown(&self.shared, request).await,
+            path => self.read(path, request).await,
+        }
+    }
+}
+
+impl Routes {
+    async fn scheduler(&self, request: Request) -> Response {
+        let headers = request.headers().clone();
+        let call: scheduler::Call = match negotiate::call(request, BODY_MAX).await {
+            Ok(call) => call,
+            Err(refusal) => return *refusal,
+        };
+        let stream_id = headers.get(STREAM_ID).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        if call.r#type() != scheduler::call::Type::Subscribe || call.r#type.is_none() {
+            let call = Box::new(call);
+            return self
+                .shared
+                .ask(|token| Input::SchedulerCall { token, stream_id, call, principal: None })
+                .await;
+        }
+        if let Err(text) = master_core::check_call(&call) {
+            return respond::text(400, format!("Failed to validate scheduler::Call: {text}"));
+        }
+        let Some(encoding) = negotiate::accepted(&headers) else {
+            return respond::text(
+                406,
+                "Expecting 'Accept' to allow application/json or application/x-protobuf",
+            );
+        };
+        if stream_id.is_some() {
+            return respond::text(
+                400,
+                "Subscribe calls should not include the 'Mesos-Stream-Id' header",
+            );
+        }
+        let Some(stream_id) = random_uuid() else {
+            return respond::text(500, "no randomness to be had");
+        };
+        let (sender, mut response, closed) = event_stream(encoding);
+        if let Ok(value) = HeaderValue::from_str(&stream_id) {
+            response.headers_mut().insert(STREAM_ID, value);
+        }
+        let stream = self.shared.token();
+        self.shared.streams.insert(stream, sender);
+        let inputs = self.shared.inputs.clone();
+        let subscribe =
+            Input::Subscribe { stream, stream_id, call: Box::new(call), principal: None };
+        if inputs.send(subscribe).await.is_err() {
+            return respond::text(503, "The master is shutting down");
+        }
+        tokio::spawn(watch_stream(self.shared.clone(), stream, closed));
+        response
+    }
+
+    /// The link of an agent.
+    fn link(&self, request: Request, peer: SocketAddr) -> Response {
+        let Some((response, link)) = link::accept(request) else {
+            return respond::text(400, "Expecting 'Upgrade: proffer-agent'");
+        };
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let Ok((sender, mut receiver)) = link.await else { return };
+            let connection = shared.token();
+            shared.links.insert(connection, sender);
+            let ip = peer.ip().to_string();
+            loop {
+                match receiver.next::<internal::AgentToMaster>().await {
+                    Ok(Some(internal::AgentToMaster { message: Some(message) })) => {
+                        let input = Input::FromAgent {
+                            connection,
+                            ip: ip.clone(),
+                            message: Box::new(message),
+                        };
+                        if shared.inputs.send(input).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(Some(_)) => {
+                        tracing::debug!(%peer, "a message of an unknown kind from an agent")
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::info!(%peer, %error, "the link of an agent broke");
+                        break;
+                    }
+                }
+            }
+            shared.links.remove(connection);
+            let _ = shared.inputs.send(Input::AgentClosed { connection }).await;
+        });
+        response
+    }
+
+    async fn redirect(&self) -> Response {
+        let Some(view) = self.shared.view().await else {
+            return respond::text(503, "No leader elected");
+        };
+        let mut response = respond::text(307, "");
+        let location = format!("//{}:{}", view.info.hostname(), view.info.port);
+        if let Ok(value) = HeaderValue::from_str(&location) {
+            response.headers_mut().insert(http::header::LOCATION, value);
+        }
+        response
+    }
+
+    /// Endpoints that only read: answered from a snapshot, on a thread that may take its time.
+    async fn read(&self, path: &str, request: Request) -> Response {
+        let (path, query) = (path.to_owned(), files::query_of(&request));
+        let not_found = || respond::text(404, "Not found");
+        if let Some(name) = path.strip_prefix("/files/") {
+            let attached = self
+                .shared
+                .log_file
+                .iter()
+                .map(|f| ("/master/log".to_owned(), f.clone()))
+                .collect();
+            let name = name.to_owned();
+            let answer =
+                tokio::task::spawn_blocking(move || files::answer(&name, &query, &attached)).await;
+            return answer.ok().flatten().unwrap_or_else(not_found);
+        }
+        if path == "/version" {
+            return respond::json(&query, http_api::v0::version().to_string().into_bytes());
+        }
+        if !v0::PATHS.contains(&path.as_str()) && path != "/metrics/snapshot" {
+            return not_found();
+        }
+        let Some(view) = self.shared.view().await else {
+            return respond::text(503, "The master is shutting down");
+        };
+        let started = self.shared.started;
+        let answer = tokio::task::spawn_blocking(move || {
+            let json = if path == "/metrics/snapshot" {
+                Some(metrics::snapshot(&view, started))
+            } else {
+                v0::answer(&path, &query, &view, started)
+            };
+            json.map(|json| respond::json(&query, json.to_string().into_bytes()))
+        });
+        answer.await.ok().flatten().unwrap_or_else(not_found)
+    }
+}
+
+/// Tells the core when a subscriber is gone.
+async fn watch_stream(shared: Arc<Shared>, stream: Token, closed: http_api::stream::Closed) {
+    closed.wait().await;
+    shared.streams.remove(stream);
+    let _ = shared.inputs.send(Input::StreamClosed { stream }).await;
+}
+
+/// A random UUID from the system.
+pub(crate) fn random_uuid() -> Option<String> {
+    use std::io::Read as _;
+    let mut seed = [0; 8];
+    std::fs::File::open("/dev/urandom").ok()?.read_exact(&mut seed).ok()?;
+    Some(base::Rng::new(u64::from_le_bytes(seed)).uuid())
+}

@@ -1,0 +1,106 @@
+//! What connects requests with the core: the queue of inputs, and three tables.
+
+use crate::Config;
+use crate::engine::Engine;
+use base::Token;
+use coordination::Registry;
+use http_api::Response;
+use http_api::link::LinkSender;
+use http_api::stream::EventSender;
+use master_core::State;
+use master_core::contract::Input;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use tokio::sync::{mpsc, oneshot};
+
+/// Inputs that may wait for the core.
+const QUEUE: usize = 65_536;
+
+/// A table from tokens to what they stand for.
+#[derive(Debug)]
+pub(crate) struct Table<T>(Mutex<BTreeMap<Token, T>>);
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+}
+
+impl<T> Table<T> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Token, T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn insert(&self, token: Token, value: T) {
+        self.lock().insert(token, value);
+    }
+
+    pub(crate) fn remove(&self, token: Token) -> Option<T> {
+        self.lock().remove(&token)
+    }
+}
+
+impl<T: Clone> Table<T> {
+    pub(crate) fn get(&self, token: Token) -> Option<T> {
+        self.lock().get(&token).cloned()
+    }
+}
+
+/// The near side of the core.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) inputs: mpsc::Sender<Input>,
+    readers: mpsc::UnboundedSender<oneshot::Sender<Arc<State>>>,
+    next_token: AtomicU64,
+    pub(crate) waiting: Table<oneshot::Sender<Response>>,
+    pub(crate) streams: Table<EventSender>,
+    pub(crate) links: Table<LinkSender>,
+    pub(crate) started: SystemTime,
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: &Config, registry: Box<dyn Registry>) -> (Arc<Self>, Engine) {
+        let (inputs, queue) = mpsc::channel(QUEUE);
+        let (readers, asking) = mpsc::unbounded_channel();
+        let shared = Arc::new(Self {
+            inputs,
+            readers,
+            next_token: AtomicU64::new(1),
+            waiting: Table::default(),
+            streams: Table::default(),
+            links: Table::default(),
+            started: SystemTime::now(),
+            log_file: config.log_file.clone(),
+        });
+        let engine = Engine::new(config.core.clone(), shared.clone(), queue, asking, registry);
+        (shared, engine)
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        Token(self.next_token.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The state as it is now; None while the process ends.
+    pub(crate) async fn view(&self) -> Option<Arc<State>> {
+        let (answer, view) = oneshot::channel();
+        self.readers.send(answer).ok()?;
+        view.await.ok()
+    }
+
+    /// Asks the core and waits for its answer.
+    pub(crate) async fn ask(&self, input: impl FnOnce(Token) -> Input) -> Response {
+        let token = self.token();
+        let (answer, response) = oneshot::channel();
+        self.waiting.insert(token, answer);
+        if self.inputs.send(input(token)).await.is_err() {
+            self.waiting.remove(token);
+        }
+        response
+            .await
+            .unwrap_or_else(|_| http_api::respond::text(503, "The master is shutting down"))
+    }
+}
