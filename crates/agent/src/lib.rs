@@ -1,1 +1,161 @@
-//! proffer-agent
+//! The agent's process: sockets, the store and the containerizer around the core, and no decisions.
+//!
+//! One task owns the core ([`engine`]); [`routes`] brings it requests of executors; a task for the link dials the
+//! leading master again and again; the store writes on a thread of its own. Readers get snapshots.
+#![forbid(unsafe_code)]
+
+pub mod detect;
+mod engine;
+mod link;
+mod metrics;
+mod routes;
+mod shared;
+mod store;
+mod v0;
+
+use containerizer::{Containerizer, Exited, Found, Posix, PosixOptions};
+use detector::MasterName;
+use http_api::server::{self, Limits};
+use shared::Shared;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Settings of the process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the masters are.
+    pub master: MasterName,
+    /// `--runtime_dir`, absolute.
+    pub runtime_dir: PathBuf,
+    /// Settings of the core. A port of 0 is filled when the port is known.
+    pub core: agent_core::contract::Config,
+    /// Log file to be shown as `/slave/log`.
+    pub log_file: Option<PathBuf>,
+    /// Limits on connections.
+    pub limits: Limits,
+}
+
+/// Why an agent could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is not to be had.
+    #[error("cannot bind {address}: {source}; another agent? try --port=0")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store is not to be had.
+    #[error("failed to open the agent's store below {work_dir}: {source}; see --work_dir")]
+    Store {
+        /// The work directory.
+        work_dir: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The runtime directory is not to be had.
+    #[error("failed to use {directory}: {text}; see --runtime_dir")]
+    Runtime {
+        /// The runtime directory.
+        directory: String,
+        /// Why.
+        text: String,
+    },
+}
+
+/// An agent that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    shared: Arc<Shared>,
+    engine: JoinHandle<Result<String, String>>,
+}
+
+impl Running {
+    /// Ends the process' part; containers go on, unless they die with the agent.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.engine.await;
+    }
+
+    /// Asks it to unregister, end all tasks and stop.
+    pub async fn unregister(&self) {
+        let _ = self.shared.inputs.send(agent_core::contract::Input::Unregister).await;
+    }
+
+    /// Waits until it ends by itself; says why.
+    ///
+    /// # Errors
+    /// Why it can't go on.
+    pub async fn ended(&mut self) -> Result<String, String> {
+        (&mut self.engine).await.unwrap_or_else(|e| Err(format!("the agent's core failed: {e}")))
+    }
+}
+
+/// Everything the engine needs besides the core.
+struct Outside {
+    containerizer: Arc<dyn Containerizer>,
+    exits: mpsc::UnboundedReceiver<Exited>,
+    store: store::Store,
+    records: Vec<wire::internal::AgentRecord>,
+    found: Vec<Found>,
+}
+
+/// Starts an agent.
+///
+/// # Errors
+/// When the address, the store or the runtime directory is not to be had.
+pub async fn start(mut config: Config) -> Result<Running, StartError> {
+    let opened = store::Store::open(&PathBuf::from(&config.core.work_dir).join("meta"))
+        .map_err(|source| StartError::Store { work_dir: config.core.work_dir.clone(), source })?;
+    if let Some(aside) = &opened.quarantined {
+        tracing::error!(file = %aside.display(), "the agent's store is damaged; what could not be read is kept aside");
+    }
+    let runtime = |text: String| StartError::Runtime {
+        directory: config.runtime_dir.display().to_string(),
+        text,
+    };
+    let options =
+        PosixOptions { runtime_dir: config.runtime_dir.clone(), die_with_agent: config.core.local };
+    let (posix, exits) = Posix::new(&options).map_err(|e| runtime(e.to_string()))?;
+    let found = posix.recover().await.map_err(runtime)?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| StartError::Bind { address: config.listen, source })?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| StartError::Bind { address: config.listen, source })?;
+    if config.core.info.port() == 0 {
+        config.core.info.port = Some(i32::from(address.port()));
+    }
+    let outside = Outside {
+        containerizer: posix,
+        exits,
+        store: opened.store,
+        records: opened.records,
+        found,
+    };
+    let (stop, stopped) = watch::channel(false);
+    let (shared, engine) = Shared::new(&config, outside);
+    let engine = tokio::spawn(engine.run(stopped.clone()));
+    tokio::spawn(link::keep(shared.clone(), config.master.clone(), stopped.clone()));
+    tokio::spawn(server::serve(
+        listener,
+        Arc::new(routes::Routes::new(shared.clone())),
+        config.limits,
+        stopped,
+    ));
+    Ok(Running { address, stop, shared, engine })
+}

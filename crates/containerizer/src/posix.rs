@@ -203,7 +203,8 @@ async fn await_end(
     fd: OwnedFd,
     exits: mpsc::UnboundedSender<Exited>,
 ) {
-    if let Ok(fd) = AsyncFd::register(fd) {
+    // SAFETY: the descriptor is owned by what is registered, so it stays open as long as that.
+    if let Ok(fd) = unsafe { AsyncFd::register(fd) } {
         let _ = fd.readable().await;
     }
     let _ = exits.send(Exited { container_id, status: files.status() });

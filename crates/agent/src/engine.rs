@@ -1,0 +1,236 @@
+//! The one task that owns the core.
+
+use crate::Outside;
+use crate::shared::Shared;
+use crate::store::Store;
+use agent_core::contract::{self, Effect, FoundContainer, FoundState, Input};
+use agent_core::{Agent, State};
+use base::{Now, Time, WallTime, WriteId};
+use containerizer::Containerizer;
+use http_api::respond;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::internal;
+
+/// Inputs taken at once before readers are served.
+const BATCH: usize = 256;
+/// Sleep when nothing is to be waited for.
+const IDLE: Duration = Duration::from_secs(3600);
+
+pub(crate) struct Engine {
+    core: Agent,
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Input>,
+    readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
+    outside: Option<Outside>,
+    start: Instant,
+}
+
+/// A record for the store's thread.
+struct Write {
+    id: WriteId,
+    record: internal::AgentRecord,
+    sync: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Input>,
+        readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
+        outside: Outside,
+    ) -> Self {
+        let core = Agent::new(shared.config.clone());
+        Self { core, shared, queue, readers, outside: Some(outside), start: Instant::now() }
+    }
+
+    fn now(&self) -> Now {
+        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono: Time(nanos(self.start.elapsed())), wall: WallTime(nanos(wall)) }
+    }
+
+    /// Runs until it is stopped or the core asks for the end: says why.
+    ///
+    /// # Errors
+    /// When the core can't go on: why.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<String, String> {
+        let outside = self.outside.take().ok_or("the agent was started twice")?;
+        let Outside { containerizer, mut exits, store, records, found } = outside;
+        let (writes, queue) = mpsc::unbounded_channel();
+        let inputs = self.shared.inputs.clone();
+        let writer = tokio::task::spawn_blocking(move || write_records(store, queue, &inputs));
+        let containers = found.into_iter().map(|f| FoundContainer {
+            container_id: f.container_id,
+            state: match f.pid {
+                Some(pid) => FoundState::Running { pid },
+                None => FoundState::Exited { status: f.status },
+            },
+        });
+        let mut out = Vec::new();
+        let recovered = Input::Recovered { records, containers: containers.collect() };
+        self.core.step(self.now(), recovered, &mut out);
+        let mut batch = Vec::with_capacity(BATCH);
+        let ended = 'run: loop {
+            for effect in out.drain(..) {
+                if let Effect::Exit { status, message } = effect {
+                    break 'run if status == 0 { Ok(message) } else { Err(message) };
+                }
+                self.carry_out(effect, &writes, &containerizer);
+            }
+            let wake = self.core.next_wake().map_or(IDLE, |at| at.since(self.now().mono));
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break Ok("stopped".to_owned()),
+                count = self.queue.recv_many(&mut batch, BATCH) => if count == 0 { break Ok("stopped".to_owned()) },
+                Some(exited) = exits.recv() => {
+                    let containerizer::Exited { container_id, status } = exited;
+                    batch.push(Input::ContainerExited { container_id, status });
+                }
+                Some(reader) = self.readers.recv() => {
+                    let _ = reader.send(self.core.view());
+                    continue;
+                }
+                () = tokio::time::sleep(wake) => batch.push(Input::Wake),
+            }
+            for input in batch.drain(..) {
+                let now = self.now();
+                self.core.step(now, input, &mut out);
+            }
+        };
+        drop(writes);
+        let _ = writer.await;
+        ended
+    }
+
+    fn carry_out(
+        &self,
+        effect: Effect,
+        writes: &mpsc::UnboundedSender<Write>,
+        containerizer: &Arc<dyn Containerizer>,
+    ) {
+        match effect {
+            Effect::SendToMaster { connection, message } => {
+                let message = internal::AgentToMaster { message: Some(*message) };
+                if let Some(link) = self.shared.link(connection)
+                    && !link.send(&message)
+                {
+                    tracing::warn!("the master reads too slowly; the link is dropped");
+                    self.shared.clear_link(connection);
+                }
+            }
+            Effect::CloseMaster { connection } => self.shared.clear_link(connection),
+            Effect::Store { id, record, sync } => {
+                let _ = writes.send(Write { id, record: *record, sync });
+            }
+            Effect::AcceptStream { stream } => self.shared.accept(stream),
+            Effect::Respond { token, status, body } => {
+                self.shared.respond(token, respond::text(status, body))
+            }
+            Effect::SendEvent { stream, event } => {
+                if let Some(sender) = self.shared.stream(stream)
+                    && sender.send(&*event).is_err()
+                {
+                    tracing::warn!(
+                        stream = stream.0,
+                        "an executor does not read its events; its stream is dropped"
+                    );
+                    self.shared.close_stream(stream);
+                }
+            }
+            Effect::CloseStream { stream } => self.shared.close_stream(stream),
+            Effect::StartContainer { spec } => {
+                let (containerizer, inputs) = (containerizer.clone(), self.shared.inputs.clone());
+                let spec = convert(*spec);
+                tokio::spawn(async move {
+                    let container_id = spec.container_id.clone();
+                    let result = containerizer.start(spec).await;
+                    let _ = inputs.send(Input::ContainerStarted { container_id, result }).await;
+                });
+            }
+            Effect::SignalContainer { container_id, signal } => {
+                containerizer.signal(&container_id, signal)
+            }
+            Effect::DestroyContainer { container_id } => containerizer.destroy(&container_id),
+            Effect::ForgetContainer { container_id } => containerizer.forget(&container_id),
+            Effect::RemoveDirectory { path } => self.remove_directory(&path),
+            Effect::Link { path, target } => {
+                if let Err(error) = link(Path::new(&path), Path::new(&target)) {
+                    tracing::warn!(%path, %error, "cannot make a link");
+                }
+            }
+            Effect::Exit { .. } => {}
+        }
+    }
+
+    fn remove_directory(&self, path: &str) {
+        let path = PathBuf::from(path);
+        // Only below the work directory, whatever is asked for.
+        if path.starts_with(&self.shared.config.work_dir)
+            && !path.components().any(|c| c.as_os_str() == "..")
+        {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = std::fs::remove_dir_all(&path)
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove a directory");
+                }
+            });
+        }
+    }
+}
+
+fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
+    let contract::ContainerSpec {
+        container_id,
+        directory,
+        latest_link,
+        command,
+        environment,
+        user,
+        container,
+        resources,
+    } = spec;
+    containerizer::ContainerSpec {
+        container_id,
+        directory,
+        latest_link,
+        command,
+        environment,
+        user,
+        container,
+        resources,
+    }
+}
+
+fn link(path: &Path, target: &Path) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let _ = std::fs::remove_file(path);
+    std::os::unix::fs::symlink(target, path)
+}
+
+/// Makes records durable, all that wait in one write.
+fn write_records(
+    mut store: Store,
+    mut queue: mpsc::UnboundedReceiver<Write>,
+    inputs: &mpsc::Sender<Input>,
+) {
+    while let Some(first) = queue.blocking_recv() {
+        let (mut ids, mut records, mut sync) = (vec![first.id], vec![first.record], first.sync);
+        while let Ok(more) = queue.try_recv() {
+            ids.push(more.id);
+            records.push(more.record);
+            sync |= more.sync;
+        }
+        let result = store.append(&records, sync).map_err(|e| e.to_string());
+        for id in ids {
+            if inputs.blocking_send(Input::Stored { id, result: result.clone() }).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The link to the leading master: dialled again and again.
+
+use crate::shared::Shared;
+use agent_core::contract::Input;
+use detector::MasterName;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use wire::internal;
+
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Keeps a link until the process ends.
+pub(crate) async fn keep(shared: Arc<Shared>, master: MasterName, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        () = dial_forever(shared, master) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+async fn dial_forever(shared: Arc<Shared>, master: MasterName) {
+    let mut pause = PAUSE_MIN;
+    let mut told = String::new();
+    loop {
+        let addresses = master.addresses().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot find the master");
+            Vec::new()
+        });
+        for address in addresses {
+            match http_api::link::dial(&address).await {
+                Ok((sender, receiver)) => {
+                    tracing::info!(%address, "connected to the master");
+                    pause = PAUSE_MIN;
+                    told.clear();
+                    serve(&shared, sender, receiver).await;
+                    tracing::info!(%address, "disconnected from the master");
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    if told != text {
+                        tracing::warn!(%address, %error, "cannot connect to the master; trying again");
+                        told = text;
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    sender: http_api::link::LinkSender,
+    mut receiver: http_api::link::LinkReceiver,
+) {
+    let connection = shared.token();
+    let dropped = shared.set_link(connection, sender);
+    if shared.inputs.send(Input::MasterConnected { connection }).await.is_err() {
+        return;
+    }
+    tokio::pin!(dropped);
+    loop {
+        tokio::select! {
+            message = receiver.next::<internal::MasterToAgent>() => match message {
+                Ok(Some(internal::MasterToAgent { message: Some(message) })) => {
+                    let input = Input::FromMaster { connection, message: Box::new(message) };
+                    if shared.inputs.send(input).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Some(_)) => tracing::debug!("a message of an unknown kind from the master"),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::info!(%error, "the link to the master broke");
+                    break;
+                }
+            },
+            _ = &mut dropped => break,
+        }
+    }
+    shared.clear_link(connection);
+    let _ = shared.inputs.send(Input::MasterClosed { connection }).await;
+}

@@ -1,0 +1,95 @@
+//! `/metrics/snapshot`: names and values (spec/agent.md 9.1).
+
+use crate::shared::Shared;
+use agent_core::{ExecutorState, State};
+use resources::{Resources, from_milli};
+use serde_json::{Map, Value, json};
+use wire::v1::TaskState;
+
+/// Counters: zero until something is counted.
+const COUNTERS: &[&str] = &[
+    "containerizer/fetcher/cache_size_total_bytes",
+    "containerizer/fetcher/cache_size_used_bytes",
+    "containerizer/fetcher/task_fetches_failed",
+    "containerizer/fetcher/task_fetches_succeeded",
+    "containerizer/mesos/container_destroy_errors",
+    "containerizer/mesos/provisioner/bind/remove_rootfs_errors",
+    "containerizer/mesos/provisioner/remove_container_errors",
+    "gc/path_removals_failed",
+    "gc/path_removals_pending",
+    "gc/path_removals_succeeded",
+    "resource_provider_manager/events/disconnect",
+    "resource_provider_manager/events/subscribe",
+    "resource_provider_manager/subscribed",
+    "slave/container_launch_errors",
+    "slave/executors_preempted",
+    "slave/executors_terminated",
+    "slave/invalid_framework_messages",
+    "slave/invalid_status_updates",
+    "slave/recovery_errors",
+    "slave/recovery_time_secs",
+    "slave/tasks_failed",
+    "slave/tasks_finished",
+    "slave/tasks_gone",
+    "slave/tasks_killed",
+    "slave/tasks_lost",
+    "slave/valid_framework_messages",
+    "slave/valid_status_updates",
+];
+
+/// All metrics of this moment.
+pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
+    let mut out: Map<String, Value> = http_api::v0::system_metrics();
+    for name in COUNTERS {
+        out.insert((*name).to_owned(), json!(0));
+    }
+    for (name, count) in &state.counters {
+        out.insert((*name).to_owned(), json!(count));
+    }
+    let mut set = |name: &str, value: Value| {
+        out.insert(name.to_owned(), value);
+    };
+    set("slave/uptime_secs", json!(shared.started.elapsed().unwrap_or_default().as_secs_f64()));
+    set("slave/registered", json!(u8::from(state.registered)));
+    set("slave/frameworks_active", json!(state.frameworks.len()));
+    set(
+        "slave/executor_directory_max_allowed_age_secs",
+        json!(shared.config.gc_delay.as_secs_f64()),
+    );
+    let executors: Vec<_> = state.frameworks.values().flat_map(|f| f.executors.values()).collect();
+    for (name, wanted) in [
+        ("registering", ExecutorState::Registering),
+        ("running", ExecutorState::Running),
+        ("terminating", ExecutorState::Terminating),
+    ] {
+        let count = executors.iter().filter(|e| e.state == wanted).count();
+        set(&format!("slave/executors_{name}"), json!(count));
+    }
+    for (name, wanted) in [
+        ("staging", TaskState::TaskStaging),
+        ("starting", TaskState::TaskStarting),
+        ("running", TaskState::TaskRunning),
+        ("killing", TaskState::TaskKilling),
+    ] {
+        let tasks = executors.iter().flat_map(|e| e.tasks.values());
+        set(&format!("slave/tasks_{name}"), json!(tasks.filter(|t| t.state == wanted).count()));
+    }
+    let total = Resources::from_wire(&shared.config.info.resources).unwrap_or_default();
+    let used = crate::v0::used(state);
+    for name in ["cpus", "gpus", "mem", "disk"] {
+        for (suffix, pick) in [
+            ("", Resources::nonrevocable as fn(&Resources) -> Resources),
+            ("_revocable", Resources::revocable),
+        ] {
+            let (all, busy) =
+                (from_milli(pick(&total).scalar(name)), from_milli(pick(&used).scalar(name)));
+            set(&format!("slave/{name}{suffix}_total"), json!(all));
+            set(&format!("slave/{name}{suffix}_used"), json!(busy));
+            set(
+                &format!("slave/{name}{suffix}_percent"),
+                json!(if all > 0.0 { busy / all } else { 0.0 }),
+            );
+        }
+    }
+    Value::Object(out)
+}

@@ -1,0 +1,204 @@
+//! Paths of the agent, with and without `/slave(1)` before them.
+
+use crate::shared::Shared;
+use crate::{metrics, v0};
+use agent_core::State;
+use agent_core::contract::Input;
+use http_api::files::{self, Attached};
+use http_api::negotiate::Encoding;
+use http_api::server::Handler;
+use http_api::stream::event_stream;
+use http_api::{Request, Response, negotiate, respond};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use wire::v1::agent::{Call, Response as Answer, call, response};
+use wire::v1::{self, executor};
+
+/// Longest body of a call.
+const BODY_MAX: usize = 64 << 20;
+
+pub(crate) struct Routes {
+    shared: Arc<Shared>,
+}
+
+impl Routes {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl Handler for Routes {
+    async fn handle(self: Arc<Self>, request: Request, _peer: SocketAddr) -> Response {
+        let full = respond::decode(request.uri().path());
+        let path = full
+            .strip_prefix("/slave(1)")
+            .filter(|rest| rest.starts_with('/'))
+            .unwrap_or(&full)
+            .to_owned();
+        match path.as_str() {
+            "/api/v1/executor" => self.executor(request).await,
+            "/api/v1" => self.operator(request).await,
+            "/health" => respond::text(200, ""),
+            path => self.read(path, request).await,
+        }
+    }
+}
+
+impl Routes {
+    async fn executor(&self, request: Request) -> Response {
+        let headers = request.headers().clone();
+        let call: executor::Call = match negotiate::call(request, BODY_MAX).await {
+            Ok(call) => call,
+            Err(refusal) => return *refusal,
+        };
+        let token = self.shared.token();
+        if call.r#type.is_none() {
+            return respond::text(
+                400,
+                "Failed to validate Executor::Call: Expecting 'type' to be present",
+            );
+        }
+        if call.r#type() != executor::call::Type::Subscribe {
+            let input = Input::ExecutorCall { token, call: Box::new(call) };
+            let answer = self.shared.ask(token, None, input).await;
+            return answer
+                .unwrap_or_else(|| respond::text(500, "a call was answered with a stream"));
+        }
+        let Some(encoding) = negotiate::accepted(&headers) else {
+            return respond::text(
+                406,
+                "Expecting 'Accept' to allow application/json or application/x-protobuf",
+            );
+        };
+        let (sender, response, closed) = event_stream(encoding);
+        let input = Input::ExecutorSubscribe { stream: token, call: Box::new(call) };
+        if let Some(refusal) = self.shared.ask(token, Some(sender), input).await {
+            return refusal;
+        }
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            closed.wait().await;
+            shared.close_stream(token);
+            let _ = shared.inputs.send(Input::ExecutorClosed { stream: token }).await;
+        });
+        response
+    }
+
+    async fn operator(&self, request: Request) -> Response {
+        let headers = request.headers().clone();
+        let call: Call = match negotiate::call(request, BODY_MAX).await {
+            Ok(call) => call,
+            Err(refusal) => return *refusal,
+        };
+        let Some(encoding) = negotiate::accepted(&headers) else {
+            return respond::text(
+                406,
+                "Expecting 'Accept' to allow application/json or application/x-protobuf",
+            );
+        };
+        if call.r#type.is_none() {
+            return respond::text(
+                400,
+                "Failed to validate agent::Call: Expecting 'type' to be present",
+            );
+        }
+        self.operator_answer(call.r#type(), encoding).await
+    }
+
+    async fn operator_answer(&self, kind: call::Type, encoding: Encoding) -> Response {
+        let Some(view) = self.shared.view().await else {
+            return respond::text(503, "The agent is shutting down");
+        };
+        let mut answer = Answer::default();
+        match kind {
+            call::Type::GetHealth => {
+                answer.r#type = Some(response::Type::GetHealth as i32);
+                answer.get_health = Some(response::GetHealth { healthy: true });
+            }
+            call::Type::GetVersion => {
+                answer.r#type = Some(response::Type::GetVersion as i32);
+                let version_info = v1::VersionInfo {
+                    version: http_api::v0::VERSION.to_owned(),
+                    ..Default::default()
+                };
+                answer.get_version = Some(response::GetVersion { version_info });
+            }
+            call::Type::GetFlags => {
+                answer.r#type = Some(response::Type::GetFlags as i32);
+                let flag = |(name, value): (&String, &String)| v1::Flag {
+                    name: name.clone(),
+                    value: Some(value.clone()),
+                };
+                answer.get_flags = Some(response::GetFlags {
+                    flags: self.shared.config.flags.iter().map(flag).collect(),
+                });
+            }
+            call::Type::GetMetrics => {
+                answer.r#type = Some(response::Type::GetMetrics as i32);
+                let all = metrics::snapshot(&view, &self.shared);
+                let metric = |(name, value): (&String, &serde_json::Value)| v1::Metric {
+                    name: name.clone(),
+                    value: value.as_f64(),
+                };
+                answer.get_metrics = Some(response::GetMetrics {
+                    metrics: all.as_object().into_iter().flatten().map(metric).collect(),
+                });
+            }
+            call::Type::Unknown => return respond::text(501, "Unknown call type"),
+            other => {
+                return respond::text(
+                    501,
+                    format!("The call {} is not supported yet", other.as_str_name()),
+                );
+            }
+        }
+        respond::content(encoding.media_type(), encoding.encode(&answer))
+    }
+
+    async fn read(&self, path: &str, request: Request) -> Response {
+        let (path, query) = (path.to_owned(), files::query_of(&request));
+        if path == "/version" {
+            return respond::json(&query, http_api::v0::version().to_string().into_bytes());
+        }
+        let Some(view) = self.shared.view().await else {
+            return respond::text(503, "The agent is shutting down");
+        };
+        if path == "/state" && !view.recovered {
+            return respond::text(503, "Agent has not finished recovery");
+        }
+        let shared = self.shared.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            if let Some(name) = path.strip_prefix("/files/") {
+                return files::answer(name, &query, &attached(&view, &shared));
+            }
+            let json = match path.as_str() {
+                "/metrics/snapshot" => metrics::snapshot(&view, &shared),
+                other => v0::answer(other, &view, &shared)?,
+            };
+            Some(respond::json(&query, json.to_string().into_bytes()))
+        });
+        answer.await.ok().flatten().unwrap_or_else(|| respond::text(404, "Not found"))
+    }
+}
+
+/// Virtual paths (spec/agent.md 1.6): sandboxes by their real path, and under names that do not change.
+fn attached(state: &State, shared: &Shared) -> Attached {
+    let mut all: Attached =
+        shared.log_file.iter().map(|f| ("/slave/log".to_owned(), f.clone())).collect();
+    let frameworks = state.frameworks.values().chain(&state.completed_frameworks);
+    for framework in frameworks {
+        let id = framework.info.id.as_ref().map_or("", |id| id.value.as_str());
+        let completed = framework.completed_executors.iter().map(AsRef::as_ref);
+        // Live ones last: their names win.
+        for executor in completed.chain(framework.executors.values()) {
+            let real = PathBuf::from(&executor.directory);
+            all.insert(executor.directory.clone(), real.clone());
+            if let Some((runs, _)) = executor.directory.rsplit_once('/') {
+                all.insert(format!("{runs}/latest"), real.clone());
+            }
+            all.insert(format!("/frameworks/{id}/executors/{}/runs/latest", executor.id()), real);
+        }
+    }
+    all
+}

@@ -1,0 +1,287 @@
+//! What the agent must know after a restart: an append-only log of records.
+//!
+//! Each record is framed by its length and a checksum. A torn last record is cut off; a record with a wrong checksum
+//! ends the log, and the damaged file is kept aside. A write is in the page cache (it survives the process) when it is
+//! answered, and on the disk if that was asked for. At each start the log is written anew without what was forgotten.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use wire::internal::AgentRecord;
+use wire::internal::agent_record::Record;
+
+const MAGIC: &[u8] = b"proffer-agent-log 1\n";
+const FRAME_HEAD: usize = 8;
+
+/// The log.
+#[derive(Debug)]
+pub(crate) struct Store {
+    file: File,
+}
+
+/// What was found at the start.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    /// Records in order, without what was forgotten.
+    pub(crate) records: Vec<AgentRecord>,
+    /// Where a damaged log was put.
+    pub(crate) quarantined: Option<PathBuf>,
+}
+
+impl Store {
+    /// Opens the log in a directory, which is made if it is not there.
+    pub(crate) fn open(directory: &Path) -> io::Result<Opened> {
+        std::fs::create_dir_all(directory)?;
+        let path = directory.join("agent.log");
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (records, damaged) = parse(&bytes);
+        let quarantined = if damaged {
+            let mut number = 0;
+            let aside = loop {
+                let aside = directory.join(format!("agent.log.damaged-{number}"));
+                if !aside.exists() {
+                    break aside;
+                }
+                number += 1;
+            };
+            std::fs::copy(&path, &aside)?;
+            Some(aside)
+        } else {
+            None
+        };
+        let records = compact(records);
+        let mut content = MAGIC.to_vec();
+        for record in &records {
+            frame(record, &mut content);
+        }
+        let new = directory.join("agent.log.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&content)?;
+        file.sync_all()?;
+        std::fs::rename(&new, &path)?;
+        File::open(directory)?.sync_all()?;
+        let file = File::options().append(true).open(&path)?;
+        Ok(Opened { store: Self { file }, records, quarantined })
+    }
+
+    /// Appends records in one write; `sync`: they are on the disk when it returns.
+    pub(crate) fn append(&mut self, records: &[AgentRecord], sync: bool) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for record in records {
+            frame(record, &mut bytes);
+        }
+        self.file.write_all(&bytes)?;
+        if sync { self.file.sync_data() } else { Ok(()) }
+    }
+}
+
+fn frame(record: &AgentRecord, out: &mut Vec<u8>) {
+    let bytes = wire::protobuf::to_vec(record);
+    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    out.extend_from_slice(&bytes);
+}
+
+/// Records up to the first that is not whole; whether that is damage, not just a torn end.
+fn parse(bytes: &[u8]) -> (Vec<AgentRecord>, bool) {
+    let mut records = Vec::new();
+    if bytes.is_empty() {
+        return (records, false);
+    }
+    let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
+        return (records, !MAGIC.starts_with(bytes));
+    };
+    while let Some((head, after)) = rest.split_at_checked(FRAME_HEAD) {
+        let (length, sum) = head.split_at(4);
+        let number = |b: &[u8]| b.iter().rev().fold(0_u32, |n, byte| n << 8 | u32::from(*byte));
+        let Some((record, after)) = after.split_at_checked(number(length) as usize) else {
+            return (records, false);
+        };
+        if crc32fast::hash(record) != number(sum) {
+            // Of a torn end the checksum is wrong as well; damage has good records behind it.
+            return (records, !after.is_empty());
+        }
+        match wire::protobuf::from_slice(record) {
+            Ok(record) => records.push(record),
+            Err(_) => return (records, true),
+        }
+        rest = after;
+    }
+    (records, false)
+}
+
+/// Leaves out what belongs to executors and frameworks that were forgotten.
+fn compact(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
+    let mut keep = vec![true; records.len()];
+    // From the end: a framework or executor may come again after it was forgotten.
+    let (mut frameworks, mut containers) = (BTreeSet::new(), BTreeSet::new());
+    let mut executors: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut tasks: BTreeSet<(String, String)> = BTreeSet::new();
+    for (at, record) in records.iter().enumerate().rev() {
+        keep[at] = match &record.record {
+            None => false,
+            Some(Record::Agent(_)) => true,
+            Some(Record::ForgetFramework(r)) => {
+                frameworks.insert(r.framework_id.value.clone());
+                false
+            }
+            Some(Record::ForgetExecutor(r)) => {
+                containers.insert(r.container_id.clone());
+                false
+            }
+            Some(Record::Framework(info)) => !frameworks
+                .contains(&info.id.as_ref().map(|id| id.value.clone()).unwrap_or_default()),
+            _ => true,
+        };
+    }
+    let forgotten = |id: &str| frameworks.contains(id);
+    for (at, record) in records.iter().enumerate() {
+        match &record.record {
+            Some(Record::Executor(r)) => {
+                let key = (r.framework_id.value.clone(), r.info.executor_id.value.clone());
+                if containers.contains(&r.container_id) || forgotten(&r.framework_id.value) {
+                    keep[at] = false;
+                    executors.insert(key);
+                } else {
+                    executors.remove(&key);
+                }
+            }
+            Some(Record::Task(r)) => {
+                let key = (r.framework_id.value.clone(), r.executor_id.value.clone());
+                let task = (key.0.clone(), r.info.task_id.value.clone());
+                if executors.contains(&key) {
+                    keep[at] = false;
+                    tasks.insert(task);
+                } else {
+                    tasks.remove(&task);
+                }
+            }
+            Some(Record::Update(r)) => {
+                keep[at] &= !tasks
+                    .contains(&(r.framework_id.value.clone(), r.status.task_id.value.clone()));
+            }
+            Some(Record::Ack(r)) => {
+                keep[at] &=
+                    !tasks.contains(&(r.framework_id.value.clone(), r.task_id.value.clone()));
+            }
+            Some(Record::Kill(r)) => {
+                keep[at] &=
+                    !tasks.contains(&(r.framework_id.value.clone(), r.task_id.value.clone()));
+            }
+            _ => {}
+        }
+    }
+    let mut keep = keep.into_iter();
+    records.into_iter().filter(|_| keep.next().unwrap_or(false)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::internal;
+
+    fn agent(id: &str) -> AgentRecord {
+        let info =
+            wire::v1::AgentInfo { hostname: "h".into(), id: Some(id.into()), ..Default::default() };
+        AgentRecord { record: Some(Record::Agent(info)) }
+    }
+
+    fn log(directory: &Path) -> PathBuf {
+        directory.join("agent.log")
+    }
+
+    #[test]
+    fn a_log_cut_anywhere_gives_whole_records_only() {
+        let directory = testkit::cluster::temporary_directory();
+        let mut opened = Store::open(&directory).expect("a store");
+        let records = [agent("a"), agent("b"), agent("c")];
+        opened.store.append(&records, true).expect("written");
+        let whole = std::fs::read(log(&directory)).expect("the log");
+        for length in 0..whole.len() {
+            std::fs::write(log(&directory), &whole[..length]).expect("cut");
+            let mut again = Store::open(&directory).expect("a store");
+            assert!(records.starts_with(&again.records), "{length}");
+            assert_eq!(again.quarantined, None, "{length}");
+            again.store.append(&[agent("d")], false).expect("written");
+            let last = Store::open(&directory).expect("a store");
+            assert_eq!(last.records.last(), Some(&agent("d")), "{length}");
+        }
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn damage_is_kept_aside_and_told() {
+        let directory = testkit::cluster::temporary_directory();
+        let mut opened = Store::open(&directory).expect("a store");
+        opened.store.append(&[agent("a"), agent("b")], true).expect("written");
+        let whole = std::fs::read(log(&directory)).expect("the log");
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            std::fs::write(log(&directory), &damaged).expect("damaged");
+            let again = Store::open(&directory).expect("a store");
+            assert!([agent("a"), agent("b")].starts_with(&again.records), "{at}");
+            assert!(again.records.len() < 2, "{at}: the damage is noticed");
+        }
+        assert!(directory.join("agent.log.damaged-0").exists());
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn what_was_forgotten_is_gone_after_the_next_start() {
+        let record = |record| AgentRecord { record: Some(record) };
+        let framework = |id: &str| {
+            record(Record::Framework(wire::v1::FrameworkInfo {
+                user: "u".into(),
+                name: "n".into(),
+                id: Some(id.into()),
+                ..Default::default()
+            }))
+        };
+        let executor = |id: &str, container: &str| {
+            record(Record::Executor(internal::ExecutorRecord {
+                framework_id: "f".into(),
+                info: wire::v1::ExecutorInfo { executor_id: id.into(), ..Default::default() },
+                container_id: container.into(),
+                kind: internal::ExecutorKind::Command as i32,
+                directory: "/d".into(),
+            }))
+        };
+        let task = |id: &str| {
+            record(Record::Task(internal::TaskRecord {
+                framework_id: "f".into(),
+                executor_id: id.into(),
+                info: wire::v1::TaskInfo {
+                    name: id.into(),
+                    task_id: id.into(),
+                    ..Default::default()
+                },
+                ..Default::default()
+            }))
+        };
+        let forget = |container: &str| {
+            record(Record::ForgetExecutor(internal::ForgetExecutor {
+                framework_id: "f".into(),
+                container_id: container.into(),
+            }))
+        };
+        let all = vec![
+            framework("f"),
+            executor("e", "c1"),
+            task("e"),
+            forget("c1"),
+            executor("e", "c2"),
+            task("e"),
+        ];
+        assert_eq!(compact(all.clone()), [framework("f"), executor("e", "c2"), task("e")]);
+        let gone =
+            record(Record::ForgetFramework(internal::ForgetFramework { framework_id: "f".into() }));
+        assert_eq!(compact(all.into_iter().chain([forget("c2"), gone]).collect()), []);
+    }
+}
