@@ -19,6 +19,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "wire",
             "resources",
             "detector",
+            "master-core",
+            "agent-core",
+            "allocator",
         ],
     ),
     (

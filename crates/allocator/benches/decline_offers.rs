@@ -1,5 +1,9 @@
 //! Every framework declines everything with long filters, round after round.
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a benchmark reads the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark reads the clock"
+)]
 
 use allocator::{AgentId, AgentOptions, Config, FrameworkId, FrameworkOptions};
 use base::{Now, Rng};

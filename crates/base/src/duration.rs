@@ -21,7 +21,10 @@ pub fn format(duration: Duration) -> String {
     if nanos % size == 0 {
         return format!("{}{name}", nanos / size);
     }
-    #[expect(clippy::cast_precision_loss, reason = "a text for people and for programs that read it as a double")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a text for people and for programs that read it as a double"
+    )]
     let value = nanos as f64 / *size as f64;
     format!("{value}{name}")
 }
@@ -32,7 +35,11 @@ pub fn format(duration: Duration) -> String {
 /// What was expected.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let bad = || format!("expected a number with a unit (ns, us, ms, secs, mins, hrs, days, weeks), got '{text}'");
+    let bad = || {
+        format!(
+            "expected a number with a unit (ns, us, ms, secs, mins, hrs, days, weeks), got '{text}'"
+        )
+    };
     let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(bad)?;
     let (number, unit) = text.split_at(split);
     let (_, size) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;

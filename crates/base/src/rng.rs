@@ -63,7 +63,10 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_sequence() {
         let (mut a, mut b) = (Rng::new(7), Rng::new(7));
-        assert_eq!((0..9).map(|_| a.next_u64()).collect::<Vec<_>>(), (0..9).map(|_| b.next_u64()).collect::<Vec<_>>());
+        assert_eq!(
+            (0..9).map(|_| a.next_u64()).collect::<Vec<_>>(),
+            (0..9).map(|_| b.next_u64()).collect::<Vec<_>>()
+        );
         assert_ne!(Rng::new(8).next_u64(), Rng::new(7).next_u64());
     }
 

@@ -1,2 +1,133 @@
-//! The proffer program.
-fn main() {}
+//! The proffer program: master, agent, a local cluster, and running tasks. Started under the name of a Mesos program
+//! it behaves as that program.
+#![forbid(unsafe_code)]
+
+mod daemon;
+mod flags;
+mod host;
+mod local;
+mod logging;
+mod run;
+
+use flags::{AGENT, EXECUTE, Flags, LOCAL, MASTER, RUN, Table};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+proffer: a kernel for the datacenter
+
+usage: proffer <command> [flags]
+
+  local     start a whole cluster in one process, for trying
+  master    start a master
+  agent     start an agent
+  run       run a command or tasks, and follow them
+  version   print the version
+  help      this text; `proffer <command> --help` lists the flags of a command
+
+Started under the name mesos-master, mesos-agent, mesos-slave, mesos-local or mesos-execute it behaves as that program.
+";
+
+/// What is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Master,
+    Agent,
+    Local,
+    Run,
+    Execute,
+}
+
+impl Program {
+    fn by_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "mesos-master" | "master" => Self::Master,
+            "mesos-agent" | "mesos-slave" | "agent" | "slave" => Self::Agent,
+            "mesos-local" | "local" => Self::Local,
+            "mesos-execute" | "execute" => Self::Execute,
+            "run" => Self::Run,
+            _ => return None,
+        })
+    }
+
+    fn table(self) -> &'static Table {
+        match self {
+            Self::Master => &MASTER,
+            Self::Agent => &AGENT,
+            Self::Local => &LOCAL,
+            Self::Run => &RUN,
+            Self::Execute => &EXECUTE,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut words = std::env::args();
+    let called = words.next().unwrap_or_default();
+    let called = called.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut words: Vec<String> = words.collect();
+    let program = if called.starts_with("mesos-") { Program::by_name(&called) } else { None };
+    let program = match program {
+        Some(program) => program,
+        None => match words.first().map(String::as_str) {
+            None | Some("help" | "--help" | "-h") => {
+                print!("{HELP}");
+                return ExitCode::SUCCESS;
+            }
+            Some("version" | "--version") => return version(),
+            Some(name) => match Program::by_name(name) {
+                Some(program) => {
+                    words.remove(0);
+                    program
+                }
+                None => {
+                    return fail(&format!("unknown command '{name}'; `proffer help` lists them"));
+                }
+            },
+        },
+    };
+    match flags::parse(program.table(), &words, std::env::vars()) {
+        Err(text) => fail(&text),
+        Ok(flags) if flags.is_set("help") => {
+            print!("{}", program.table().help());
+            ExitCode::SUCCESS
+        }
+        Ok(flags) if flags.is_set("version") => version(),
+        Ok(flags) => start(program, &flags),
+    }
+}
+
+fn start(program: Program, flags: &Flags) -> ExitCode {
+    for warning in &flags.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let takes_words = matches!(program, Program::Run | Program::Execute);
+    if let Some(word) = flags.words.first().filter(|_| !takes_words) {
+        return fail(&format!("unexpected argument '{word}'; flags begin with --"));
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}")),
+    };
+    let result = match program {
+        Program::Master => runtime.block_on(daemon::master(flags)),
+        Program::Agent => runtime.block_on(daemon::agent(flags)),
+        Program::Local => runtime.block_on(local::local(flags)),
+        Program::Run => runtime.block_on(run::run(flags, run::Voice::Proffer)),
+        Program::Execute => runtime.block_on(run::run(flags, run::Voice::Mesos)),
+    };
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(code) => code,
+        Err(text) => fail(&text),
+    }
+}
+
+fn version() -> ExitCode {
+    println!("mesos {} (proffer {})", http_api::v0::VERSION, env!("CARGO_PKG_VERSION"));
+    ExitCode::SUCCESS
+}
+
+fn fail(text: &str) -> ExitCode {
+    eprintln!("proffer: {text}");
+    ExitCode::FAILURE
+}

@@ -108,7 +108,8 @@ impl AgentNode {
     pub(crate) fn start_container(&mut self, spec: &ContainerSpec) -> Result<u32, String> {
         let command = spec.command.value.as_deref().unwrap_or("");
         let plan = Plan::parse(command).ok_or_else(|| format!("no plan in '{command}'"))?;
-        let cpus = spec.resources.iter().filter(|r| r.name == "cpus").filter_map(|r| r.scalar.as_ref());
+        let cpus =
+            spec.resources.iter().filter(|r| r.name == "cpus").filter_map(|r| r.scalar.as_ref());
         // The generated command executor adds 0.1 cpus that are not offered resources.
         let cpus_milli = cpus.map(|s| (s.value * 1000.0).round() as u64).sum::<u64>();
         self.next_pid += 1;

@@ -112,7 +112,8 @@ impl Framework {
             Type::Subscribed => {
                 let id = event.subscribed.as_ref().map(|s| s.framework_id.value.clone());
                 if self.id.is_some() && self.id != id {
-                    self.complaint = Some(format!("subscribed as {:?}, answered as {id:?}", self.id));
+                    self.complaint =
+                        Some(format!("subscribed as {:?}, answered as {id:?}", self.id));
                 }
                 self.id = id;
                 vec![self.reconcile(true), self.reconcile(false)]
@@ -140,20 +141,29 @@ impl Framework {
         let state = status.state();
         let id = &status.task_id.value;
         let Some(task) = self.tasks.get_mut(id) else {
-            self.complaint = Some(format!("status {} of task {id}, which was never launched", state.as_str_name()));
+            self.complaint = Some(format!(
+                "status {} of task {id}, which was never launched",
+                state.as_str_name()
+            ));
             return None;
         };
         if let Some(uuid) = &status.uuid {
             task.updates.insert(uuid.clone());
         }
         task.state = Some(state);
-        if status.source() == v1::task_status::Source::Executor && is_terminal(state) && status.uuid.is_some() {
+        if status.source() == v1::task_status::Source::Executor
+            && is_terminal(state)
+            && status.uuid.is_some()
+        {
             if task.end.is_some_and(|end| end != state) {
-                self.complaint = Some(format!("task {id} ended twice: {:?} and {state:?}", task.end));
+                self.complaint =
+                    Some(format!("task {id} ended twice: {:?} and {state:?}", task.end));
             }
-            let expected = if task.plan.code == 0 { TaskState::TaskFinished } else { TaskState::TaskFailed };
+            let expected =
+                if task.plan.code == 0 { TaskState::TaskFinished } else { TaskState::TaskFailed };
             if state != expected && !(task.kill_asked && state == TaskState::TaskKilled) {
-                self.complaint = Some(format!("task {id} ended as {state:?}, its plan is {:?}", task.plan));
+                self.complaint =
+                    Some(format!("task {id} ended as {state:?}, its plan is {:?}", task.plan));
             }
             task.end = Some(state);
         } else if let Some(end) = task.end {
@@ -175,13 +185,18 @@ impl Framework {
     /// Launches on an offer or declines it.
     fn answer(&mut self, offer: &v1::Offer, rng: &mut Rng) -> Request {
         let room = |name: &str| {
-            let scalars = offer.resources.iter().filter(|r| r.name == name).filter_map(|r| r.scalar.as_ref());
+            let scalars =
+                offer.resources.iter().filter(|r| r.name == name).filter_map(|r| r.scalar.as_ref());
             scalars.map(|s| s.value).sum::<f64>()
         };
         let fit = (room("cpus") / 0.5 + 1e-6).min(room("mem") / 64.0 + 1e-6) as usize;
         let left = self.wanted.saturating_sub(self.tasks.len());
         if self.calm || fit == 0 || left == 0 || rng.chance(1, 4) {
-            let refuse_seconds = if self.calm || left == 0 { 100_000.0 } else { [0.0, 1.0, 10.0][rng.below(3) as usize] };
+            let refuse_seconds = if self.calm || left == 0 {
+                100_000.0
+            } else {
+                [0.0, 1.0, 10.0][rng.below(3) as usize]
+            };
             let mut call = self.call(scheduler::call::Type::Decline);
             call.decline = Some(scheduler::call::Decline {
                 offer_ids: vec![offer.id.clone()],
@@ -253,7 +268,10 @@ impl Framework {
             requests.push(Request { call, tasks: Vec::new() });
         }
         if rng.chance(1, 5) {
-            requests.push(Request { call: self.call(scheduler::call::Type::Revive), tasks: Vec::new() });
+            requests.push(Request {
+                call: self.call(scheduler::call::Type::Revive),
+                tasks: Vec::new(),
+            });
         }
         requests
     }
@@ -265,9 +283,11 @@ impl Framework {
 
     fn reconcile(&self, implicit: bool) -> Request {
         let mut call = self.call(scheduler::call::Type::Reconcile);
-        let tasks = self.open_tasks().filter(|_| !implicit).map(|(id, task)| scheduler::call::reconcile::Task {
-            task_id: v1::TaskId { value: id.clone() },
-            agent_id: Some(v1::AgentId { value: task.agent.clone() }),
+        let tasks = self.open_tasks().filter(|_| !implicit).map(|(id, task)| {
+            scheduler::call::reconcile::Task {
+                task_id: v1::TaskId { value: id.clone() },
+                agent_id: Some(v1::AgentId { value: task.agent.clone() }),
+            }
         });
         call.reconcile = Some(scheduler::call::Reconcile { tasks: tasks.collect() });
         Request { call, tasks: Vec::new() }
@@ -288,7 +308,15 @@ pub(crate) fn is_terminal(state: TaskState) -> bool {
     use TaskState::*;
     matches!(
         state,
-        TaskFinished | TaskFailed | TaskKilled | TaskLost | TaskError | TaskDropped | TaskGone | TaskGoneByOperator | TaskUnknown
+        TaskFinished
+            | TaskFailed
+            | TaskKilled
+            | TaskLost
+            | TaskError
+            | TaskDropped
+            | TaskGone
+            | TaskGoneByOperator
+            | TaskUnknown
     )
 }
 
@@ -297,7 +325,10 @@ fn task_info(offer: &v1::Offer, name: &str, plan: Plan) -> v1::TaskInfo {
         name: name.to_owned(),
         r#type: v1::value::Type::Scalar as i32,
         scalar: Some(v1::value::Scalar { value }),
-        allocation_info: offer.allocation_info.clone().map(|info| v1::resource::AllocationInfo { role: info.role }),
+        allocation_info: offer
+            .allocation_info
+            .clone()
+            .map(|info| v1::resource::AllocationInfo { role: info.role }),
         ..Default::default()
     };
     v1::TaskInfo {

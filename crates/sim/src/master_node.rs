@@ -40,7 +40,9 @@ impl MasterNode {
     pub(crate) fn apply(&mut self, ops: &[RegistryOp]) {
         for op in ops {
             match op.clone() {
-                RegistryOp::Put { section, key, value } => self.registry.insert((section, key), value),
+                RegistryOp::Put { section, key, value } => {
+                    self.registry.insert((section, key), value)
+                }
                 RegistryOp::Delete { section, key } => self.registry.remove(&(section, key)),
             };
         }
@@ -49,11 +51,18 @@ impl MasterNode {
 
 fn config(id: String, seed: u64) -> Config {
     Config {
-        info: v1::MasterInfo { id, ip: 0x0100_007F, port: 5050, hostname: Some("master".to_owned()), ..Default::default() },
+        info: v1::MasterInfo {
+            id,
+            ip: 0x0100_007F,
+            port: 5050,
+            hostname: Some("master".to_owned()),
+            ..Default::default()
+        },
         allocator: allocator::Config {
             allocation_interval: Duration::from_secs(1),
             coalesce: Duration::from_millis(2),
-            min_allocatable: resources::Quantities::parse_alternatives("cpus:0.01|mem:32").unwrap_or_default(),
+            min_allocatable: resources::Quantities::parse_alternatives("cpus:0.01|mem:32")
+                .unwrap_or_default(),
             fair_sharing_excluded: BTreeSet::new(),
             filter_gpu_resources: true,
             domain: None,

@@ -63,7 +63,12 @@ impl Network {
 
     /// When a message sent at `now` with this delay arrives: after all sent before it, and after the cut is mended.
     /// None: the stream is closed.
-    pub(crate) fn arrival(&mut self, token: Token, direction: Direction, at: Time) -> Option<(Peer, Time)> {
+    pub(crate) fn arrival(
+        &mut self,
+        token: Token,
+        direction: Direction,
+        at: Time,
+    ) -> Option<(Peer, Time)> {
         let link = self.links.get_mut(&token)?;
         let (last, cut) = match direction {
             Direction::ToMaster => (&mut link.to_master, &self.cut_up),

@@ -70,7 +70,8 @@ impl Options {
         let tasks = between(1, 40) as usize;
         let delay_max = Duration::from_millis([1, 20, 500][between(0, 2) as usize]);
         let write_max = Duration::from_millis([1, 10, 1000][between(0, 2) as usize]);
-        let fault_every = [None, Some(5), Some(30), Some(90)][between(0, 3) as usize].map(Duration::from_secs);
+        let fault_every =
+            [None, Some(5), Some(30), Some(90)][between(0, 3) as usize].map(Duration::from_secs);
         let forgotten_acks = [0, 10, 50][between(0, 2) as usize];
         let faults = FAULTS.into_iter().filter(|_| between(0, 1) == 0).collect();
         Self {

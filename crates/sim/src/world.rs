@@ -26,22 +26,71 @@ const REDIAL_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 enum Event {
     MasterStart,
-    MasterInput { life: u32, input: Box<master::Input> },
+    MasterInput {
+        life: u32,
+        input: Box<master::Input>,
+    },
     /// Arrives only while its stream is open.
-    ToMaster { stream: Token, input: Box<master::Input> },
-    MasterApply { life: u32, input: Box<master::Input>, ops: Vec<master_core::registry::RegistryOp> },
-    AgentStart { agent: usize },
-    AgentDial { agent: usize, life: u32 },
-    AgentInput { agent: usize, life: u32, input: Box<agent::Input> },
+    ToMaster {
+        stream: Token,
+        input: Box<master::Input>,
+    },
+    MasterApply {
+        life: u32,
+        input: Box<master::Input>,
+        ops: Vec<master_core::registry::RegistryOp>,
+    },
+    AgentStart {
+        agent: usize,
+    },
+    AgentDial {
+        agent: usize,
+        life: u32,
+    },
+    AgentInput {
+        agent: usize,
+        life: u32,
+        input: Box<agent::Input>,
+    },
     /// Arrives only while its stream is open.
-    ToAgent { stream: Token, agent: usize, life: u32, input: Box<agent::Input> },
-    AgentStore { agent: usize, life: u32, input: Box<agent::Input>, record: Box<wire::internal::AgentRecord> },
-    ContainerEnd { agent: usize, container: String, status: i32 },
-    FrameworkDial { framework: usize },
-    ToFramework { stream: Token, framework: usize, event: Box<scheduler::Event> },
-    Request { framework: usize, stream: Token, request: Box<Request> },
-    Answer { framework: usize, tasks: Vec<String>, status: u16 },
-    FrameworkTick { framework: usize },
+    ToAgent {
+        stream: Token,
+        agent: usize,
+        life: u32,
+        input: Box<agent::Input>,
+    },
+    AgentStore {
+        agent: usize,
+        life: u32,
+        input: Box<agent::Input>,
+        record: Box<wire::internal::AgentRecord>,
+    },
+    ContainerEnd {
+        agent: usize,
+        container: String,
+        status: i32,
+    },
+    FrameworkDial {
+        framework: usize,
+    },
+    ToFramework {
+        stream: Token,
+        framework: usize,
+        event: Box<scheduler::Event>,
+    },
+    Request {
+        framework: usize,
+        stream: Token,
+        request: Box<Request>,
+    },
+    Answer {
+        framework: usize,
+        tasks: Vec<String>,
+        status: u16,
+    },
+    FrameworkTick {
+        framework: usize,
+    },
     Fault,
     Check,
 }
@@ -106,8 +155,11 @@ impl World {
     #[must_use]
     pub fn new(options: Options, print: bool) -> Self {
         let mut rng = Rng::new(options.seed ^ 0x5EED);
-        let agents = (0..options.agents).map(|i| AgentNode::new(i, Duration::from_secs(rng.below(3600)))).collect();
-        let frameworks = (0..options.frameworks).map(|i| Framework::new(i, &options, &mut rng)).collect();
+        let agents = (0..options.agents)
+            .map(|i| AgentNode::new(i, Duration::from_secs(rng.below(3600))))
+            .collect();
+        let frameworks =
+            (0..options.frameworks).map(|i| Framework::new(i, &options, &mut rng)).collect();
         let mut world = Self {
             rng,
             now: Time(1_000_000_000),
@@ -155,7 +207,9 @@ impl World {
                 self.trace.line(at, "calm");
             }
             let check = matches!(event, Event::Check | Event::Fault) || events % CHECK_EVERY == 0;
-            let done = matches!(event, Event::Check) && at >= calm_from && invariants::convergence::open(&self).is_empty();
+            let done = matches!(event, Event::Check)
+                && at >= calm_from
+                && invariants::convergence::open(&self).is_empty();
             self.step(event);
             if check {
                 invariants::always(&self).map_err(|what| self.failure(what))?;
@@ -176,11 +230,22 @@ impl World {
 
     fn report(&self, events: u64) -> Report {
         let tasks = self.frameworks.iter().map(|f| f.tasks.len()).sum();
-        Report { events, lines: self.trace.lines(), hash: self.trace.hash(), tasks, faults: self.faults }
+        Report {
+            events,
+            lines: self.trace.lines(),
+            hash: self.trace.hash(),
+            tasks,
+            faults: self.faults,
+        }
     }
 
     fn failure(&self, what: String) -> Failure {
-        Failure { seed: self.options.seed, what, at: self.now, history: self.trace.last().cloned().collect() }
+        Failure {
+            seed: self.options.seed,
+            what,
+            at: self.now,
+            history: self.trace.last().cloned().collect(),
+        }
     }
 
     fn after(&mut self, delay: Duration, event: Event) {
@@ -203,15 +268,23 @@ impl World {
     fn step(&mut self, event: Event) {
         match event {
             Event::MasterStart => self.master_start(),
-            Event::MasterInput { life, input } if life == self.master.life => self.step_master(*input),
-            Event::ToMaster { stream, input } if self.network.is_open(stream) => self.step_master(*input),
+            Event::MasterInput { life, input } if life == self.master.life => {
+                self.step_master(*input)
+            }
+            Event::ToMaster { stream, input } if self.network.is_open(stream) => {
+                self.step_master(*input)
+            }
             Event::MasterApply { life, input, ops } if life == self.master.life => {
                 self.master.apply(&ops);
                 self.step_master(*input);
             }
             Event::AgentStart { agent } => self.agent_start(agent),
-            Event::AgentDial { agent, life } if life == self.agents[agent].life => self.agent_dial(agent),
-            Event::AgentInput { agent, life, input } if life == self.agents[agent].life => self.step_agent(agent, *input),
+            Event::AgentDial { agent, life } if life == self.agents[agent].life => {
+                self.agent_dial(agent)
+            }
+            Event::AgentInput { agent, life, input } if life == self.agents[agent].life => {
+                self.step_agent(agent, *input)
+            }
             Event::ToAgent { stream, agent, life, input } => {
                 if life == self.agents[agent].life && self.network.is_open(stream) {
                     self.step_agent(agent, *input);
@@ -221,12 +294,16 @@ impl World {
                 self.agents[agent].disk.push(*record);
                 self.step_agent(agent, *input);
             }
-            Event::ContainerEnd { agent, container, status } => self.container_end(agent, container, status),
+            Event::ContainerEnd { agent, container, status } => {
+                self.container_end(agent, container, status)
+            }
             Event::FrameworkDial { framework } => self.framework_dial(framework),
             Event::ToFramework { stream, framework, event } if self.network.is_open(stream) => {
                 self.framework_event(framework, &event);
             }
-            Event::Request { framework, stream, request } => self.request(framework, stream, *request),
+            Event::Request { framework, stream, request } => {
+                self.request(framework, stream, *request)
+            }
             Event::Answer { framework, tasks, status } => {
                 if !(200..300).contains(&status) {
                     self.trace.line(self.now, &format!("framework {framework} answered {status}"));
@@ -263,7 +340,9 @@ impl World {
         for effect in out {
             self.master_effect(effect);
         }
-        if let Some(at) = wake.filter(|at| self.master.wake.is_none_or(|w| *at < w || w <= self.now)) {
+        if let Some(at) =
+            wake.filter(|at| self.master.wake.is_none_or(|w| *at < w || w <= self.now))
+        {
             let at = at.max(Time(self.now.0 + 1));
             self.master.wake = Some(at);
             let life = self.master.life;
@@ -281,14 +360,18 @@ impl World {
             }
             master::Effect::SendEvent { stream, event } => {
                 let at = self.now + self.delay();
-                if let Some((Peer::Framework(framework), at)) = self.network.arrival(stream, Direction::FromMaster, at) {
+                if let Some((Peer::Framework(framework), at)) =
+                    self.network.arrival(stream, Direction::FromMaster, at)
+                {
                     self.at(at, Event::ToFramework { stream, framework, event });
                 }
             }
             master::Effect::CloseStream { stream } => self.break_stream(stream),
             master::Effect::SendToAgent { connection, message } => {
                 let at = self.now + self.delay();
-                if let Some((Peer::Agent(agent), at)) = self.network.arrival(connection, Direction::FromMaster, at) {
+                if let Some((Peer::Agent(agent), at)) =
+                    self.network.arrival(connection, Direction::FromMaster, at)
+                {
                     let life = self.agents[agent].life;
                     let input = Box::new(agent::Input::FromMaster { connection, message });
                     self.at(at, Event::ToAgent { stream: connection, agent, life, input });
@@ -296,7 +379,8 @@ impl World {
             }
             master::Effect::CloseAgent { connection } => self.break_stream(connection),
             master::Effect::WriteRegistry { id, ops } => {
-                let done = self.now.max(self.master.disk_free) + self.random(self.options.write_max);
+                let done =
+                    self.now.max(self.master.disk_free) + self.random(self.options.write_max);
                 self.master.disk_free = done;
                 let input = Box::new(master::Input::Written { id, result: Ok(()) });
                 let life = self.master.life;
@@ -365,7 +449,8 @@ impl World {
         node.disk_free = self.now;
         let life = node.life;
         node.core = Some(Agent::new(node.config(seed)));
-        let input = agent::Input::Recovered { records: node.disk.clone(), containers: node.found() };
+        let input =
+            agent::Input::Recovered { records: node.disk.clone(), containers: node.found() };
         self.trace.line(self.now, &format!("agent {agent} starts"));
         self.step_agent(agent, input);
         let delay = self.random(REDIAL_MAX);
@@ -436,7 +521,8 @@ impl World {
             }
             agent::Effect::CloseMaster { connection } => self.break_stream(connection),
             agent::Effect::Store { id, record, sync: _ } => {
-                let done = self.now.max(self.agents[agent].disk_free) + self.random(self.options.write_max);
+                let done = self.now.max(self.agents[agent].disk_free)
+                    + self.random(self.options.write_max);
                 self.agents[agent].disk_free = done;
                 let input = Box::new(agent::Input::Stored { id, result: Ok(()) });
                 self.at(done, Event::AgentStore { agent, life, input, record });
@@ -446,13 +532,19 @@ impl World {
                 let result = self.agents[agent].start_container(&spec);
                 if result.is_ok() {
                     let plan = self.agents[agent].containers[&container_id].plan;
-                    let event = Event::ContainerEnd { agent, container: container_id.clone(), status: plan.status() };
+                    let event = Event::ContainerEnd {
+                        agent,
+                        container: container_id.clone(),
+                        status: plan.status(),
+                    };
                     self.after(plan.runs + Duration::from_millis(1), event);
                 }
                 let input = Box::new(agent::Input::ContainerStarted { container_id, result });
                 self.after(Duration::from_micros(900), Event::AgentInput { agent, life, input });
             }
-            agent::Effect::SignalContainer { container_id, signal } => self.signal(agent, container_id, signal),
+            agent::Effect::SignalContainer { container_id, signal } => {
+                self.signal(agent, container_id, signal)
+            }
             agent::Effect::DestroyContainer { container_id } => self.signal(agent, container_id, 9),
             agent::Effect::ForgetContainer { container_id } => {
                 self.agents[agent].containers.remove(&container_id);
@@ -481,9 +573,12 @@ impl World {
     fn container_end(&mut self, agent: usize, id: String, status: i32) {
         let node = &mut self.agents[agent];
         let life = node.life;
-        let Some(container) = node.containers.get_mut(&id).filter(|c| c.status.is_none()) else { return };
+        let Some(container) = node.containers.get_mut(&id).filter(|c| c.status.is_none()) else {
+            return;
+        };
         container.status = Some(status);
-        let input = Box::new(agent::Input::ContainerExited { container_id: id, status: Some(status) });
+        let input =
+            Box::new(agent::Input::ContainerExited { container_id: id, status: Some(status) });
         self.after(Duration::from_micros(300), Event::AgentInput { agent, life, input });
     }
 
@@ -516,8 +611,10 @@ impl World {
         if let Some(update) = &event.update {
             let status = &update.status;
             let (task, state) = (&status.task_id.value, status.state().as_str_name());
-            let more = (status.reason.map(|_| status.reason().as_str_name()), status.message.as_deref());
-            self.trace.line(self.now, &format!("framework {framework} hears {state} of {task} {more:?}"));
+            let more =
+                (status.reason.map(|_| status.reason().as_str_name()), status.message.as_deref());
+            self.trace
+                .line(self.now, &format!("framework {framework} hears {state} of {task} {more:?}"));
         }
         let requests = self.frameworks[framework].on_event(event, &mut self.rng);
         self.send_requests(framework, requests);
@@ -556,7 +653,10 @@ impl World {
         let token = self.network.token();
         let call = request.call;
         if !request.tasks.is_empty() {
-            self.trace.line(self.now, &format!("framework {framework} launches {}", request.tasks.join(" ")));
+            self.trace.line(
+                self.now,
+                &format!("framework {framework} launches {}", request.tasks.join(" ")),
+            );
         }
         if let Some(acknowledge) = &call.acknowledge
             && let Some(task) = self.frameworks[framework].tasks.get_mut(&acknowledge.task_id.value)
@@ -564,17 +664,27 @@ impl World {
             task.acknowledged.insert(acknowledge.uuid.clone());
         }
         if let Some(kill) = &call.kill {
-            self.trace.line(self.now, &format!("framework {framework} kills {}", kill.task_id.value));
+            self.trace
+                .line(self.now, &format!("framework {framework} kills {}", kill.task_id.value));
         }
         self.requests.insert(token, (framework, request.tasks));
         let stream_id = Some(self.frameworks[framework].stream_id.clone());
-        self.step_master(master::Input::SchedulerCall { token, stream_id, call: Box::new(call), principal: None });
+        self.step_master(master::Input::SchedulerCall {
+            token,
+            stream_id,
+            call: Box::new(call),
+            principal: None,
+        });
     }
 
     // --- faults -----------------------------------------------------------------------------------------------
 
     fn fault(&mut self) {
-        let (Some(every), false) = (self.options.fault_every, self.frameworks.iter().all(|f| f.calm)) else { return };
+        let (Some(every), false) =
+            (self.options.fault_every, self.frameworks.iter().all(|f| f.calm))
+        else {
+            return;
+        };
         let pause = self.random(every * 2);
         self.after(pause, Event::Fault);
         let fault = self.options.faults[self.rng.below(self.options.faults.len() as u64) as usize];

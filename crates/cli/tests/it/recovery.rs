@@ -12,7 +12,11 @@ fn tasks_that_end_while_their_agent_is_down_are_reported_truly() {
     let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
     options.resources = "cpus:8;mem:4096;disk:10000".to_owned();
     let mut cluster = Cluster::start(options);
-    let subscription = FrameworkOptions { checkpoint: true, failover_timeout: 600.0, ..FrameworkOptions::default() };
+    let subscription = FrameworkOptions {
+        checkpoint: true,
+        failover_timeout: 600.0,
+        ..FrameworkOptions::default()
+    };
     let mut framework = Framework::subscribe(&cluster.master(), &subscription);
 
     let gate = cluster.directory().join("gate");
@@ -39,7 +43,9 @@ fn tasks_that_end_while_their_agent_is_down_are_reported_truly() {
             std::fs::write(&gate, "").expect("the gate opens");
             for name in &names {
                 let ended = pids.join(format!("{name}.ended"));
-                wait::until("the task ends", Duration::from_secs(10), || ended.exists().then_some(()));
+                wait::until("the task ends", Duration::from_secs(10), || {
+                    ended.exists().then_some(())
+                });
             }
         }
         cluster.start_agent(0);

@@ -56,7 +56,8 @@ fn arguments() -> Result<Option<Arguments>, String> {
 fn run(arguments: &Arguments) -> ExitCode {
     let next = AtomicU64::new(arguments.first);
     let last = arguments.first + arguments.seeds;
-    let (failed, tasks, faults, events) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (failed, tasks, faults, events) =
+        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -72,7 +73,10 @@ fn run(arguments: &Arguments) -> ExitCode {
                             faults.fetch_add(report.faults, Ordering::Relaxed);
                             events.fetch_add(report.events, Ordering::Relaxed);
                             let again = seed % 10 == 0 && !arguments.trace;
-                            if again && World::new(Options::from_seed(seed), false).run().ok() != Some(report) {
+                            if again
+                                && World::new(Options::from_seed(seed), false).run().ok()
+                                    != Some(report)
+                            {
                                 eprintln!("seed {seed} did something else the second time");
                                 failed.fetch_add(1, Ordering::Relaxed);
                             }

@@ -9,9 +9,14 @@ pub fn open(world: &World) -> Vec<String> {
     let mut open = Vec::new();
     for (index, framework) in world.frameworks.iter().enumerate() {
         for (id, task) in framework.open_tasks() {
-            open.push(format!("framework {index}: task {id} on {} is in state {:?}", task.agent, task.state));
+            open.push(format!(
+                "framework {index}: task {id} on {} is in state {:?}",
+                task.agent, task.state
+            ));
         }
-        open.extend(framework.stream.is_none().then(|| format!("framework {index} is not subscribed")));
+        open.extend(
+            framework.stream.is_none().then(|| format!("framework {index} is not subscribed")),
+        );
     }
     for node in &world.agents {
         for (id, container) in &node.containers {

@@ -1,0 +1,263 @@
+//! `proffer master` and `proffer agent`: from flags to settings, and signals.
+
+use crate::flags::Flags;
+use crate::host::{self, Address};
+use crate::logging;
+use http_api::server::Limits;
+use resources::{Quantities, parse_attributes};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use wire::v1;
+
+/// Requests for a cycle of the allocator within this time are served together.
+const COALESCE: Duration = Duration::from_millis(2);
+/// Shortest `--agent_reregister_timeout` (as the peer's).
+const REREGISTER_MIN: Duration = Duration::from_secs(600);
+
+/// Runs a master until it is stopped.
+pub(crate) async fn master(flags: &Flags) -> Result<ExitCode, String> {
+    let log_file = logging::start(flags, "master")?;
+    let address = host::address(flags)?;
+    let mut running = master::start(master_config(flags, &address, log_file)?)
+        .await
+        .map_err(|e| e.to_string())?;
+    tracing::info!(address = %running.address, "master started");
+    tokio::select! {
+        ended = running.ended() => ended.map(|()| ExitCode::SUCCESS),
+        () = stopped() => {
+            running.stop().await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Runs an agent until it is stopped.
+pub(crate) async fn agent(flags: &Flags) -> Result<ExitCode, String> {
+    let log_file = logging::start(flags, "agent")?;
+    let address = host::address(flags)?;
+    let mut running =
+        agent::start(agent_config(flags, &address, log_file)?).await.map_err(|e| e.to_string())?;
+    tracing::info!(address = %running.address, "agent started");
+    let mut unregister = signal(SignalKind::user_defined1())
+        .map_err(|e| format!("cannot listen to signals: {e}"))?;
+    loop {
+        tokio::select! {
+            ended = running.ended() => {
+                let why = ended?;
+                tracing::info!(%why, "agent ends");
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ = unregister.recv() => running.unregister().await,
+            () = stopped() => {
+                running.stop().await;
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+}
+
+/// SIGINT or SIGTERM.
+pub(crate) async fn stopped() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|e| format!("'{path}' is not a path: {e}"))
+}
+
+fn list(flags: &Flags, name: &str) -> BTreeSet<String> {
+    let text = flags.text(name).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect()
+}
+
+pub(crate) fn master_config(
+    flags: &Flags,
+    address: &Address,
+    log_file: Option<PathBuf>,
+) -> Result<master::Config, String> {
+    use v1::master_info::capability::Type;
+    let seed = host::seed()?;
+    let domain: Option<v1::DomainInfo> = flags.message("domain")?;
+    let registry = match flags.text("registry") {
+        Some("in_memory") => master::RegistryKind::InMemory,
+        Some("replicated_log") => {
+            match flags.text("work_dir") {
+                Some(directory) => master::RegistryKind::Embedded(absolute(directory)?),
+                None => return Err(
+                    "--work_dir is needed: it holds the registry (or give --registry=in_memory)"
+                        .to_owned(),
+                ),
+            }
+        }
+        other => {
+            let other = other.unwrap_or_default();
+            return Err(format!("--registry: expected replicated_log or in_memory, got '{other}'"));
+        }
+    };
+    let capabilities = [Type::AgentUpdate, Type::AgentDraining, Type::QuotaV2];
+    let info = v1::MasterInfo {
+        id: base::Rng::new(host::seed()?).uuid(),
+        hostname: Some(address.hostname.clone()),
+        address: Some(v1::Address {
+            ip: Some(address.ip.clone()),
+            port: i32::from(address.port),
+            hostname: None,
+        }),
+        domain: domain.clone(),
+        capabilities: capabilities
+            .map(|c| v1::master_info::Capability { r#type: Some(c as i32) })
+            .to_vec(),
+        ..Default::default()
+    };
+    let reregister = flags.duration("agent_reregister_timeout")?;
+    if reregister < REREGISTER_MIN {
+        return Err("--agent_reregister_timeout: expected at least 10mins".to_owned());
+    }
+    let min_allocatable = flags.text("min_allocatable_resources").unwrap_or_default();
+    let min_allocatable = Quantities::parse_alternatives(min_allocatable);
+    let core = master_core::contract::Config {
+        info,
+        allocator: allocator::Config {
+            allocation_interval: flags.duration("allocation_interval")?,
+            coalesce: COALESCE,
+            min_allocatable: min_allocatable
+                .map_err(|e| format!("--min_allocatable_resources: {e}"))?,
+            fair_sharing_excluded: list(flags, "fair_sharing_excluded_resource_names"),
+            filter_gpu_resources: flags.is_set("filter_gpu_resources"),
+            domain,
+            weights: weights(flags)?,
+        },
+        agent_ping_timeout: flags.duration("agent_ping_timeout")?,
+        max_agent_ping_timeouts: flags.number("max_agent_ping_timeouts")?,
+        agent_reregister_timeout: reregister,
+        agent_removal_rate_limit: rate(flags)?,
+        recovery_agent_removal_limit: percent(flags)?,
+        offer_timeout: flags.optional_duration("offer_timeout")?,
+        max_completed_frameworks: flags.number("max_completed_frameworks")?,
+        max_completed_tasks_per_framework: flags.number("max_completed_tasks_per_framework")?,
+        max_unreachable_tasks_per_framework: flags.number("max_unreachable_tasks_per_framework")?,
+        roles: flags.text("roles").map(|_| list(flags, "roles")),
+        root_submissions: flags.is_set("root_submissions"),
+        registry_max_agent_age: flags.duration("registry_max_agent_age")?,
+        registry_max_agent_count: flags.number("registry_max_agent_count")?,
+        registry_gc_interval: flags.duration("registry_gc_interval")?,
+        require_agent_domain: flags.is_set("require_agent_domain"),
+        seed,
+        flags: flags.map(),
+    };
+    Ok(master::Config {
+        listen: address.listen,
+        registry,
+        core,
+        log_file,
+        limits: Limits::default(),
+    })
+}
+
+fn weights(flags: &Flags) -> Result<BTreeMap<String, f64>, String> {
+    let pair = |text: &String| {
+        let (role, weight) = text.split_once('=').unwrap_or((text, ""));
+        let weight: Option<f64> =
+            weight.trim().parse().ok().filter(|w: &f64| w.is_finite() && *w > 0.0);
+        weight.map(|w| (role.trim().to_owned(), w)).ok_or_else(|| {
+            format!("--weights: expected role=weight with a positive weight, got '{text}'")
+        })
+    };
+    list(flags, "weights").iter().map(pair).collect()
+}
+
+fn rate(flags: &Flags) -> Result<Option<(u32, Duration)>, String> {
+    let Some(text) = flags.text("agent_removal_rate_limit") else { return Ok(None) };
+    let parsed = text.split_once('/').and_then(|(n, time)| {
+        Some((n.trim().parse().ok().filter(|n| *n > 0)?, base::duration::parse(time).ok()?))
+    });
+    parsed.map(Some).ok_or_else(|| {
+        format!(
+            "--agent_removal_rate_limit: expected a number per time such as 1/10mins, got '{text}'"
+        )
+    })
+}
+
+fn percent(flags: &Flags) -> Result<f64, String> {
+    let text = flags.text("recovery_agent_removal_limit").unwrap_or("100%");
+    let number: Option<f64> =
+        text.strip_suffix('%').and_then(|n| n.parse().ok()).filter(|n| (0.0..=100.0).contains(n));
+    number.ok_or_else(|| {
+        format!("--recovery_agent_removal_limit: expected a percentage such as 50%, got '{text}'")
+    })
+}
+
+pub(crate) fn agent_config(
+    flags: &Flags,
+    address: &Address,
+    log_file: Option<PathBuf>,
+) -> Result<agent::Config, String> {
+    let master = flags.text("master").ok_or("--master is needed: host:port of the master")?;
+    let master = detector::MasterName::parse(master).map_err(|e| format!("--master: {e}"))?;
+    let work_dir = flags
+        .text("work_dir")
+        .ok_or("--work_dir is needed: it holds sandboxes and what survives a restart")?;
+    let work_dir = absolute(work_dir)?;
+    let text = flags.text("resources").unwrap_or_default();
+    let role = flags.text("default_role").unwrap_or("*");
+    let resources = agent::detect::resources(text, role, Path::new(&work_dir))
+        .map_err(|e| format!("--resources: {e}"))?;
+    let attributes = parse_attributes(flags.text("attributes").unwrap_or_default());
+    let executor_environment = match flags.text("executor_environment_variables") {
+        None => None,
+        Some(text) => {
+            let map: BTreeMap<String, String> = serde_json::from_str(text).map_err(|e| {
+                format!("--executor_environment_variables: expected a JSON object of strings: {e}")
+            })?;
+            Some(map)
+        }
+    };
+    let info = v1::AgentInfo {
+        hostname: address.hostname.clone(),
+        port: Some(i32::from(address.port)),
+        resources: resources.to_wire(),
+        attributes: attributes.map_err(|e| format!("--attributes: {e}"))?,
+        domain: flags.message("domain")?,
+        ..Default::default()
+    };
+    let core = agent_core::contract::Config {
+        info,
+        ip: address.ip.clone(),
+        work_dir: work_dir.display().to_string(),
+        executor_registration_timeout: flags.duration("executor_registration_timeout")?,
+        executor_reregistration_timeout: flags.duration("executor_reregistration_timeout")?,
+        executor_shutdown_grace_period: flags.duration("executor_shutdown_grace_period")?,
+        recovery_timeout: flags.duration("recovery_timeout")?,
+        gc_delay: flags.duration("gc_delay")?,
+        max_completed_executors_per_framework: flags
+            .number("max_completed_executors_per_framework")?,
+        executor_environment,
+        inherited_environment: BTreeMap::new(),
+        switch_user: flags.is_set("switch_user") && host::is_root(),
+        local: false,
+        seed: host::seed()?,
+        flags: flags.map(),
+    };
+    let runtime_dir = absolute(flags.text("runtime_dir").unwrap_or("/var/run/mesos"))?;
+    Ok(agent::Config {
+        listen: address.listen,
+        master,
+        runtime_dir,
+        core,
+        log_file,
+        limits: Limits::default(),
+    })
+}

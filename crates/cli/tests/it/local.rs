@@ -1,0 +1,147 @@
+//! `proffer local` and `proffer run`.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use testkit::cluster::free_ports;
+use testkit::wait;
+
+struct Local {
+    child: Child,
+    port: u16,
+}
+
+impl Local {
+    fn start(flags: &[&str]) -> Self {
+        let port = free_ports(1)[0];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_proffer"))
+            .args(["local", &format!("--port={port}"), "--resources=cpus:2;mem:1024;disk:1024"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let first = lines.next().expect("a line").expect("text");
+        assert!(first.contains(&format!("http://127.0.0.1:{port}")), "{first}");
+        let second = lines.next().expect("a line").expect("text");
+        assert!(second.contains("proffer run"), "{second}");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, port }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_proffer"))
+            .args(["run", &format!("--master=127.0.0.1:{}", self.port)])
+            .args(arguments)
+            .output()
+            .expect("it runs")
+    }
+
+    fn interrupt(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+        let status = wait::until("the cluster stops", Duration::from_secs(20), || {
+            self.child.try_wait().expect("a child")
+        });
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_task_runs_and_its_end_decides_the_exit_status() {
+    let local = Local::start(&[]);
+    let output = local.run(&["--name=hello", "echo hello"]);
+    let lines: Vec<String> = text(&output).lines().map(str::to_owned).collect();
+    assert!(output.status.success(), "{lines:?}");
+    assert!(lines[0].starts_with("Framework registered with "), "{lines:?}");
+    assert!(lines[1].starts_with("task hello submitted to agent "), "{lines:?}");
+    assert_eq!(lines[2], "Received status update TASK_STARTING for task hello");
+    assert_eq!(lines[3], "Received status update TASK_RUNNING for task hello");
+    assert_eq!(
+        lines[4],
+        "Received status update TASK_FINISHED for task hello: Command exited with status 0"
+    );
+
+    let output = local.run(&["--", "sh", "-c", "exit 3"]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("TASK_FAILED"), "{}", text(&output));
+
+    let output = local.run(&["--instances=3", "--name=many", "--env={\"A\":\"b\"}", "test $A = b"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(text(&output).matches("TASK_FINISHED").count(), 3);
+
+    let group = r#"--task_group={"tasks":[
+        {"name":"a","task_id":{"value":"a"},"agent_id":{"value":""},"command":{"value":"true"},
+         "resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}},{"name":"mem","type":"SCALAR","scalar":{"value":32}}]},
+        {"name":"b","task_id":{"value":"b"},"agent_id":{"value":""},"command":{"value":"true"},
+         "resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}},{"name":"mem","type":"SCALAR","scalar":{"value":32}}]}]}"#;
+    let output = local.run(&[group]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(text(&output).matches("TASK_FINISHED").count(), 2);
+
+    let output = local.run(&["--kill_after=10ms", "sleep 100"]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("TASK_KILLED"), "{}", text(&output));
+}
+
+#[test]
+fn an_interrupt_stops_the_cluster_and_its_tasks() {
+    let directory = testkit::cluster::temporary_directory();
+    let work_dir = format!("--work_dir={}", directory.join("work").display());
+    let mut local = Local::start(&[&work_dir]);
+    let file = directory.join("pid");
+    let mut task = Command::new(env!("CARGO_BIN_EXE_proffer"))
+        .args([
+            "run",
+            &format!("--master=127.0.0.1:{}", local.port),
+            &format!("echo $$ > {}; exec sleep 1000", file.display()),
+        ])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let pid = wait::until("the task runs", Duration::from_secs(20), || {
+        std::fs::read_to_string(&file).ok().filter(|t| t.ends_with('\n'))
+    });
+    local.interrupt();
+    wait::until("the task is gone", Duration::from_secs(20), || {
+        (!std::path::Path::new("/proc").join(pid.trim()).exists()).then_some(())
+    });
+    assert!(directory.join("work").exists(), "a work directory that was given is kept");
+    let _ = task.kill();
+    let _ = task.wait();
+    std::fs::remove_dir_all(directory).expect("removed");
+}
+
+#[test]
+fn mistakes_are_told_with_what_to_do() {
+    let check = |arguments: &[&str], why: &str| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_proffer")).args(arguments).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(why), "{arguments:?}: {text}");
+    };
+    check(&["mastre"], "unknown command 'mastre'");
+    check(&["master"], "--work_dir is needed");
+    check(&["master", "--prot=1"], "did you mean --port?");
+    check(&["agent", "--work_dir=/tmp"], "--master is needed");
+    check(&["agent", "--work_dir=/tmp", "--master=zk://h/m"], "not supported yet");
+    check(&["run", "--master=127.0.0.1:1", "true"], "failed to reach a master at 127.0.0.1:1");
+    check(&["run"], "nothing to run");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = format!("--port={}", taken.local_addr().expect("an address").port());
+    check(
+        &["master", "--registry=in_memory", "--ip=127.0.0.1", &port],
+        "another master? try --port=0",
+    );
+}

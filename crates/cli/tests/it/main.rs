@@ -1,0 +1,5 @@
+//! The real program as a user, an operator and a client see it.
+
+mod clients;
+mod local;
+mod recovery;
