@@ -4,25 +4,25 @@ use std::time::Duration;
 
 /// The script of one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// How long it runs when left alone.
-    pub runs: Duration,
+    pub(crate) runs: Duration,
     /// Exit code when left alone.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Whether it ignores SIGTERM.
-    pub stubborn: bool,
+    pub(crate) stubborn: bool,
 }
 
 impl Plan {
     /// The command that stands for this plan.
     #[must_use]
-    pub fn command(self) -> String {
+    pub(crate) fn command(self) -> String {
         format!("plan {} {} {}", self.runs.as_millis(), self.code, u8::from(self.stubborn))
     }
 
     /// The plan behind a command; None for anything else.
     #[must_use]
-    pub fn parse(command: &str) -> Option<Self> {
+    pub(crate) fn parse(command: &str) -> Option<Self> {
         let mut words = command.strip_prefix("plan ")?.split(' ');
         let runs = Duration::from_millis(words.next()?.parse().ok()?);
         let code = words.next()?.parse().ok()?;
@@ -32,7 +32,7 @@ impl Plan {
 
     /// Raw wait status when left alone.
     #[must_use]
-    pub fn status(self) -> i32 {
+    pub(crate) fn status(self) -> i32 {
         self.code << 8
     }
 }

@@ -285,10 +285,10 @@ impl World {
             Event::AgentInput { agent, life, input } if life == self.agents[agent].life => {
                 self.step_agent(agent, *input)
             }
-            Event::ToAgent { stream, agent, life, input } => {
-                if life == self.agents[agent].life && self.network.is_open(stream) {
-                    self.step_agent(agent, *input);
-                }
+            Event::ToAgent { stream, agent, life, input }
+                if life == self.agents[agent].life && self.network.is_open(stream) =>
+            {
+                self.step_agent(agent, *input);
             }
             Event::AgentStore { agent, life, input, record } if life == self.agents[agent].life => {
                 self.agents[agent].disk.push(*record);

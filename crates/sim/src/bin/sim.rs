@@ -72,7 +72,7 @@ fn run(arguments: &Arguments) -> ExitCode {
                             tasks.fetch_add(report.tasks as u64, Ordering::Relaxed);
                             faults.fetch_add(report.faults, Ordering::Relaxed);
                             events.fetch_add(report.events, Ordering::Relaxed);
-                            let again = seed % 10 == 0 && !arguments.trace;
+                            let again = seed.is_multiple_of(10) && !arguments.trace;
                             if again
                                 && World::new(Options::from_seed(seed), false).run().ok()
                                     != Some(report)
