@@ -55,6 +55,10 @@ pub struct Agent {
     pub(crate) rng: Rng,
     pub(crate) held: base::Held<Waiting>,
     pub(crate) connection: Option<Token>,
+    /// The agent's id is being stored.
+    pub(crate) storing_id: bool,
+    /// Messages that came while the agent's id was being stored, in order.
+    pub(crate) postponed: Vec<internal::master_to_agent::Message>,
     pub(crate) resource_version: String,
     pub(crate) ping_timeout: Duration,
     /// Delay before Register is sent again.
@@ -93,6 +97,8 @@ impl Agent {
             rng,
             held: base::Held::new(),
             connection: None,
+            storing_id: false,
+            postponed: Vec::new(),
             resource_version,
             ping_timeout: Duration::from_secs(75),
             register_retry: Duration::from_secs(1),

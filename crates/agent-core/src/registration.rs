@@ -34,6 +34,7 @@ impl Agent {
     pub(crate) fn on_master_closed(&mut self, connection: Token) {
         if self.connection == Some(connection) {
             self.connection = None;
+            self.postponed.clear();
             self.state.registered = false;
             self.state.master = None;
             self.timers.cancel(&Timer::Register);
@@ -125,6 +126,8 @@ impl Agent {
             M::Shutdown(shutdown) => {
                 self.shut_down(cx, format!("the master says: {}", shutdown.message))
             }
+            // The master takes the agent for registered while the agent's id is still being stored.
+            other if !self.state.registered && self.storing_id => self.postponed.push(other),
             _ if !self.state.registered => {}
             M::RunTask(run) => self.on_run_task(cx, run),
             M::RunTaskGroup(run) => self.on_run_task_group(cx, run),
@@ -152,6 +155,9 @@ impl Agent {
         }
         // The id is kept before the agent acts under it.
         self.state.id = Some(id.clone());
+        self.storing_id = true;
+        // Asking again would list nothing of what the master sends meanwhile.
+        self.timers.cancel(&Timer::Register);
         let info = v1::AgentInfo { id: Some(id.as_str().into()), ..self.config.info.clone() };
         let waiting = Waiting::Registered { connection, message: Box::new(message) };
         self.store(cx, Record::Agent(info), true, waiting);
@@ -163,6 +169,8 @@ impl Agent {
         connection: Token,
         message: internal::Registered,
     ) {
+        self.storing_id = false;
+        let postponed = std::mem::take(&mut self.postponed);
         if self.connection != Some(connection) {
             return;
         }
@@ -176,6 +184,9 @@ impl Agent {
             self.reconcile(cx, reconciliation);
         }
         self.resume_updates(cx, None);
+        for message in postponed {
+            self.on_master_message(cx, connection, message);
+        }
     }
 
     /// Tasks that the master knows and the agent did not list: what never arrived here is said to be dropped.
