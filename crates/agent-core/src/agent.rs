@@ -41,6 +41,8 @@ pub(crate) enum Waiting {
     Update { framework: String, task: String, uuid: Vec<u8> },
     /// The agent's id is kept: it may call itself registered.
     Registered { connection: Token, message: Box<internal::Registered> },
+    /// The end of a task is asked for in the store: it may be signalled.
+    Kill { framework: String, executor: String, task: String, policy: Option<wire::v1::KillPolicy> },
     /// Nothing; but a failure matters.
     Nothing,
 }
@@ -194,6 +196,9 @@ impl Agent {
                 }
                 Waiting::Registered { connection, message } => {
                     self.complete_registration(cx, connection, *message)
+                }
+                Waiting::Kill { framework, executor, task, policy } => {
+                    self.begin_kill(cx, &framework, &executor, &task, policy.as_ref());
                 }
                 Waiting::Nothing => {}
             }

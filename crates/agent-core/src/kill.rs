@@ -87,13 +87,18 @@ impl Agent {
             return;
         };
         task.killed = true;
-        let started = task.pid.is_some();
         if first && checkpoints {
+            // Should the agent die now, the task's end by a signal is still known for a kill.
             let record =
                 internal::KillRecord { framework_id: framework.into(), task_id: id.into() };
-            self.store(cx, Record::Kill(record), false, Waiting::Nothing);
-        }
-        if started {
+            let waiting = Waiting::Kill {
+                framework: framework.to_owned(),
+                executor: executor.to_owned(),
+                task: id.to_owned(),
+                policy: policy.copied(),
+            };
+            self.store(cx, Record::Kill(record), false, waiting);
+        } else {
             self.begin_kill(cx, framework, executor, id, policy);
         }
     }
@@ -112,7 +117,10 @@ impl Agent {
             .frameworks
             .get(framework)
             .is_some_and(|f| f.has(Capability::TaskKillingState));
-        let Some(task) = self.task(framework, executor, id) else { return };
+        // A task that is still being started is killed when it has been.
+        let task =
+            self.task(framework, executor, id).filter(|t| !t.is_terminal() && t.pid.is_some());
+        let Some(task) = task else { return };
         let Some(container_id) = task.container_id.clone() else { return };
         let grace = |policy: &v1::KillPolicy| policy.grace_period.as_ref().map(from_wire);
         let grace =
