@@ -1,6 +1,6 @@
 //! The agent's process: sockets, the store and the containerizer around the core, and no decisions.
 //!
-//! One task owns the core ([`engine`]); [`routes`] brings it requests of executors; a task for the link dials the
+//! One task owns the core (`engine`); `routes` brings it requests of executors; a task for the link dials the
 //! leading master again and again; the store writes on a thread of its own. Readers get snapshots.
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! Containers of one node: start, signal, destroy, recover; behind one trait.
 //!
-//! [`posix`] runs each container under a supervisor process of its own, which outlives the agent; it isolates by
+//! [`Posix`] runs each container under a supervisor process of its own, which outlives the agent; it isolates by
 //! sessions and process groups only.
 
 mod limits;

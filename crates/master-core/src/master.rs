@@ -291,10 +291,13 @@ impl Master {
             for resources in self.state.used_on(agent).values() {
                 sum += &resources.unallocated();
             }
+            // An agent may come back with less than what is in use on it; but then nothing of it is offered.
+            let mut offered = false;
             for offer in self.offers.values().filter(|o| o.agent == *key) {
                 sum += &offer.resources.unallocated();
+                offered = true;
             }
-            if !agent.total.contains(&sum) {
+            if offered && !agent.total.contains(&sum) {
                 return Err(format!(
                     "agent {}: {sum} is used and offered of {}",
                     agent.id, agent.total

@@ -309,6 +309,9 @@ impl Master {
                     self.connections.remove(&old);
                     cx.out.push(Effect::CloseAgent { connection: old });
                 }
+                if self.agent(key).is_some_and(|a| a.info.resources != register.info.resources) {
+                    self.rescind_on(cx, key);
+                }
                 self.refresh_agent(key, &register);
                 key
             }

@@ -1,7 +1,7 @@
 //! The master's process: sockets and the registry around the core, and no decisions.
 //!
-//! One task owns the core ([`engine`]): it takes inputs from a bounded queue in batches and carries the effects out
-//! in order. Three tables connect it to the outside ([`shared`]): requests that wait for an answer, event streams, and
+//! One task owns the core (`engine`): it takes inputs from a bounded queue in batches and carries the effects out
+//! in order. Three tables connect it to the outside (`shared`): requests that wait for an answer, event streams, and
 //! links of agents. Readers get snapshots and never enter the queue.
 #![forbid(unsafe_code)]
 

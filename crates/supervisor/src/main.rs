@@ -1,7 +1,7 @@
 //! The supervisor: starts the main process of one container, outlives the agent, and keeps the exit status.
 //!
 //! It is executed by the agent with the container's runtime directory as its only argument and the specification
-//! ([`spec`]) on its standard input. On its standard output it tells the agent, if that still listens:
+//! (`spec`) on its standard input. On its standard output it tells the agent, if that still listens:
 //!
 //! ```text
 //! started <pid>\n     the main process was forked

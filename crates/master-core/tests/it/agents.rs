@@ -1,0 +1,178 @@
+//! Agents: registration, silence, removal, recovery.
+
+use super::*;
+use agent_to_master::Message as FromAgent;
+use master_to_agent::Message as ToAgent;
+
+fn launch_one(w: &mut World, checkpoint: bool, capabilities: &[&str]) {
+    let mut info = framework_info(capabilities);
+    info["roles"] = json!(["*"]);
+    info["checkpoint"] = json!(checkpoint);
+    w.subscribe(STREAM, info);
+    let offer = offers(&w.agent()).remove(0);
+    let resource = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+    let task = json!({"name": "t", "task_id": {"value": "t"}, "agent_id": {"value": "m-S0"},
+        "command": {"value": "true"}, "resources": [resource("cpus", 1.0), resource("mem", 64.0)]});
+    w.call(json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]],
+        "operations": [{"type": "LAUNCH", "launch": {"task_infos": [task]}}]}}));
+    w.update("t", "TASK_RUNNING", &[1; 16]);
+}
+
+#[test]
+fn an_agent_is_admitted_by_the_registry_first() {
+    let config = config();
+    let allocator = allocator::hierarchical(config.allocator.clone());
+    let mut master = Master::new(config, allocator);
+    let mut out = Vec::new();
+    master.step(Now::at_secs(1), Input::Elected { registry: Vec::new() }, &mut out);
+    let message = Box::new(FromAgent::Register(registration("cpus:1")));
+    let from_agent = Input::FromAgent { connection: AGENT, ip: "10.0.0.1".into(), message };
+    master.step(Now::at_secs(1), from_agent.clone(), &mut out);
+    master.step(Now::at_secs(2), from_agent, &mut out);
+    let [Effect::WriteRegistry { id, .. }] = out[..] else {
+        panic!("one write and nothing else: {out:?}")
+    };
+    out.clear();
+    master.step(Now::at_secs(3), Input::Written { id, result: Ok(()) }, &mut out);
+    assert!(
+        matches!(to_agent(&out)[..], [ToAgent::Registered(r)] if r.agent_id.value == "m-S0" && r.total_ping_timeout_seconds == 75.0)
+    );
+    out.clear();
+    master.step(Now::at_secs(3), Input::Written { id, result: Ok(()) }, &mut out);
+    assert_eq!(out, [], "a completion counts once");
+}
+
+#[test]
+fn a_registry_that_fails_ends_the_master() {
+    let mut w = world();
+    let effects = w.step(Input::Written { id: base::WriteId(99), result: Err("disk full".into()) });
+    assert_eq!(
+        effects,
+        [Effect::Abort { message: "the registry could not be written: disk full".into() }]
+    );
+}
+
+#[test]
+fn silence_makes_an_agent_unreachable_and_its_return_makes_its_tasks_known_again() {
+    let mut w = world();
+    launch_one(&mut w, true, &["PARTITION_AWARE"]);
+    let effects = w.wait(100);
+    let pings = to_agent(&effects).iter().filter(|m| matches!(m, ToAgent::Ping(_))).count();
+    assert_eq!(pings, 5);
+    let (state, _, reason, message) = status(&effects);
+    assert_eq!(
+        (state.as_str(), reason.as_str(), message.as_str()),
+        ("TASK_UNREACHABLE", "REASON_AGENT_REMOVED", "health check timed out")
+    );
+    assert!(types(&effects, STREAM).contains(&"FAILURE".to_owned()));
+    assert!(w.registry.contains_key(&("unreachable".to_owned(), "m-S0".to_owned())));
+
+    let mut register = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    register.info.id = Some("m-S0".into());
+    register.frameworks = vec![w.master.view().framework("m-0000").expect("it").info.clone()];
+    let lost = w.master.view().framework("m-0000").expect("it").unreachable_tasks[0].wire.clone();
+    register.tasks = vec![v1::Task { state: v1::TaskState::TaskRunning as i32, ..lost }];
+    let effects = w.register(Token(1001), register);
+    let (state, _, reason, _) = status(&effects);
+    assert_eq!((state.as_str(), reason.as_str()), ("TASK_RUNNING", "REASON_AGENT_REREGISTERED"));
+    assert!(w.registry.contains_key(&("agents".to_owned(), "m-S0".to_owned())));
+    assert!(!w.registry.contains_key(&("unreachable".to_owned(), "m-S0".to_owned())));
+}
+
+#[test]
+fn a_pong_resets_the_count() {
+    let mut w = world();
+    w.agent();
+    for _ in 0..20 {
+        w.wait(15);
+        w.from_agent(FromAgent::Pong(internal::Pong {}));
+    }
+    assert_eq!(w.master.view().agents.len(), 1);
+}
+
+#[test]
+fn a_closed_connection_loses_what_does_not_checkpoint() {
+    let mut w = world();
+    launch_one(&mut w, false, &["PARTITION_AWARE"]);
+    let effects = w.step(Input::AgentClosed { connection: AGENT });
+    let (state, _, reason, message) = status(&effects);
+    assert_eq!(
+        (state.as_str(), reason.as_str(), message.as_str()),
+        ("TASK_LOST", "REASON_AGENT_DISCONNECTED", "Agent host disconnected")
+    );
+    let mut w = world();
+    launch_one(&mut w, true, &[]);
+    let effects = w.step(Input::AgentClosed { connection: AGENT });
+    assert!(!types(&effects, STREAM).contains(&"UPDATE".to_owned()));
+    let effects = w.wait(601);
+    assert_eq!(status(&effects).3, "agent did not reregister within 10mins after disconnecting");
+}
+
+#[test]
+fn a_known_agent_is_told_of_tasks_that_it_does_not_list() {
+    let mut w = world();
+    launch_one(&mut w, true, &[]);
+    w.step(Input::AgentClosed { connection: AGENT });
+    let mut register = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    register.info.id = Some("m-S0".into());
+    let effects = w.register(Token(1001), register);
+    let Some(ToAgent::Registered(registered)) = to_agent(&effects).first() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(registered.reconciliations[0].statuses[0].task_id.value, "t");
+}
+
+#[test]
+fn agents_of_the_registry_are_waited_for() {
+    let record = internal::RegistryAgent {
+        info: v1::AgentInfo { id: Some("old-S0".into()), ..registration("cpus:1").info },
+        ..Default::default()
+    };
+    let entry = (("agents".to_owned(), "old-S0".to_owned()), wire::protobuf::to_vec(&record));
+    let mut w = world_with(config(), vec![entry]);
+    w.framework(&[]);
+    let reconcile =
+        json!({"type": "RECONCILE", "reconcile": {"tasks": [{"task_id": {"value": "x"}}]}});
+    let (_, _, effects) = w.call(reconcile.clone());
+    assert_eq!(effects, [], "nothing is said while the agent may come back");
+    let effects = w.wait(601);
+    let failures: Vec<Value> =
+        events(&effects, STREAM).into_iter().filter(|e| e["type"] == "FAILURE").collect();
+    assert_eq!(
+        failures,
+        [json!({"type": "FAILURE", "failure": {"agent_id": {"value": "old-S0"}}})]
+    );
+    let (_, _, effects) = w.call(reconcile);
+    assert_eq!(status(&effects).0, "TASK_LOST");
+}
+
+#[test]
+fn removals_keep_to_the_rate_limit() {
+    let limited =
+        Config { agent_removal_rate_limit: Some((1, Duration::from_secs(1000))), ..config() };
+    let mut w = world_with(limited, Vec::new());
+    for number in 0..3 {
+        let mut register = registration("cpus:1");
+        register.info.hostname = format!("host{number}");
+        w.register(Token(2000 + number), register);
+    }
+    w.wait(500);
+    assert_eq!(w.master.view().unreachable.len(), 1);
+    w.wait(1000);
+    assert_eq!(w.master.view().unreachable.len(), 2);
+}
+
+#[test]
+fn an_agent_marked_gone_never_comes_back() {
+    let mut w = world();
+    launch_one(&mut w, true, &["PARTITION_AWARE"]);
+    let call = master_core::contract::OperatorCall::MarkAgentGone { agent_id: "m-S0".into() };
+    let effects = w.step(Input::Operator { token: Token(7), call });
+    assert_eq!(status(&effects).0, "TASK_GONE_BY_OPERATOR");
+    let mut register = registration("cpus:1");
+    register.info.id = Some("m-S0".into());
+    let effects = w.register(Token(1001), register);
+    assert!(
+        matches!(to_agent(&effects)[..], [ToAgent::Shutdown(s)] if s.message == "Agent has been marked gone")
+    );
+}
