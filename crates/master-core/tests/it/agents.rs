@@ -85,7 +85,7 @@ fn a_pong_resets_the_count() {
     w.agent();
     for _ in 0..20 {
         w.wait(15);
-        w.from_agent(FromAgent::Pong(internal::Pong {}));
+        w.agent_says(FromAgent::Pong(internal::Pong {}));
     }
     assert_eq!(w.master.view().agents.len(), 1);
 }

@@ -185,7 +185,7 @@ impl World {
         self.register(AGENT, registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]"))
     }
 
-    fn from_agent(&mut self, message: agent_to_master::Message) -> Vec<Effect> {
+    fn agent_says(&mut self, message: agent_to_master::Message) -> Vec<Effect> {
         self.step(Input::FromAgent {
             connection: AGENT,
             ip: "10.0.0.1".into(),
@@ -200,7 +200,7 @@ impl World {
         status.uuid = Some(uuid.to_vec());
         let update =
             internal::StatusUpdate { framework_id: "m-0000".into(), status, latest_state: None };
-        self.from_agent(agent_to_master::Message::StatusUpdate(update))
+        self.agent_says(agent_to_master::Message::StatusUpdate(update))
     }
 }
 

@@ -65,7 +65,7 @@ fn random_inputs_never_break_the_books() {
                         &[rng.below(200) as u8; 16],
                     )
                 }
-                10 => w.from_agent(agent_to_master::Message::Pong(internal::Pong {})),
+                10 => w.agent_says(agent_to_master::Message::Pong(internal::Pong {})),
                 _ => w.wait(rng.below(60)),
             };
             for stream in [Token(1), Token(2)] {
