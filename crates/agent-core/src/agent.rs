@@ -42,9 +42,19 @@ pub(crate) enum Waiting {
     /// The agent's id is kept: it may call itself registered.
     Registered { connection: Token, message: Box<internal::Registered> },
     /// The end of a task is asked for in the store: it may be signalled.
-    Kill { framework: String, executor: String, task: String, policy: Option<wire::v1::KillPolicy> },
+    Kill { framework: String, executor: String, task: String },
+    /// Tasks of this executor may be started.
+    Launch { framework: String, executor: String, tasks: Vec<String> },
     /// Nothing; but a failure matters.
     Nothing,
+}
+
+/// The master gave an id that is not stored yet.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) id: String,
+    /// What the master sent since.
+    pub(crate) backlog: Vec<internal::master_to_agent::Message>,
 }
 
 /// The agent.
@@ -58,9 +68,7 @@ pub struct Agent {
     pub(crate) held: base::Held<Waiting>,
     pub(crate) connection: Option<Token>,
     /// The agent's id is being stored.
-    pub(crate) storing_id: bool,
-    /// Messages that came while the agent's id was being stored, in order.
-    pub(crate) postponed: Vec<internal::master_to_agent::Message>,
+    pub(crate) admission: Option<Admission>,
     pub(crate) resource_version: String,
     pub(crate) ping_timeout: Duration,
     /// Delay before Register is sent again.
@@ -77,6 +85,10 @@ pub(crate) struct Owner {
     pub(crate) framework: String,
     pub(crate) executor: String,
     pub(crate) task: Option<String>,
+    /// Whether its start was answered.
+    pub(crate) started: bool,
+    /// It ended before that: raw wait status, if known.
+    pub(crate) exited: Option<Option<i32>>,
 }
 
 /// What a handler may do to the world.
@@ -99,8 +111,7 @@ impl Agent {
             rng,
             held: base::Held::new(),
             connection: None,
-            storing_id: false,
-            postponed: Vec::new(),
+            admission: None,
             resource_version,
             ping_timeout: Duration::from_secs(75),
             register_retry: Duration::from_secs(1),
@@ -131,6 +142,7 @@ impl Agent {
             Input::ContainerExited { container_id, status } => {
                 self.on_container_exited(cx, &container_id, status)
             }
+            Input::DirectoryFound { path, age } => self.on_directory_found(cx, path, age),
             Input::Unregister => self.on_unregister(cx),
             Input::Wake => {}
         }
@@ -169,8 +181,8 @@ impl Agent {
                 self.on_reregistration_timeout(cx, &framework, &executor, &container);
             }
             Timer::Shutdown(framework, executor, container) => {
-                if self.executor(&framework, &executor).is_some_and(|e| e.container_id == container)
-                {
+                let known = self.executor(&framework, &executor);
+                if known.is_some_and(|e| e.container_id == container) {
                     cx.out.push(Effect::DestroyContainer { container_id: container });
                 }
             }
@@ -195,10 +207,16 @@ impl Agent {
                     self.on_update_stored(cx, &framework, &task, &uuid)
                 }
                 Waiting::Registered { connection, message } => {
-                    self.complete_registration(cx, connection, *message)
+                    self.on_admitted(cx, connection, *message)
                 }
-                Waiting::Kill { framework, executor, task, policy } => {
-                    self.begin_kill(cx, &framework, &executor, &task, policy.as_ref());
+                Waiting::Kill { framework, executor, task } => {
+                    if let Some(known) = self.task_mut(&framework, &executor, &task) {
+                        known.kill_recorded = true;
+                    }
+                    self.begin_kill(cx, &framework, &executor, &task);
+                }
+                Waiting::Launch { framework, executor, tasks } => {
+                    self.on_launch_recorded(cx, &framework, &executor, &tasks)
                 }
                 Waiting::Nothing => {}
             }
@@ -247,9 +265,19 @@ impl Agent {
         self.executor_mut(framework, executor)?.tasks.get_mut(task)
     }
 
+    /// Whether records of a framework are written.
+    pub(crate) fn keeps(&self, framework: &str) -> bool {
+        let known = self.state.frameworks.get(framework);
+        !self.config.local && known.is_some_and(|f| f.checkpoints())
+    }
+
     /// The executor that has a task.
     pub(crate) fn executor_of(&self, framework: &str, task: &str) -> Option<String> {
         let executors = &self.state.frameworks.get(framework)?.executors;
+        // A command task's executor has the task's id.
+        if executors.get(task).is_some_and(|e| e.tasks.contains_key(task)) {
+            return Some(task.to_owned());
+        }
         executors.values().find(|e| e.tasks.contains_key(task)).map(|e| e.id().to_owned())
     }
 

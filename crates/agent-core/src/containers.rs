@@ -3,8 +3,9 @@
 use crate::agent::{Agent, Cx, Timer};
 use crate::contract::Effect;
 use crate::launch::agent_status;
-use crate::state::{ExecutorKind, ExecutorState};
+use crate::state::{ExecutorKind, ExecutorState, Task};
 use crate::{environment, status};
+use std::time::Duration;
 use wire::v1;
 use wire::v1::TaskState;
 use wire::v1::task_status::{Reason, Source};
@@ -16,44 +17,53 @@ impl Agent {
         container_id: &str,
         result: Result<u32, String>,
     ) {
-        let Some(owner) = self.containers.get(container_id).cloned() else {
-            cx.out.push(Effect::DestroyContainer { container_id: container_id.to_owned() });
+        let Some(owner) = self.containers.get_mut(container_id) else {
+            // Of something that is gone: nothing of it may stay.
+            let container_id = container_id.to_owned();
+            cx.out.push(match result {
+                Ok(_) => Effect::DestroyContainer { container_id },
+                Err(_) => Effect::ForgetContainer { container_id },
+            });
             return;
         };
+        if std::mem::replace(&mut owner.started, true) {
+            return;
+        }
+        let owner = owner.clone();
         let (framework, executor) = (owner.framework.as_str(), owner.executor.as_str());
-        match (owner.task, result) {
-            (Some(task), Ok(pid)) => self.on_task_started(cx, framework, executor, &task, pid),
+        match (&owner.task, result) {
+            (Some(task), Ok(pid)) => self.on_task_started(cx, framework, executor, task, pid),
             (Some(task), Err(text)) => {
                 self.containers.remove(container_id);
-                let described =
-                    self.task(framework, executor, &task).and_then(|t| t.info.command.as_ref());
-                let no_value =
-                    described.is_none_or(|c| c.value.as_deref().unwrap_or_default().is_empty());
-                // The peer's executor dies of a command without value before it says anything.
-                let (reason, message) = if no_value {
-                    (Reason::ExecutorTerminated, format!("Executor terminated: {text}"))
-                } else {
-                    (Reason::ContainerLaunchFailed, format!("Failed to launch container: {text}"))
-                };
-                self.update(
-                    cx,
-                    framework,
-                    agent_status(&task, TaskState::TaskFailed, reason, &message),
-                );
-                self.after_task_end(cx, framework, executor, &task);
+                self.count("slave/container_launch_errors");
+                let reason = Reason::ContainerLaunchFailed;
+                let message = format!("Failed to launch container: {text}");
+                let status = agent_status(task, TaskState::TaskFailed, reason, &message);
+                self.update(cx, framework, status);
+                self.after_task_end(cx, framework, executor, task);
             }
-            (None, Ok(pid)) => {
-                if let Some(executor) = self.executor_mut(framework, executor) {
-                    executor.pid = Some(pid);
-                }
-            }
+            (None, Ok(pid)) => self.on_executor_started(cx, framework, executor, pid),
             (None, Err(text)) => {
+                self.count("slave/container_launch_errors");
                 if let Some(executor) = self.executor_mut(framework, executor) {
                     let message = format!("Failed to launch container: {text}");
-                    executor.pending_end = Some((Reason::ContainerLaunchFailed, message));
+                    executor.pending_end.get_or_insert((Reason::ContainerLaunchFailed, message));
                 }
                 self.on_executor_ended(cx, framework, executor, -1);
             }
+        }
+        if let Some(exit) = owner.exited {
+            self.on_container_exited(cx, container_id, exit);
+        }
+    }
+
+    fn on_executor_started(&mut self, cx: &mut Cx<'_>, framework: &str, executor: &str, pid: u32) {
+        let Some(executor) = self.executor_mut(framework, executor) else { return };
+        executor.pid = Some(pid);
+        // Its end was asked for when there was nothing to end yet.
+        if executor.state == ExecutorState::Terminating {
+            let container_id = executor.container_id.clone();
+            cx.out.push(Effect::DestroyContainer { container_id });
         }
     }
 
@@ -61,28 +71,43 @@ impl Agent {
         &mut self,
         cx: &mut Cx<'_>,
         framework: &str,
-        executor: &str,
+        executor_id: &str,
         id: &str,
         pid: u32,
     ) {
-        let Some(task) = self.task_mut(framework, executor, id) else { return };
-        task.pid = Some(pid);
-        let longest = task.info.max_completion_time.as_ref().map(environment::from_wire);
-        if let Some(executor) =
-            self.executor_mut(framework, executor).filter(|e| e.kind == ExecutorKind::Command)
-        {
+        let Some(executor) = self.executor_mut(framework, executor_id) else { return };
+        if executor.kind == ExecutorKind::Command {
             executor.pid = Some(pid);
         }
+        let sandbox = (executor.kind == ExecutorKind::Default).then(|| executor.directory.clone());
+        let Some(task) = executor.tasks.get_mut(id) else { return };
+        task.pid = Some(pid);
+        if let (Some(sandbox), Some(container_id)) = (sandbox, &task.container_id) {
+            let target = format!("{sandbox}/containers/{container_id}");
+            cx.out.push(Effect::Link { path: format!("{sandbox}/tasks/{id}"), target });
+        }
+        let longest = task.info.max_completion_time.as_ref().map(environment::from_wire);
         self.update(cx, framework, executor_status(id, TaskState::TaskStarting, None));
         self.update(cx, framework, executor_status(id, TaskState::TaskRunning, None));
         if let Some(longest) = longest {
-            let timer = Timer::Completion(framework.to_owned(), executor.to_owned(), id.to_owned());
-            self.timers.set(timer, cx.now.mono + longest);
+            self.set_completion(cx, framework, executor_id, id, longest);
         }
-        // It was asked to end while it was being started.
-        if self.task(framework, executor, id).is_some_and(|t| t.killed) {
-            self.begin_kill(cx, framework, executor, id, None);
+        // Its end was asked for while it was being started.
+        if self.task(framework, executor_id, id).is_some_and(|t| t.killed) {
+            self.begin_kill(cx, framework, executor_id, id);
         }
+    }
+
+    pub(crate) fn set_completion(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        id: &str,
+        longest: Duration,
+    ) {
+        let timer = Timer::Completion(framework.to_owned(), executor.to_owned(), id.to_owned());
+        self.timers.set(timer, cx.now.mono + longest);
     }
 
     pub(crate) fn on_overdue(
@@ -92,9 +117,11 @@ impl Agent {
         executor: &str,
         id: &str,
     ) {
-        let Some(task) = self.task_mut(framework, executor, id).filter(|t| !t.is_terminal()) else {
+        let Some(task) = self.task_mut(framework, executor, id) else { return };
+        // One that is being killed already ends as killed.
+        if task.is_terminal() || task.killed {
             return;
-        };
+        }
         task.overdue = true;
         if let Some(container_id) = task.container_id.clone() {
             cx.out.push(Effect::DestroyContainer { container_id });
@@ -107,6 +134,11 @@ impl Agent {
         container_id: &str,
         exit: Option<i32>,
     ) {
+        if let Some(owner) = self.containers.get_mut(container_id).filter(|o| !o.started) {
+            // The answer to its start is still on its way, and comes first.
+            owner.exited = Some(exit);
+            return;
+        }
         let Some(owner) = self.containers.remove(container_id) else {
             cx.out.push(Effect::ForgetContainer { container_id: container_id.to_owned() });
             return;
@@ -159,6 +191,7 @@ impl Agent {
                 if let Some(executor) = self.executor_mut(framework, executor_id) {
                     executor.state = ExecutorState::Terminated;
                 }
+                self.count("slave/executors_terminated");
             }
             ExecutorKind::Default => {
                 let Some(task) = executor.tasks.get(id) else { return };
@@ -173,16 +206,19 @@ impl Agent {
                 for other in others {
                     self.kill_one(cx, framework, executor_id, &other, None);
                 }
-                let done = self
-                    .executor(framework, executor_id)
-                    .is_some_and(|e| e.tasks.values().all(|t| t.is_terminal()));
-                if done {
-                    self.on_executor_ended(cx, framework, executor_id, 0);
-                }
+                self.end_idle_pod(cx, framework, executor_id);
             }
             ExecutorKind::Custom => {}
         }
         self.clean_up(cx, framework, executor_id);
+    }
+
+    /// A pod's executor is there as long as a task of it runs.
+    pub(crate) fn end_idle_pod(&mut self, cx: &mut Cx<'_>, framework: &str, executor_id: &str) {
+        let known = self.executor(framework, executor_id);
+        if known.is_some_and(|e| e.tasks.values().all(Task::is_terminal)) {
+            self.on_executor_ended(cx, framework, executor_id, 0);
+        }
     }
 
     /// An executor that holds resources of its own is gone: its tasks end, and the master is told.

@@ -72,6 +72,14 @@ pub enum Input {
         /// Raw wait status of its main process; None when it is not known.
         status: Option<i32>,
     },
+    /// A directory of an executor or framework was found after [`Input::Recovered`]. What belongs to nothing that lives
+    /// is removed in its time.
+    DirectoryFound {
+        /// Absolute path.
+        path: String,
+        /// Since when it is unchanged.
+        age: Duration,
+    },
     /// The process was asked to stop for good (SIGUSR1): unregister and shut down everything.
     Unregister,
     /// The time asked for by `next_wake` has come (or not).

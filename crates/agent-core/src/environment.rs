@@ -21,16 +21,64 @@ impl Agent {
         executor: &v1::ExecutorInfo,
         directory: &str,
         command: &v1::CommandInfo,
-        role: Option<&str>,
+    ) -> BTreeMap<String, String> {
+        let mut all = self.generated(framework, executor, directory);
+        add_command(&mut all, command);
+        all
+    }
+
+    /// That of a command task: what its executor would have, and the role of its resources.
+    pub(crate) fn task_environment(
+        &self,
+        framework: &v1::FrameworkInfo,
+        executor: &v1::ExecutorInfo,
+        directory: &str,
+        command: &v1::CommandInfo,
+        role: &str,
+    ) -> BTreeMap<String, String> {
+        let mut all = self.generated(framework, executor, directory);
+        all.insert("MESOS_ALLOCATION_ROLE".to_owned(), role.to_owned());
+        add_command(&mut all, command);
+        all
+    }
+
+    /// That of a pod's task: nothing of its executor.
+    pub(crate) fn pod_environment(
+        &self,
+        directory: &str,
+        command: &v1::CommandInfo,
+        role: &str,
+    ) -> BTreeMap<String, String> {
+        let mut all = self.inherited();
+        let generated = [
+            ("MESOS_ALLOCATION_ROLE", role),
+            ("MESOS_CONTAINER_IP", &self.config.ip),
+            ("MESOS_SANDBOX", directory),
+        ];
+        all.extend(generated.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        add_command(&mut all, command);
+        all
+    }
+
+    fn inherited(&self) -> BTreeMap<String, String> {
+        let config = &self.config;
+        config.executor_environment.as_ref().unwrap_or(&config.inherited_environment).clone()
+    }
+
+    /// What the agent tells an executor.
+    fn generated(
+        &self,
+        framework: &v1::FrameworkInfo,
+        executor: &v1::ExecutorInfo,
+        directory: &str,
     ) -> BTreeMap<String, String> {
         let config = &self.config;
         let port = config.info.port();
-        let mut all: BTreeMap<String, String> = match &config.executor_environment {
-            Some(given) => given.clone(),
-            None => config.inherited_environment.clone(),
-        };
+        let mut all = self.inherited();
         let grace = executor.shutdown_grace_period.as_ref().map(from_wire);
         let grace = grace.unwrap_or(config.executor_shutdown_grace_period);
+        // An executor of an agent that keeps nothing must not wait for it to come back.
+        let checkpoints = framework.checkpoint() && !config.local;
         let flag = |on: bool| if on { "1" } else { "0" }.to_owned();
         let framework_id = framework.id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
         let generated = [
@@ -43,12 +91,12 @@ impl Agent {
             ("MESOS_SLAVE_ID", self.state.id.clone().unwrap_or_default()),
             ("MESOS_SLAVE_PID", format!("slave(1)@{}:{port}", config.ip)),
             ("MESOS_AGENT_ENDPOINT", format!("{}:{port}", config.ip)),
-            ("MESOS_CHECKPOINT", flag(framework.checkpoint())),
+            ("MESOS_CHECKPOINT", flag(checkpoints)),
             ("MESOS_HTTP_COMMAND_EXECUTOR", flag(false)),
             ("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration::format(grace)),
         ];
         all.extend(generated.map(|(name, value)| (name.to_owned(), value)));
-        if framework.checkpoint() {
+        if checkpoints {
             let (recovery, backoff) =
                 (config.recovery_timeout, config.executor_reregistration_timeout);
             all.insert("MESOS_RECOVERY_TIMEOUT".to_owned(), duration::format(recovery));
@@ -57,13 +105,13 @@ impl Agent {
         if config.local {
             all.insert("MESOS_LOCAL".to_owned(), "1".to_owned());
         }
-        if let Some(role) = role {
-            all.insert("MESOS_ALLOCATION_ROLE".to_owned(), role.to_owned());
-        }
-        for variable in command.environment.iter().flat_map(|e| &e.variables) {
-            all.insert(variable.name.clone(), variable.value.clone().unwrap_or_default());
-        }
-        all.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
         all
     }
+}
+
+fn add_command(all: &mut BTreeMap<String, String>, command: &v1::CommandInfo) {
+    for variable in command.environment.iter().flat_map(|e| &e.variables) {
+        all.insert(variable.name.clone(), variable.value.clone().unwrap_or_default());
+    }
+    all.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
 }

@@ -2,7 +2,9 @@
 
 use crate::agent::{Agent, Cx, Timer};
 use crate::contract::Effect;
+use crate::refusal::dropped;
 use crate::state::{ExecutorKind, ExecutorState};
+use crate::updates::Known;
 use base::Token;
 use std::time::Duration;
 use wire::internal;
@@ -14,6 +16,37 @@ const HEARTBEAT: Duration = Duration::from_secs(30 * 60);
 
 fn event(kind: executor::event::Type) -> executor::Event {
     executor::Event { r#type: Some(kind as i32), ..Default::default() }
+}
+
+/// Whether an executor may send this status.
+fn validate(status: &v1::TaskStatus, executor: &str) -> Result<(), String> {
+    if status.uuid.is_none() {
+        return Err("Expecting 'uuid' to be present".to_owned());
+    }
+    if status.uuid().len() != 16 {
+        return Err(format!("'status.uuid' must be 16 bytes, not {}", status.uuid().len()));
+    }
+    if let Some(other) = status.executor_id.as_ref().filter(|id| id.value != *executor) {
+        return Err(format!(
+            "'status.executor_id' is '{}', but the call comes from executor '{executor}'",
+            other.value
+        ));
+    }
+    if status.source.is_none() || status.source() != Source::Executor {
+        return Err("'status.source' must be SOURCE_EXECUTOR".to_owned());
+    }
+    if status.state() == v1::TaskState::TaskStaging {
+        return Err("'status.state' must not be TASK_STAGING".to_owned());
+    }
+    let Some(check) = &status.check_status else { return Ok(()) };
+    use v1::check_info::Type;
+    let (is_set, field) = match check.r#type() {
+        Type::Command => (check.command.is_some(), "command"),
+        Type::Http => (check.http.is_some(), "http"),
+        Type::Tcp => (check.tcp.is_some(), "tcp"),
+        Type::Unknown => return Err("'status.check_status.type' must be set".to_owned()),
+    };
+    if is_set { Ok(()) } else { Err(format!("'status.check_status.{field}' must be set")) }
 }
 
 impl Agent {
@@ -29,11 +62,11 @@ impl Agent {
 
     /// Why a call is refused, if it is: status and text.
     fn refuse_call(&self, call: &executor::Call) -> Option<(u16, String)> {
+        use executor::call::Type;
         let invalid =
             |text: &str| Some((400, format!("Failed to validate Executor::Call: {text}")));
         let (framework, executor) = (&call.framework_id.value, &call.executor_id.value);
         let known = self.executor(framework, executor).filter(|e| e.kind == ExecutorKind::Custom);
-        use executor::call::Type;
         match call.r#type() {
             Type::Subscribe if call.subscribe.is_none() => {
                 return invalid("Expecting 'subscribe' to be present");
@@ -42,20 +75,8 @@ impl Agent {
                 let Some(update) = &call.update else {
                     return invalid("Expecting 'update' to be present");
                 };
-                let status = &update.status;
-                if status.uuid().len() != 16 {
-                    return invalid("'status.uuid' must be 16 bytes");
-                }
-                if status.source() != Source::Executor || status.source.is_none() {
-                    return invalid(
-                        "Received Call from executor with 'status.source' other than SOURCE_EXECUTOR",
-                    );
-                }
-                if status.state() == v1::TaskState::TaskStaging {
-                    return invalid("Received TASK_STAGING from executor which is not allowed");
-                }
-                if status.executor_id.as_ref().is_some_and(|id| id.value != *executor) {
-                    return invalid("ExecutorID in Call does not match ExecutorID in TaskStatus");
+                if let Err(text) = validate(&update.status, executor) {
+                    return invalid(&text);
                 }
             }
             Type::Message if call.message.is_none() => {
@@ -121,9 +142,16 @@ impl Agent {
         self.send_subscribed(cx, framework, executor);
         let subscribe = call.subscribe.unwrap_or_default();
         for update in subscribe.unacknowledged_updates {
-            if !self.updates.knows(framework, &update.status.task_id.value, update.status.uuid()) {
-                self.executor_update(cx, framework, executor, update.status);
+            if let Err(text) = validate(&update.status, executor) {
+                self.count("slave/invalid_status_updates");
+                let message = format!("An unacknowledged update is ignored: {text}");
+                let error = executor::event::Error { message };
+                let event =
+                    executor::Event { error: Some(error), ..event(executor::event::Type::Error) };
+                self.send_event(cx, framework, executor, event);
+                continue;
             }
+            self.executor_update(cx, framework, executor, update.status);
         }
         // Tasks that were handed over, but never arrived.
         let has: Vec<&str> =
@@ -141,14 +169,25 @@ impl Agent {
             });
         for task in missing {
             let Some(known) = self.state.frameworks.get(framework) else { continue };
-            let state = known.lost(v1::TaskState::TaskDropped);
             let message = "Task launched during agent restart";
-            let status =
-                crate::launch::agent_status(&task.value, state, Reason::AgentRestarted, message);
+            let status = dropped(&known.info, &task.value, Reason::AgentRestarted, message);
             self.update(cx, framework, status);
         }
+        self.repeat_kills(cx, framework, executor);
         self.launch_queued(cx, framework, executor);
         self.after_queue_emptied(cx, framework, executor);
+    }
+
+    /// An executor that was away may have missed these.
+    fn repeat_kills(&self, cx: &mut Cx<'_>, framework: &str, executor: &str) {
+        let Some(known) = self.executor(framework, executor) else { return };
+        for task in known.tasks.values().filter(|t| t.killed && !t.is_terminal()) {
+            let grace = task.kill_grace.map(|g| v1::DurationInfo {
+                nanoseconds: i64::try_from(g.as_nanos()).unwrap_or(i64::MAX),
+            });
+            let policy = grace.map(|grace| v1::KillPolicy { grace_period: Some(grace) });
+            self.send_kill(cx, framework, executor, &task.info.task_id.value, policy.as_ref());
+        }
     }
 
     fn send_subscribed(&self, cx: &mut Cx<'_>, framework: &str, executor: &str) {
@@ -209,21 +248,6 @@ impl Agent {
         }
     }
 
-    /// An executor whose tasks were all killed before it got any has nothing to do.
-    pub(crate) fn after_queue_emptied(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: &str,
-        executor_id: &str,
-    ) {
-        let Some(executor) = self.executor(framework, executor_id) else { return };
-        let never_used =
-            executor.completed_tasks.is_empty() && !executor.tasks.values().any(|t| t.launched);
-        if executor.kind == ExecutorKind::Custom && executor.queue.is_empty() && never_used {
-            self.shut_down_executor(cx, framework, executor_id);
-        }
-    }
-
     pub(crate) fn on_executor_call(&mut self, cx: &mut Cx<'_>, token: Token, call: executor::Call) {
         use executor::call::Type;
         if call.r#type() == Type::Heartbeat {
@@ -238,14 +262,20 @@ impl Agent {
         let (framework, executor) = (call.framework_id.value, call.executor_id.value);
         match kind {
             Type::Update => {
-                Self::respond(cx, token, 202, "");
-                if let Some(update) = call.update {
-                    self.executor_update(cx, &framework, &executor, update.status);
+                let Some(update) = call.update else { return };
+                let task = &update.status.task_id.value;
+                if self.updates.is_full(&framework, task) {
+                    let text = "Too many updates of the task wait for its scheduler";
+                    Self::respond(cx, token, 503, text);
+                    return;
                 }
+                Self::respond(cx, token, 202, "");
+                self.executor_update(cx, &framework, &executor, update.status);
             }
             Type::Message => {
                 Self::respond(cx, token, 202, "");
                 let data = call.message.map(|m| m.data).unwrap_or_default();
+                self.count("slave/valid_framework_messages");
                 if let Some(connection) = self.connection.filter(|_| self.state.registered) {
                     let message = internal::ExecutorMessage {
                         framework_id: framework.as_str().into(),
@@ -272,21 +302,35 @@ impl Agent {
     ) {
         let task_id = status.task_id.value.clone();
         let uuid = status.uuid().to_vec();
-        if self.updates.knows(framework, &task_id, &uuid) {
-            return;
+        match self.updates.known(framework, &task_id, &uuid) {
+            Known::New => {}
+            // The answer follows the write.
+            Known::Pending => return,
+            Known::Kept => {
+                self.send_acknowledged(cx, framework, executor, &task_id, &uuid);
+                return;
+            }
         }
-        let known = self.task(framework, executor, &task_id);
-        if known.is_none_or(crate::Task::is_terminal) {
-            // The task has ended for everybody already: the executor may forget the update.
+        let known = self.executor(framework, executor);
+        let task = known.and_then(|e| e.tasks.get(&task_id));
+        let has_ended = task.is_some_and(crate::Task::is_terminal)
+            || known
+                .is_some_and(|e| e.completed_tasks.iter().any(|t| t.info.task_id.value == task_id));
+        let is_here = self.executor_of(framework, &task_id).is_some();
+        if has_ended || task.is_some_and(|t| !t.launched) || task.is_none() && is_here {
+            // It has ended for everybody already, or is not this executor's: the executor may forget the update.
+            self.count("slave/invalid_status_updates");
             self.send_acknowledged(cx, framework, executor, &task_id, &uuid);
             return;
         }
+        self.count("slave/valid_status_updates");
         status.source = Some(Source::Executor as i32);
         status.executor_id = Some(executor.into());
         self.update(cx, framework, status);
     }
 
-    fn send_acknowledged(
+    /// An update is kept: its executor may forget it.
+    pub(crate) fn send_acknowledged(
         &self,
         cx: &mut Cx<'_>,
         framework: &str,
@@ -303,19 +347,6 @@ impl Agent {
             executor,
             executor::Event { acknowledged: Some(acknowledged), ..event(kind) },
         );
-    }
-
-    /// An update is stored: its executor may forget it.
-    pub(crate) fn acknowledge_to_executor(
-        &self,
-        cx: &mut Cx<'_>,
-        framework: &str,
-        task: &str,
-        uuid: &[u8],
-    ) {
-        if let Some(executor) = self.executor_of(framework, task) {
-            self.send_acknowledged(cx, framework, &executor, task, uuid);
-        }
     }
 
     pub(crate) fn on_executor_closed(&mut self, stream: Token) {
@@ -367,7 +398,7 @@ impl Agent {
     }
 
     pub(crate) fn on_framework_message(
-        &self,
+        &mut self,
         cx: &mut Cx<'_>,
         message: internal::FrameworkMessage,
     ) {
@@ -375,7 +406,14 @@ impl Agent {
             message: Some(executor::event::Message { data: message.data }),
             ..event(executor::event::Type::Message)
         };
-        self.send_event(cx, &message.framework_id.value, &message.executor_id.value, event);
+        let (framework, executor) = (&message.framework_id.value, &message.executor_id.value);
+        let is_open = self.executor(framework, executor).is_some_and(|e| e.stream.is_some());
+        self.count(if is_open {
+            "slave/valid_framework_messages"
+        } else {
+            "slave/invalid_framework_messages"
+        });
+        self.send_event(cx, framework, executor, event);
     }
 
     pub(crate) fn on_registration_timeout(

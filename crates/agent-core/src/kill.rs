@@ -5,6 +5,7 @@ use crate::containers::executor_status;
 use crate::contract::Effect;
 use crate::environment::from_wire;
 use crate::launch::agent_status;
+use crate::refusal::dropped;
 use crate::state::{ExecutorKind, ExecutorState};
 use std::time::Duration;
 use wire::internal::agent_record::Record;
@@ -21,48 +22,82 @@ impl Agent {
     pub(crate) fn on_kill_task(&mut self, cx: &mut Cx<'_>, kill: &internal::KillTask) {
         let (framework, task) = (kill.framework_id.value.as_str(), kill.task_id.value.as_str());
         let Some(executor) = self.executor_of(framework, task) else {
-            let Some(known) = self.state.frameworks.get(framework) else { return };
-            let info = known.info.clone();
-            if !self.updates.is_open(framework, task) {
-                let reason = Reason::ExecutorTerminated;
-                self.drop_task(
-                    cx,
-                    &info,
-                    kill.task_id.clone(),
-                    None,
-                    reason,
-                    "Cannot find executor",
-                );
-            }
+            self.on_kill_unknown(cx, framework, task);
             return;
         };
         let Some(known) = self.task(framework, &executor, task) else { return };
         if known.is_terminal() {
             return;
         }
-        if !known.launched {
-            // One of an undelivered group takes the others with it.
-            let all =
-                if known.group.is_empty() { vec![task.to_owned()] } else { known.group.clone() };
-            for id in all {
-                self.kill_queued(cx, framework, &executor, &id);
-            }
-            self.after_queue_emptied(cx, framework, &executor);
+        if known.launched {
+            self.kill_one(cx, framework, &executor, task, kill.kill_policy.as_ref());
             return;
         }
-        self.kill_one(cx, framework, &executor, task, kill.kill_policy.as_ref());
+        // One of an undelivered group takes the others with it.
+        let mut all = known.group.clone();
+        if all.is_empty() {
+            all.push(task.to_owned());
+        }
+        for id in &all {
+            self.kill_queued(cx, framework, &executor, id);
+        }
+        self.after_queue_emptied(cx, framework, &executor);
     }
 
-    fn kill_queued(&mut self, cx: &mut Cx<'_>, framework: &str, executor: &str, id: &str) {
-        let Some(known) = self.executor_mut(framework, executor) else { return };
-        if known.tasks.get(id).is_none_or(|t| t.launched || t.is_terminal()) {
+    fn on_kill_unknown(&mut self, cx: &mut Cx<'_>, framework: &str, task: &str) {
+        let Some(known) = self.state.frameworks.get(framework) else { return };
+        if known.terminating || self.updates.is_open(framework, task) {
             return;
         }
+        let info = known.info.clone();
+        let status = dropped(&info, task, Reason::ExecutorTerminated, "Cannot find executor");
+        self.report(cx, &info, status);
+    }
+
+    /// Takes a task that was not given to its executor yet.
+    pub(crate) fn kill_queued(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor: &str,
+        id: &str,
+    ) {
+        let Some(known) = self.executor_mut(framework, executor) else { return };
+        let Some(task) = known.tasks.get(id).filter(|t| !t.launched && !t.is_terminal()) else {
+            return;
+        };
+        let message = if task.group.is_empty() {
+            "The task was killed before its executor had it"
+        } else {
+            "A task of the group was killed before the executor had the group"
+        };
         known.queue.retain(|queued| queued != id);
         let reason = Reason::TaskKilledDuringLaunch;
-        let message =
-            "A kill task message was received before the task was delivered to its executor";
         self.update(cx, framework, agent_status(id, TaskState::TaskKilled, reason, message));
+    }
+
+    /// Nothing is queued any more: an executor that never got anything has nothing to do.
+    pub(crate) fn after_queue_emptied(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor_id: &str,
+    ) {
+        let Some(executor) = self.executor_mut(framework, executor_id) else { return };
+        if !executor.queue.is_empty() || executor.state == ExecutorState::Terminated {
+            return;
+        }
+        match executor.kind {
+            ExecutorKind::Command if !executor.had_tasks => {
+                executor.state = ExecutorState::Terminated;
+                self.clean_up(cx, framework, executor_id);
+            }
+            ExecutorKind::Default => self.end_idle_pod(cx, framework, executor_id),
+            ExecutorKind::Custom if !executor.had_tasks => {
+                self.shut_down_executor(cx, framework, executor_id)
+            }
+            ExecutorKind::Command | ExecutorKind::Custom => {}
+        }
     }
 
     /// Asks a launched task to end.
@@ -75,65 +110,70 @@ impl Agent {
         policy: Option<&v1::KillPolicy>,
     ) {
         let Some(known) = self.executor(framework, executor) else { return };
-        if known.kind == ExecutorKind::Custom {
-            if known.state != ExecutorState::Terminating {
-                self.send_kill(cx, framework, executor, id, policy);
-            }
-            return;
-        }
-        let first = known.tasks.get(id).is_some_and(|t| !t.killed);
-        let checkpoints = self.state.frameworks.get(framework).is_some_and(|f| f.checkpoints());
+        let (kind, state) = (known.kind, known.state);
         let Some(task) = self.task_mut(framework, executor, id).filter(|t| !t.is_terminal()) else {
             return;
         };
-        task.killed = true;
-        if first && checkpoints {
+        let first = !std::mem::replace(&mut task.killed, true);
+        // The peer's pod executor ignores a second kill.
+        if first || kind != ExecutorKind::Default {
+            let grace = policy.and_then(|p| p.grace_period.as_ref()).map(from_wire);
+            task.kill_grace = grace.or(task.kill_grace);
+        }
+        if kind == ExecutorKind::Custom && state != ExecutorState::Terminating {
+            self.send_kill(cx, framework, executor, id, policy);
+        }
+        if first && self.keeps(framework) {
             // Should the agent die now, the task's end by a signal is still known for a kill.
-            let record =
-                internal::KillRecord { framework_id: framework.into(), task_id: id.into() };
+            let record = internal::KillRecord {
+                framework_id: framework.into(),
+                task_id: id.into(),
+                kill_policy: policy.copied(),
+            };
             let waiting = Waiting::Kill {
                 framework: framework.to_owned(),
                 executor: executor.to_owned(),
                 task: id.to_owned(),
-                policy: policy.copied(),
             };
             self.store(cx, Record::Kill(record), false, waiting);
-        } else {
-            self.begin_kill(cx, framework, executor, id, policy);
+            return;
+        }
+        if let Some(task) = self.task_mut(framework, executor, id).filter(|_| first) {
+            task.kill_recorded = true;
+        }
+        if first || kind == ExecutorKind::Command {
+            self.begin_kill(cx, framework, executor, id);
         }
     }
 
-    /// SIGTERM now, SIGKILL after the grace period; a later kill can only shorten it.
+    /// SIGTERM now, SIGKILL after the grace period; a later kill can only shorten it. Does nothing before the task is
+    /// started and its kill stored: both come here again.
     pub(crate) fn begin_kill(
         &mut self,
         cx: &mut Cx<'_>,
         framework: &str,
         executor: &str,
         id: &str,
-        policy: Option<&v1::KillPolicy>,
     ) {
-        let killing_state = self
-            .state
-            .frameworks
-            .get(framework)
-            .is_some_and(|f| f.has(Capability::TaskKillingState));
-        // A task that is still being started is killed when it has been.
-        let task =
-            self.task(framework, executor, id).filter(|t| !t.is_terminal() && t.pid.is_some());
-        let Some(task) = task else { return };
+        let known = self.state.frameworks.get(framework);
+        let tells = known.is_some_and(|f| f.has(Capability::TaskKillingState));
+        let Some(task) = self.task_mut(framework, executor, id) else { return };
+        if task.is_terminal() || task.pid.is_none() || !task.kill_recorded {
+            return;
+        }
         let Some(container_id) = task.container_id.clone() else { return };
-        let grace = |policy: &v1::KillPolicy| policy.grace_period.as_ref().map(from_wire);
-        let grace =
-            policy.and_then(grace).or_else(|| task.info.kill_policy.as_ref().and_then(grace));
-        let state = task.state;
-        let deadline = cx.now.mono + grace.unwrap_or(GRACE_DEFAULT);
+        let own = task.info.kill_policy.as_ref().and_then(|p| p.grace_period.as_ref());
+        let grace = task.kill_grace.or(own.map(from_wire)).unwrap_or(GRACE_DEFAULT);
+        let first = !std::mem::replace(&mut task.signalled, true);
+        let is_told = task.state == TaskState::TaskKilling;
+        let deadline = cx.now.mono + grace;
         let timer = Timer::Escalate(framework.to_owned(), executor.to_owned(), id.to_owned());
         let before = self.timers.get(&timer);
-        if before.is_none_or(|old| deadline < old) {
+        if first || before.is_some_and(|old| deadline < old) {
             self.timers.set(timer, deadline);
         }
-        if before.is_none() {
-            if killing_state && state != TaskState::TaskKilling {
+        if first {
+            if tells && !is_told {
                 self.update(cx, framework, executor_status(id, TaskState::TaskKilling, None));
             }
             cx.out.push(Effect::SignalContainer { container_id, signal: SIGTERM });

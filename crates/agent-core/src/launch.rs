@@ -2,8 +2,10 @@
 
 use crate::agent::{Agent, Cx, Owner, Timer, Waiting};
 use crate::contract::{ContainerSpec, Effect};
+use crate::refusal::{Refusal, is_pod_executor};
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task};
-use std::collections::{BTreeMap, VecDeque};
+use crate::updates::Keeping;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use wire::internal::agent_record::Record;
 use wire::v1::TaskState;
@@ -32,7 +34,9 @@ impl Agent {
     ) {
         let Some(framework_id) = framework.id.as_ref().map(|id| id.value.clone()) else { return };
         let Some(first) = tasks.first() else { return };
-        let is_command = executor.is_none();
+        if self.state.frameworks.get(&framework_id).is_some_and(|f| f.terminating) {
+            return;
+        }
         let executor_id =
             executor.as_ref().map_or(&first.task_id.value, |e| &e.executor_id.value).clone();
         let group: Vec<String> = if is_group {
@@ -40,53 +44,37 @@ impl Agent {
         } else {
             Vec::new()
         };
-        // What can't be run is refused before anything is made for it.
-        let existing = self.executor(&framework_id, &executor_id);
-        let refusal = if self.terminating.is_some() {
-            Some((Reason::ExecutorTerminated, "The agent is shutting down".to_owned()))
+        let ids: BTreeSet<&str> = tasks.iter().map(|t| t.task_id.value.as_str()).collect();
+        let is_here =
+            |t: &v1::TaskInfo| self.executor_of(&framework_id, &t.task_id.value).is_some();
+        let refusal = if tasks.iter().all(is_here) {
+            // The message came twice: their own updates say what becomes of them.
+            return;
+        } else if ids.len() < tasks.len() || tasks.iter().any(is_here) {
+            Some(Refusal::drop(Reason::TaskInvalid, "A task id of the group is in use"))
         } else {
-            match existing.map(|e| e.state) {
-                Some(_) if is_command => {
-                    Some((Reason::TaskInvalid, "The task's executor exists already".to_owned()))
-                }
-                Some(ExecutorState::Terminating) => {
-                    Some((Reason::ExecutorTerminated, "Executor terminating".to_owned()))
-                }
-                Some(ExecutorState::Terminated) => {
-                    Some((Reason::ExecutorTerminated, "Executor terminated".to_owned()))
-                }
-                None if !launch_executor => Some((
-                    Reason::ExecutorTerminated,
-                    "No executor is expected to launch and there is none running".to_owned(),
-                )),
-                _ => unsupported(&tasks, executor.as_ref()),
-            }
+            self.refusal(&framework_id, &executor_id, executor.as_ref(), &tasks, launch_executor)
         };
-        if let Some((reason, message)) = refusal {
-            for task in tasks {
-                let executor_id = Some(executor_id.as_str().into());
-                self.drop_task(cx, &framework, task.task_id, executor_id, reason, &message);
-            }
-            if launch_executor && !is_command {
-                self.executor_exited(cx, &framework_id, &executor_id, -1);
-            }
+        if let Some(refusal) = refusal {
+            let tasks = tasks.into_iter().filter(|t| !is_here(t)).collect::<Vec<_>>();
+            let expected = launch_executor && executor.is_some();
+            self.refuse(cx, &framework, &executor_id, tasks, &refusal, expected);
             return;
         }
         self.ensure_framework(cx, &framework_id, framework);
         if self.executor(&framework_id, &executor_id).is_none() {
             let (info, kind) = match executor {
                 None => (command_executor(&framework_id, first), ExecutorKind::Command),
-                Some(info) if info.r#type() == v1::executor_info::Type::Default => {
-                    (info, ExecutorKind::Default)
-                }
+                Some(info) if is_pod_executor(&info) => (info, ExecutorKind::Default),
                 Some(info) => (info, ExecutorKind::Custom),
             };
-            self.make_executor(cx, &framework_id, info, kind, &tasks);
+            self.make_executor(cx, &framework_id, info, kind);
         }
-        for info in tasks {
-            self.add_task(cx, &framework_id, &executor_id, info, &group);
-        }
-        self.launch_queued(cx, &framework_id, &executor_id);
+        let tasks: Vec<String> = tasks
+            .into_iter()
+            .map(|info| self.add_task(&framework_id, &executor_id, info, &group))
+            .collect();
+        self.record_launch(cx, &framework_id, &executor_id, tasks);
     }
 
     fn ensure_framework(&mut self, cx: &mut Cx<'_>, framework_id: &str, info: v1::FrameworkInfo) {
@@ -94,7 +82,6 @@ impl Agent {
             framework.info = info;
             return;
         }
-        let checkpoints = info.checkpoint();
         let framework = Framework {
             info: info.clone(),
             executors: BTreeMap::new(),
@@ -102,9 +89,19 @@ impl Agent {
             terminating: false,
         };
         self.state.frameworks.insert(framework_id.to_owned(), Arc::new(framework));
-        if checkpoints {
+        self.timers.cancel(&Timer::Collect(self.framework_directory(framework_id)));
+        if self.keeps(framework_id) {
             self.store(cx, Record::Framework(info), false, Waiting::Nothing);
         }
+    }
+
+    pub(crate) fn framework_directory(&self, framework_id: &str) -> String {
+        let agent_id = self.state.id.as_deref().unwrap_or_default();
+        format!("{}/slaves/{agent_id}/frameworks/{framework_id}", self.config.work_dir)
+    }
+
+    pub(crate) fn executor_directory(&self, framework_id: &str, executor_id: &str) -> String {
+        format!("{}/executors/{executor_id}", self.framework_directory(framework_id))
     }
 
     fn make_executor(
@@ -113,139 +110,180 @@ impl Agent {
         framework_id: &str,
         info: v1::ExecutorInfo,
         kind: ExecutorKind,
-        tasks: &[v1::TaskInfo],
     ) {
-        let Some(framework) = self.state.frameworks.get(framework_id).cloned() else { return };
         let container_id = self.rng.uuid();
         let executor_id = info.executor_id.value.clone();
-        let agent_id = self.state.id.clone().unwrap_or_default();
-        let base = format!(
-            "{}/slaves/{agent_id}/frameworks/{framework_id}/executors/{executor_id}/runs",
-            self.config.work_dir
-        );
-        let directory = format!("{base}/{container_id}");
-        let executor = Executor {
-            info: info.clone(),
-            kind,
-            container_id: container_id.clone(),
-            directory: directory.clone(),
-            // Pods have no process that would have to subscribe.
-            state: if kind == ExecutorKind::Custom {
-                ExecutorState::Registering
-            } else {
-                ExecutorState::Running
-            },
-            pid: None,
-            stream: None,
-            tasks: BTreeMap::new(),
-            queue: Vec::new(),
-            completed_tasks: VecDeque::new(),
-            had_tasks: false,
-            pending_end: None,
-        };
-        if framework.checkpoints() {
+        let base = self.executor_directory(framework_id, &executor_id);
+        let directory = format!("{base}/runs/{container_id}");
+        self.timers.cancel(&Timer::Collect(base.clone()));
+        let executor = Executor::new(info, kind, container_id, directory);
+        if self.keeps(framework_id) {
             let record = internal::ExecutorRecord {
                 framework_id: framework_id.into(),
-                info: info.clone(),
-                container_id: container_id.clone(),
+                info: executor.info.clone(),
+                container_id: executor.container_id.clone(),
                 kind: kind as i32,
-                directory: directory.clone(),
+                directory: executor.directory.clone(),
             };
             self.store(cx, Record::Executor(record), false, Waiting::Nothing);
         }
-        if let Some(framework) = self.framework_mut(framework_id) {
-            framework.executors.insert(executor_id.clone(), executor);
+        if kind == ExecutorKind::Default {
+            let path = format!("{base}/runs/latest");
+            cx.out.push(Effect::Link { path, target: executor.directory.clone() });
         }
-        match kind {
-            ExecutorKind::Command => {}
-            ExecutorKind::Default => {
-                cx.out.push(Effect::Link { path: format!("{base}/latest"), target: directory });
-            }
-            ExecutorKind::Custom => {
-                let owner = Owner {
-                    framework: framework_id.to_owned(),
-                    executor: executor_id.clone(),
-                    task: None,
-                };
-                self.containers.insert(container_id.clone(), owner);
-                let command = info.command.clone().unwrap_or_default();
-                let environment =
-                    self.environment(&framework.info, &info, &directory, &command, None);
-                let mut resources = info.resources.clone();
-                resources.extend(tasks.iter().flat_map(|t| t.resources.clone()));
-                cx.out.push(Effect::StartContainer {
-                    spec: Box::new(ContainerSpec {
-                        container_id: container_id.clone(),
-                        latest_link: Some(format!("{base}/latest")),
-                        directory,
-                        user: self.user(&framework.info, &command),
-                        command,
-                        environment,
-                        container: info.container.clone(),
-                        resources,
-                    }),
-                });
-                let timer = Timer::Registration(framework_id.to_owned(), executor_id, container_id);
-                self.timers.set(timer, cx.now.mono + self.config.executor_registration_timeout);
-            }
+        if let Some(framework) = self.framework_mut(framework_id) {
+            framework.executors.insert(executor_id, executor);
         }
     }
 
     fn add_task(
         &mut self,
-        cx: &mut Cx<'_>,
         framework_id: &str,
         executor_id: &str,
         info: v1::TaskInfo,
         group: &[String],
-    ) {
-        let Some(framework) = self.state.frameworks.get(framework_id) else { return };
-        let checkpoints = framework.checkpoints();
-        let Some(executor) = framework.executors.get(executor_id) else { return };
-        let container_id = match executor.kind {
-            ExecutorKind::Command => Some(executor.container_id.clone()),
-            ExecutorKind::Default => Some(self.rng.uuid()),
-            ExecutorKind::Custom => None,
-        };
-        let mut task = Task::new(info.clone());
-        task.container_id.clone_from(&container_id);
+    ) -> String {
+        let id = info.task_id.value.clone();
+        // An earlier task of this id was refused; the master has heard of it, or it would not use the id again.
+        self.updates.close(framework_id, &id);
+        self.timers.cancel(&Timer::Retry(framework_id.to_owned(), id.clone()));
+        let mut task = Task::new(info);
         task.group = group.to_vec();
-        if checkpoints {
-            let record = internal::TaskRecord {
+        let own = self.rng.uuid();
+        if let Some(executor) = self.executor_mut(framework_id, executor_id) {
+            task.container_id = match executor.kind {
+                ExecutorKind::Command => Some(executor.container_id.clone()),
+                ExecutorKind::Default => Some(own),
+                ExecutorKind::Custom => None,
+            };
+            executor.queue.push(id.clone());
+            executor.tasks.insert(id.clone(), task);
+        }
+        id
+    }
+
+    /// Stores new tasks; they are started when the store has them, so that a container is never without a record.
+    fn record_launch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework_id: &str,
+        executor_id: &str,
+        tasks: Vec<String>,
+    ) {
+        if !self.keeps(framework_id) {
+            self.on_launch_recorded(cx, framework_id, executor_id, &tasks);
+            return;
+        }
+        let records: Vec<internal::TaskRecord> = tasks
+            .iter()
+            .filter_map(|id| self.task(framework_id, executor_id, id))
+            .map(|task| internal::TaskRecord {
                 framework_id: framework_id.into(),
                 executor_id: executor_id.into(),
-                info: info.clone(),
-                container_id,
-                group: group.to_vec(),
+                info: task.info.clone(),
+                container_id: task.container_id.clone(),
+                group: task.group.clone(),
+            })
+            .collect();
+        let last = records.len().saturating_sub(1);
+        let mut tasks = Some(tasks);
+        for (at, record) in records.into_iter().enumerate() {
+            // Records are kept in order: when the last one is there, all are.
+            let waiting = match tasks.take_if(|_| at == last) {
+                Some(tasks) => Waiting::Launch {
+                    framework: framework_id.to_owned(),
+                    executor: executor_id.to_owned(),
+                    tasks,
+                },
+                None => Waiting::Nothing,
             };
-            self.store(cx, Record::Task(record), false, Waiting::Nothing);
+            self.store(cx, Record::Task(record), false, waiting);
         }
-        let task_id = info.task_id.value;
-        if let Some(executor) = self.executor_mut(framework_id, executor_id) {
-            executor.had_tasks = true;
-            executor.queue.push(task_id.clone());
-            executor.tasks.insert(task_id, task);
+    }
+
+    /// The store has these tasks: they may be started.
+    pub(crate) fn on_launch_recorded(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework_id: &str,
+        executor_id: &str,
+        tasks: &[String],
+    ) {
+        for id in tasks {
+            if let Some(task) = self.task_mut(framework_id, executor_id, id) {
+                task.recorded = true;
+            }
         }
+        let known = self.executor(framework_id, executor_id);
+        if known.is_some_and(|e| e.state == ExecutorState::Registering && !e.started) {
+            self.start_executor(cx, framework_id, executor_id);
+        }
+        self.launch_queued(cx, framework_id, executor_id);
+    }
+
+    fn start_executor(&mut self, cx: &mut Cx<'_>, framework_id: &str, executor_id: &str) {
+        let Some(framework) = self.framework_mut(framework_id) else { return };
+        let framework_info = framework.info.clone();
+        let Some(executor) = framework.executors.get_mut(executor_id) else { return };
+        executor.started = true;
+        let executor = executor.clone();
+        let owner = Owner {
+            framework: framework_id.to_owned(),
+            executor: executor_id.to_owned(),
+            task: None,
+            started: false,
+            exited: None,
+        };
+        self.containers.insert(executor.container_id.clone(), owner);
+        let command = executor.info.command.clone().unwrap_or_default();
+        let environment =
+            self.environment(&framework_info, &executor.info, &executor.directory, &command);
+        let tasks = executor.tasks.values().flat_map(|t| t.info.resources.clone());
+        let resources = executor.info.resources.iter().cloned().chain(tasks).collect();
+        let base = self.executor_directory(framework_id, executor_id);
+        cx.out.push(Effect::StartContainer {
+            spec: Box::new(ContainerSpec {
+                container_id: executor.container_id.clone(),
+                directory: executor.directory,
+                latest_link: Some(format!("{base}/runs/latest")),
+                user: self.user(&framework_info, &command),
+                command,
+                environment,
+                container: executor.info.container,
+                resources,
+            }),
+        });
+        let timer = Timer::Registration(
+            framework_id.to_owned(),
+            executor_id.to_owned(),
+            executor.container_id,
+        );
+        self.timers.set(timer, cx.now.mono + self.config.executor_registration_timeout);
     }
 
     /// Starts what is queued: containers of command tasks and pods at once, tasks of a custom executor when it has
     /// subscribed.
     pub(crate) fn launch_queued(&mut self, cx: &mut Cx<'_>, framework_id: &str, executor_id: &str) {
         let Some(executor) = self.executor_mut(framework_id, executor_id) else { return };
-        if executor.state != ExecutorState::Running {
+        let is_custom = executor.kind == ExecutorKind::Custom;
+        if executor.state != ExecutorState::Running || is_custom && executor.stream.is_none() {
             return;
         }
-        let queue = std::mem::take(&mut executor.queue);
-        for task_id in &queue {
-            if let Some(task) = executor.tasks.get_mut(task_id) {
+        let tasks = &mut executor.tasks;
+        let waits = executor.queue.iter().position(|id| tasks.get(id).is_none_or(|t| !t.recorded));
+        let rest = executor.queue.split_off(waits.unwrap_or(executor.queue.len()));
+        let queue = std::mem::replace(&mut executor.queue, rest);
+        for id in &queue {
+            if let Some(task) = tasks.get_mut(id) {
                 task.launched = true;
+                executor.had_tasks = true;
             }
         }
-        if executor.kind == ExecutorKind::Custom {
+        if is_custom {
             self.hand_over(cx, framework_id, executor_id, &queue);
         } else {
-            for task_id in queue {
-                self.start_task(cx, framework_id, executor_id, &task_id);
+            for id in queue {
+                self.start_task(cx, framework_id, executor_id, &id);
             }
         }
     }
@@ -262,26 +300,45 @@ impl Agent {
         let Some(executor) = framework.executors.get(executor_id) else { return };
         let Some(task) = executor.tasks.get(task_id) else { return };
         let Some(container_id) = task.container_id.clone() else { return };
+        if task.killed {
+            // Another of its group ended before this one could be started.
+            let reason = Reason::TaskKilledDuringLaunch;
+            let message = "Another task of the group ended before this one was started";
+            let status = agent_status(task_id, TaskState::TaskKilled, reason, message);
+            self.update(cx, framework_id, status);
+            self.after_task_end(cx, framework_id, executor_id, task_id);
+            return;
+        }
         let command = task.info.command.clone().unwrap_or_default();
+        if command.value.as_deref().unwrap_or_default().is_empty() {
+            // The peer's executor dies of such a command before it says anything.
+            let (state, reason) = (TaskState::TaskFailed, Reason::ExecutorTerminated);
+            let message =
+                "Executor terminated: 'command.value' is not set, so there is nothing to run";
+            self.update(cx, framework_id, agent_status(task_id, state, reason, message));
+            self.after_task_end(cx, framework_id, executor_id, task_id);
+            return;
+        }
         let owner = Owner {
             framework: framework_id.to_owned(),
             executor: executor_id.to_owned(),
             task: Some(task_id.to_owned()),
+            started: false,
+            exited: None,
         };
         self.containers.insert(container_id.clone(), owner);
-        let role =
-            task.info.resources.iter().find_map(|r| r.allocation_info.as_ref()?.role.as_deref());
-        let (directory, latest_link) = if executor.kind == ExecutorKind::Command {
-            let runs = executor.directory.rsplit_once('/').map_or("", |(runs, _)| runs);
-            (executor.directory.clone(), Some(format!("{runs}/latest")))
+        let role = role_of(&task.info).unwrap_or_default();
+        let (directory, latest_link, environment) = if executor.kind == ExecutorKind::Command {
+            let directory = executor.directory.clone();
+            let base = self.executor_directory(framework_id, executor_id);
+            let environment =
+                self.task_environment(&framework.info, &executor.info, &directory, &command, role);
+            (directory, Some(format!("{base}/runs/latest")), environment)
         } else {
             let directory = format!("{}/containers/{container_id}", executor.directory);
-            let path = format!("{}/tasks/{task_id}", executor.directory);
-            cx.out.push(Effect::Link { path, target: directory.clone() });
-            (directory, None)
+            let environment = self.pod_environment(&directory, &command, role);
+            (directory, None, environment)
         };
-        let environment =
-            self.environment(&framework.info, &executor.info, &directory, &command, role);
         cx.out.push(Effect::StartContainer {
             spec: Box::new(ContainerSpec {
                 container_id,
@@ -301,32 +358,25 @@ impl Agent {
         Some(user).filter(|user| self.config.switch_user && !user.is_empty())
     }
 
-    /// Tells the framework that a task never ran: TASK_DROPPED, or TASK_LOST for one that is not partition-aware.
-    pub(crate) fn drop_task(
+    /// Sends a status of a task that is not here: it is kept only until it is acknowledged.
+    pub(crate) fn report(
         &mut self,
         cx: &mut Cx<'_>,
         framework: &v1::FrameworkInfo,
-        task_id: v1::TaskId,
-        executor_id: Option<v1::ExecutorId>,
-        reason: Reason,
-        message: &str,
+        status: v1::TaskStatus,
     ) {
-        let aware = framework
-            .capabilities
-            .iter()
-            .any(|c| c.r#type() == v1::framework_info::capability::Type::PartitionAware);
-        let state = if aware { TaskState::TaskDropped } else { TaskState::TaskLost };
         let uuid = self.rng.uuid_bytes().to_vec();
         let status = v1::TaskStatus {
             agent_id: self.state.id.as_deref().map(Into::into),
             timestamp: Some(cx.now.wall.as_secs_f64()),
             uuid: Some(uuid.clone()),
-            executor_id,
-            ..agent_status(&task_id.value, state, reason, message)
+            ..status
         };
         let framework_id = framework.id.clone().unwrap_or_default().value;
-        self.updates.push(&framework_id, status, true);
-        self.on_update_stored(cx, &framework_id, &task_id.value, &uuid);
+        let task_id = status.task_id.value.clone();
+        self.count_end(status.state());
+        self.updates.push(&framework_id, status, Keeping::Never);
+        self.on_update_stored(cx, &framework_id, &task_id, &uuid);
     }
 }
 
@@ -347,35 +397,9 @@ pub(crate) fn agent_status(
     }
 }
 
-/// What these tasks need that is not there.
-fn unsupported(
-    tasks: &[v1::TaskInfo],
-    executor: Option<&v1::ExecutorInfo>,
-) -> Option<(Reason, String)> {
-    // Checks of a custom executor's tasks are that executor's business.
-    let ours = executor.is_none_or(|e| e.r#type() == v1::executor_info::Type::Default);
-    for task in tasks {
-        let id = &task.task_id.value;
-        if !task.limits.is_empty() {
-            let message = format!(
-                "Task '{id}': 'limits' need an isolator of cgroups, which is not supported yet"
-            );
-            return Some((Reason::GcError, message));
-        }
-        if ours && task.health_check.is_some() {
-            return Some((
-                Reason::TaskInvalid,
-                format!("Task '{id}': 'health_check' is not supported yet"),
-            ));
-        }
-        if ours && task.check.is_some() {
-            return Some((
-                Reason::TaskInvalid,
-                format!("Task '{id}': 'check' is not supported yet"),
-            ));
-        }
-    }
-    None
+/// Role to which a task's resources are allocated.
+fn role_of(task: &v1::TaskInfo) -> Option<&str> {
+    task.resources.iter().find_map(|r| r.allocation_info.as_ref()?.role.as_deref())
 }
 
 /// The executor that the peer would generate for a command task (spec/agent.md 1.8).

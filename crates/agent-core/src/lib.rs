@@ -15,6 +15,7 @@ mod executor_api;
 mod kill;
 mod launch;
 mod recovery;
+mod refusal;
 mod registration;
 mod removal;
 mod state;

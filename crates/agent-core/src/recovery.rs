@@ -3,14 +3,20 @@
 use crate::agent::{Agent, Cx, Owner, Timer};
 use crate::containers::executor_status;
 use crate::contract::{Effect, FoundContainer, FoundState};
+use crate::environment::from_wire;
 use crate::launch::agent_status;
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task, is_terminal};
-use std::collections::{BTreeMap, VecDeque};
+use crate::updates::Keeping;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use wire::internal;
+use std::time::Duration;
 use wire::internal::agent_record::Record;
 use wire::v1::TaskState;
 use wire::v1::task_status::Reason;
+use wire::{internal, v1};
+
+/// What is said of a task whose container is not there after a restart.
+const UNKNOWN_CONTAINER: &str = "Abnormal executor termination: unknown container";
 
 impl Agent {
     pub(crate) fn on_recovered(
@@ -22,21 +28,35 @@ impl Agent {
         if self.state.recovered {
             return;
         }
-        for record in records.into_iter().filter_map(|r| r.record) {
+        let kept = if self.config.local { Vec::new() } else { records };
+        for record in kept.into_iter().filter_map(|r| r.record) {
             self.replay(record);
         }
         let found: BTreeMap<String, FoundState> =
             found.into_iter().map(|f| (f.container_id, f.state)).collect();
-        let mut known = Vec::new();
-        for (framework_id, framework) in self.state.frameworks.clone() {
-            for executor in framework.executors.values() {
-                self.recover_executor(cx, &framework_id, executor, &found, &mut known);
-            }
+        let mut known = BTreeSet::new();
+        let frameworks = self.state.frameworks.values();
+        for executor in frameworks.flat_map(|f| f.executors.values()) {
+            known.insert(executor.container_id.clone());
+            known.extend(executor.tasks.values().filter_map(|t| t.container_id.clone()));
         }
-        // What nobody remembers belonged to a framework that does not checkpoint.
-        for container_id in found.into_keys().filter(|id| !known.contains(id)) {
-            cx.out.push(Effect::DestroyContainer { container_id: container_id.clone() });
-            cx.out.push(Effect::ForgetContainer { container_id });
+        // What nobody remembers belonged to a framework that does not checkpoint, or its end was acknowledged.
+        for (container_id, state) in found.iter().filter(|(id, _)| !known.contains(*id)) {
+            let container_id = container_id.clone();
+            cx.out.push(match state {
+                // It is forgotten when it has ended.
+                FoundState::Running { .. } => Effect::DestroyContainer { container_id },
+                FoundState::Exited { .. } => Effect::ForgetContainer { container_id },
+            });
+        }
+        let executors: Vec<(String, String)> = self
+            .state
+            .frameworks
+            .iter()
+            .flat_map(|(id, f)| f.executors.keys().map(|executor| (id.clone(), executor.clone())))
+            .collect();
+        for (framework, executor) in &executors {
+            self.recover_executor(cx, framework, executor, &found);
         }
         self.state.recovered = true;
         if self.connection.is_some() {
@@ -63,24 +83,9 @@ impl Agent {
             }
             Record::Executor(record) => {
                 let kind = record.kind();
-                let executor = Executor {
-                    kind,
-                    container_id: record.container_id,
-                    directory: record.directory,
-                    state: if kind == ExecutorKind::Custom {
-                        ExecutorState::Registering
-                    } else {
-                        ExecutorState::Running
-                    },
-                    pid: None,
-                    stream: None,
-                    tasks: BTreeMap::new(),
-                    queue: Vec::new(),
-                    completed_tasks: VecDeque::new(),
-                    had_tasks: false,
-                    pending_end: None,
-                    info: record.info,
-                };
+                let mut executor =
+                    Executor::new(record.info, kind, record.container_id, record.directory);
+                executor.started = true;
                 if let Some(framework) = self.framework_mut(&record.framework_id.value) {
                     framework.executors.insert(executor.id().to_owned(), executor);
                 }
@@ -89,6 +94,7 @@ impl Agent {
                 let mut task = Task::new(record.info);
                 task.container_id = record.container_id;
                 task.group = record.group;
+                task.recorded = true;
                 task.launched = true;
                 if let Some(executor) =
                     self.executor_mut(&record.framework_id.value, &record.executor_id.value)
@@ -102,17 +108,15 @@ impl Agent {
                 let task_id = record.status.task_id.value.clone();
                 let Some(executor) = self.executor_of(&framework, &task_id) else { return };
                 if let Some(task) = self.task_mut(&framework, &executor, &task_id) {
-                    task.state = record.status.state();
-                    task.statuses
-                        .push(wire::v1::TaskStatus { data: None, ..record.status.clone() });
+                    task.note(&record.status);
                 }
-                self.updates.push(&framework, record.status, true);
+                self.updates.push(&framework, record.status, Keeping::Stored);
             }
             Record::Ack(record) => {
                 let (framework, task) =
                     (record.framework_id.value.as_str(), record.task_id.value.as_str());
                 let acknowledged = self.updates.acknowledge(framework, task, &record.uuid);
-                if acknowledged.is_some_and(|s| is_terminal(s.state()))
+                if acknowledged.is_some_and(|(s, _)| is_terminal(s.state()))
                     && let Some(executor) = self.executor_of(framework, task)
                     && let Some(executor) = self.executor_mut(framework, &executor)
                     && let Some(task) = executor.tasks.remove(task)
@@ -127,11 +131,18 @@ impl Agent {
                     && let Some(task) = self.task_mut(framework, &executor, task)
                 {
                     task.killed = true;
+                    task.kill_recorded = true;
+                    let grace = record.kill_policy.and_then(|p| p.grace_period);
+                    task.kill_grace = grace.as_ref().map(from_wire);
                 }
             }
             Record::ForgetExecutor(record) => {
-                if let Some(framework) = self.framework_mut(&record.framework_id.value) {
-                    framework.executors.retain(|_, e| e.container_id != record.container_id);
+                let id = record.framework_id.value;
+                let Some(framework) = self.framework_mut(&id) else { return };
+                let is_it = |_: &String, e: &mut Executor| e.container_id == record.container_id;
+                let gone: Vec<_> = framework.executors.extract_if(.., is_it).collect();
+                for task in gone.iter().flat_map(|(_, e)| e.tasks.keys()) {
+                    self.updates.close(&id, task);
                 }
             }
             Record::ForgetFramework(record) => {
@@ -145,62 +156,59 @@ impl Agent {
         &mut self,
         cx: &mut Cx<'_>,
         framework_id: &str,
+        executor_id: &str,
+        found: &BTreeMap<String, FoundState>,
+    ) {
+        let Some(executor) = self.executor(framework_id, executor_id).cloned() else { return };
+        match executor.kind {
+            ExecutorKind::Custom => self.recover_custom(cx, framework_id, &executor, found),
+            ExecutorKind::Default | ExecutorKind::Command => {
+                for id in executor.tasks.keys() {
+                    self.recover_task(cx, framework_id, executor_id, id, found);
+                }
+                let known = self.executor(framework_id, executor_id);
+                let idle = known.is_some_and(|e| e.tasks.values().all(Task::is_terminal));
+                if idle && executor.kind == ExecutorKind::Default {
+                    self.on_executor_ended(cx, framework_id, executor_id, 0);
+                } else if idle && let Some(known) = self.executor_mut(framework_id, executor_id) {
+                    known.state = ExecutorState::Terminated;
+                }
+                self.clean_up(cx, framework_id, executor_id);
+            }
+        }
+    }
+
+    fn recover_custom(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework_id: &str,
         executor: &Executor,
         found: &BTreeMap<String, FoundState>,
-        known: &mut Vec<String>,
     ) {
-        let executor_id = executor.id().to_owned();
-        if executor.kind == ExecutorKind::Custom {
-            let owner = Owner {
-                framework: framework_id.to_owned(),
-                executor: executor_id.clone(),
-                task: None,
-            };
-            known.push(executor.container_id.clone());
-            match found.get(&executor.container_id) {
-                Some(FoundState::Running { pid }) => {
-                    self.containers.insert(executor.container_id.clone(), owner);
-                    if let Some(executor) = self.executor_mut(framework_id, &executor_id) {
-                        executor.pid = Some(*pid);
-                    }
-                    let timer = Timer::Reregistration(
-                        framework_id.to_owned(),
-                        executor_id,
-                        executor.container_id.clone(),
-                    );
-                    self.timers
-                        .set(timer, cx.now.mono + self.config.executor_reregistration_timeout);
+        let (id, container_id) = (executor.id(), executor.container_id.clone());
+        match found.get(&container_id) {
+            Some(FoundState::Running { pid }) => {
+                let owner = owner(framework_id, id, None);
+                self.containers.insert(container_id.clone(), owner);
+                if let Some(executor) = self.executor_mut(framework_id, id) {
+                    executor.pid = Some(*pid);
                 }
-                Some(FoundState::Exited { status }) => {
-                    self.on_executor_ended(cx, framework_id, &executor_id, status.unwrap_or(-1));
-                }
-                None => {
-                    self.explain_loss(framework_id, &executor_id);
-                    self.on_executor_ended(cx, framework_id, &executor_id, -1);
-                }
+                let timer =
+                    Timer::Reregistration(framework_id.to_owned(), id.to_owned(), container_id);
+                let timeout = self.config.executor_reregistration_timeout;
+                self.timers.set(timer, cx.now.mono + timeout);
             }
-            return;
+            Some(FoundState::Exited { status }) => {
+                self.on_executor_ended(cx, framework_id, id, status.unwrap_or(-1));
+            }
+            None => {
+                if let Some(executor) = self.executor_mut(framework_id, id) {
+                    let end = (Reason::ExecutorTerminated, UNKNOWN_CONTAINER.to_owned());
+                    executor.pending_end = Some(end);
+                }
+                self.on_executor_ended(cx, framework_id, id, -1);
+            }
         }
-        known.extend(
-            executor
-                .tasks
-                .values()
-                .chain(&executor.completed_tasks)
-                .filter_map(|t| t.container_id.clone()),
-        );
-        for (id, task) in &executor.tasks {
-            self.recover_task(cx, framework_id, &executor_id, id, task, found);
-        }
-        // Everything of it had ended before.
-        let idle = self
-            .executor(framework_id, &executor_id)
-            .is_some_and(|e| e.tasks.values().all(|t| t.is_terminal()));
-        if idle && executor.kind == ExecutorKind::Default {
-            self.on_executor_ended(cx, framework_id, &executor_id, 0);
-        } else if idle && let Some(executor) = self.executor_mut(framework_id, &executor_id) {
-            executor.state = ExecutorState::Terminated;
-        }
-        self.clean_up(cx, framework_id, &executor_id);
     }
 
     fn recover_task(
@@ -209,79 +217,79 @@ impl Agent {
         framework_id: &str,
         executor_id: &str,
         id: &str,
-        task: &Task,
         found: &BTreeMap<String, FoundState>,
     ) {
-        if task.is_terminal() {
+        // As it is now: another of its group may have ended it just before.
+        let Some(task) = self.task(framework_id, executor_id, id) else { return };
+        let Some(container_id) = task.container_id.clone().filter(|_| !task.is_terminal()) else {
             return;
-        }
-        let Some(container_id) = task.container_id.clone() else { return };
-        let owner = Owner {
-            framework: framework_id.to_owned(),
-            executor: executor_id.to_owned(),
-            task: Some(id.to_owned()),
         };
-        let silent = task.state == TaskState::TaskStaging;
+        // Nothing was said of its start.
+        let is_silent = task.state == TaskState::TaskStaging;
         match found.get(&container_id) {
             Some(FoundState::Running { pid }) => {
+                let owner = owner(framework_id, executor_id, Some(id));
                 self.containers.insert(container_id, owner);
-                if silent {
+                if is_silent {
                     self.on_task_started(cx, framework_id, executor_id, id, *pid);
                 } else {
-                    if let Some(task) = self.task_mut(framework_id, executor_id, id) {
-                        task.pid = Some(*pid);
-                    }
-                    if let Some(executor) = self.executor_mut(framework_id, executor_id) {
-                        executor.pid = Some(*pid);
-                    }
-                    if task.killed {
-                        self.begin_kill(cx, framework_id, executor_id, id, None);
-                    }
-                    if let Some(longest) =
-                        task.info.max_completion_time.as_ref().map(crate::environment::from_wire)
-                    {
-                        let timer = Timer::Completion(
-                            framework_id.to_owned(),
-                            executor_id.to_owned(),
-                            id.to_owned(),
-                        );
-                        self.timers.set(timer, cx.now.mono + longest);
-                    }
+                    self.resume_task(cx, framework_id, executor_id, id, *pid);
                 }
             }
             Some(FoundState::Exited { status }) => {
-                if silent {
-                    self.update(
-                        cx,
-                        framework_id,
-                        executor_status(id, TaskState::TaskStarting, None),
-                    );
-                    self.update(
-                        cx,
-                        framework_id,
-                        executor_status(id, TaskState::TaskRunning, None),
-                    );
+                if is_silent {
+                    for state in [TaskState::TaskStarting, TaskState::TaskRunning] {
+                        self.update(cx, framework_id, executor_status(id, state, None));
+                    }
                 }
                 self.on_task_exited(cx, framework_id, executor_id, id, *status);
             }
             None => {
-                let Some(framework) = self.state.frameworks.get(framework_id) else { return };
-                let state = framework.lost(TaskState::TaskGone);
-                let message = "The container was not there any more when the agent came back";
-                self.update(
-                    cx,
-                    framework_id,
-                    agent_status(id, state, Reason::ExecutorTerminated, message),
-                );
+                let (state, reason) = (TaskState::TaskFailed, Reason::ExecutorTerminated);
+                let status = agent_status(id, state, reason, UNKNOWN_CONTAINER);
+                self.update(cx, framework_id, status);
                 self.after_task_end(cx, framework_id, executor_id, id);
             }
         }
     }
 
-    fn explain_loss(&mut self, framework_id: &str, executor_id: &str) {
-        if let Some(executor) = self.executor_mut(framework_id, executor_id) {
-            let message = "The executor was not there any more when the agent came back".to_owned();
-            executor.pending_end = Some((Reason::ExecutorReregistrationTimeout, message));
+    /// A task runs on, as if the agent had never been away.
+    fn resume_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework_id: &str,
+        executor_id: &str,
+        id: &str,
+        pid: u32,
+    ) {
+        let Some(executor) = self.executor_mut(framework_id, executor_id) else { return };
+        if executor.kind == ExecutorKind::Command {
+            executor.pid = Some(pid);
         }
+        let Some(task) = executor.tasks.get_mut(id) else { return };
+        task.pid = Some(pid);
+        let is_killed = task.killed;
+        if let Some(longest) = task.info.max_completion_time.as_ref().map(from_wire) {
+            // Only the wall clock tells for how long it ran before. If it jumped, the task gets the whole time again.
+            let running = |s: &&v1::TaskStatus| s.state() == TaskState::TaskRunning;
+            let since = task.statuses.iter().find(running).and_then(|s| s.timestamp);
+            let ran = since.map_or(0.0, |since| cx.now.wall.as_secs_f64() - since);
+            let ran = Duration::try_from_secs_f64(ran).unwrap_or_default();
+            let left = longest.saturating_sub(ran);
+            self.set_completion(cx, framework_id, executor_id, id, left);
+        }
+        if is_killed {
+            self.begin_kill(cx, framework_id, executor_id, id);
+        }
+    }
+}
+
+fn owner(framework: &str, executor: &str, task: Option<&str>) -> Owner {
+    Owner {
+        framework: framework.to_owned(),
+        executor: executor.to_owned(),
+        task: task.map(str::to_owned),
+        started: true,
+        exited: None,
     }
 }

@@ -1,7 +1,8 @@
 //! Registration with the master, and what the master says (spec/agent.md 1.5).
 
-use crate::agent::{Agent, Cx, Timer, Waiting};
+use crate::agent::{Admission, Agent, Cx, Timer, Waiting};
 use crate::contract::Effect;
+use crate::refusal::dropped;
 use base::Token;
 use std::time::Duration;
 use wire::internal::agent_record::Record;
@@ -16,6 +17,10 @@ const PROTOCOL: u32 = 1;
 const VERSION: &str = "1.12.0";
 const REGISTER_RETRY_MIN: Duration = Duration::from_secs(1);
 const REGISTER_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Tasks of each completed framework that a master is told of.
+const COMPLETED_TASKS_TOLD_MAX: usize = 200;
+/// Messages that may wait until the agent's id is stored.
+const BACKLOG_MAX: usize = 10_000;
 
 /// What the agent can do (spec/agent.md 1.4), as far as it is there.
 pub(crate) const CAPABILITIES: [Capability; 3] =
@@ -23,9 +28,13 @@ pub(crate) const CAPABILITIES: [Capability; 3] =
 
 impl Agent {
     pub(crate) fn on_master_connected(&mut self, cx: &mut Cx<'_>, connection: Token) {
-        self.connection = Some(connection);
-        self.state.registered = false;
+        if let Some(old) = self.connection.replace(connection).filter(|old| *old != connection) {
+            cx.out.push(Effect::CloseMaster { connection: old });
+        }
+        self.leave_master();
         self.register_retry = REGISTER_RETRY_MIN;
+        // One that never answers is not the leader, or can't be reached.
+        self.timers.set(Timer::Ping, cx.now.mono + self.ping_timeout);
         if self.state.recovered {
             self.register(cx);
         }
@@ -34,19 +43,25 @@ impl Agent {
     pub(crate) fn on_master_closed(&mut self, connection: Token) {
         if self.connection == Some(connection) {
             self.connection = None;
-            self.postponed.clear();
-            self.state.registered = false;
-            self.state.master = None;
-            self.timers.cancel(&Timer::Register);
-            self.timers.cancel(&Timer::Ping);
+            self.leave_master();
         }
+    }
+
+    fn leave_master(&mut self) {
+        self.state.registered = false;
+        self.state.master = None;
+        if let Some(admission) = &mut self.admission {
+            admission.backlog.clear();
+        }
+        self.timers.cancel(&Timer::Register);
+        self.timers.cancel(&Timer::Ping);
     }
 
     /// Sends Register, and again until it is answered.
     pub(crate) fn register(&mut self, cx: &mut Cx<'_>) {
-        let Some(connection) = self.connection.filter(|_| self.terminating.is_none()) else {
-            return;
-        };
+        // While an id is being stored the agent has none, but must not ask for another.
+        let silent = self.terminating.is_some() || self.admission.is_some();
+        let Some(connection) = self.connection.filter(|_| !silent) else { return };
         let mut info = self.config.info.clone();
         info.id = self.state.id.as_deref().map(Into::into);
         let mut message = internal::Register {
@@ -80,26 +95,39 @@ impl Agent {
                     .extend(executor.tasks.values().map(|t| t.to_wire(framework_id, shown)));
             }
         }
+        message.completed_frameworks = self.completed_frameworks();
+        cx.out.push(Effect::SendToMaster {
+            connection,
+            message: Box::new(Message::Register(message)),
+        });
+        // Between a half and the whole of the delay, so that agents do not all come at once.
+        let half = self.register_retry / 2;
+        let spread = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
+        let delay = half + Duration::from_nanos(self.rng.below(spread));
+        self.timers.set(Timer::Register, cx.now.mono + delay);
+        self.register_retry = (self.register_retry * 2).min(REGISTER_RETRY_MAX);
+    }
+
+    /// What a master that does not know them yet shows of frameworks that are gone: the newest tasks of each.
+    fn completed_frameworks(&self) -> Vec<internal::CompletedFramework> {
+        let mut all = Vec::new();
         for framework in &self.state.completed_frameworks {
             let id = framework.info.id.clone().unwrap_or_default().value;
             if self.state.frameworks.contains_key(&id) {
                 continue;
             }
-            let tasks = framework
-                .completed_executors
-                .iter()
-                .flat_map(|e| e.completed_tasks.iter().map(|t| t.to_wire(&id, e.id())));
-            message.completed_frameworks.push(internal::CompletedFramework {
-                info: framework.info.clone(),
-                tasks: tasks.collect(),
-            });
+            let executors = framework.completed_executors.iter().rev();
+            let mut tasks: Vec<v1::Task> = executors
+                .flat_map(|e| {
+                    let shown = if e.kind == internal::ExecutorKind::Command { "" } else { e.id() };
+                    e.completed_tasks.iter().rev().map(|t| t.to_wire(&id, shown))
+                })
+                .take(COMPLETED_TASKS_TOLD_MAX)
+                .collect();
+            tasks.reverse();
+            all.push(internal::CompletedFramework { info: framework.info.clone(), tasks });
         }
-        cx.out.push(Effect::SendToMaster {
-            connection,
-            message: Box::new(Message::Register(message)),
-        });
-        self.timers.set(Timer::Register, cx.now.mono + self.register_retry);
-        self.register_retry = (self.register_retry * 2).min(REGISTER_RETRY_MAX);
+        all
     }
 
     pub(crate) fn on_master_message(
@@ -120,14 +148,14 @@ impl Agent {
                 cx.out.push(Effect::SendToMaster { connection, message: pong });
                 if !ping.connected && self.state.registered {
                     self.state.registered = false;
+                    self.register_retry = REGISTER_RETRY_MIN;
                     self.register(cx);
                 }
             }
             M::Shutdown(shutdown) => {
                 self.shut_down(cx, format!("the master says: {}", shutdown.message))
             }
-            // The master takes the agent for registered while the agent's id is still being stored.
-            other if !self.state.registered && self.storing_id => self.postponed.push(other),
+            other if self.admission.is_some() => self.defer(cx, connection, other),
             _ if !self.state.registered => {}
             M::RunTask(run) => self.on_run_task(cx, run),
             M::RunTaskGroup(run) => self.on_run_task_group(cx, run),
@@ -142,25 +170,65 @@ impl Agent {
         }
     }
 
+    /// The master counts on the agent already, but it has to store its id first.
+    fn defer(&mut self, cx: &mut Cx<'_>, connection: Token, message: master_to_agent::Message) {
+        let Some(admission) = &mut self.admission else { return };
+        if admission.backlog.len() < BACKLOG_MAX {
+            admission.backlog.push(message);
+        } else {
+            self.connection = None;
+            self.leave_master();
+            cx.out.push(Effect::CloseMaster { connection });
+        }
+    }
+
     fn on_registered(&mut self, cx: &mut Cx<'_>, connection: Token, message: internal::Registered) {
         let id = message.agent_id.value.clone();
-        if let Some(known) = self.state.id.clone() {
-            if known != id {
-                let message = format!("registered as agent {id}, but this agent is {known}");
-                cx.out.push(Effect::Exit { status: 1, message });
-                return;
-            }
+        let pending = self.admission.as_ref().map(|a| &a.id);
+        if let Some(known) = self.state.id.as_ref().or(pending).filter(|known| **known != id) {
+            let message = format!("registered as agent {id}, but this agent is {known}");
+            cx.out.push(Effect::Exit { status: 1, message });
+            return;
+        }
+        if self.admission.is_some() {
+            // Said twice; the write goes on.
+            return;
+        }
+        if self.state.id.is_some() {
+            self.complete_registration(cx, connection, message);
+            return;
+        }
+        if self.config.local {
+            self.state.id = Some(id);
             self.complete_registration(cx, connection, message);
             return;
         }
         // The id is kept before the agent acts under it.
-        self.state.id = Some(id.clone());
-        self.storing_id = true;
-        // Asking again would list nothing of what the master sends meanwhile.
         self.timers.cancel(&Timer::Register);
         let info = v1::AgentInfo { id: Some(id.as_str().into()), ..self.config.info.clone() };
+        self.admission = Some(Admission { id, backlog: Vec::new() });
         let waiting = Waiting::Registered { connection, message: Box::new(message) };
         self.store(cx, Record::Agent(info), true, waiting);
+    }
+
+    /// The store has the agent's id.
+    pub(crate) fn on_admitted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: Token,
+        message: internal::Registered,
+    ) {
+        let Some(admission) = self.admission.take() else { return };
+        self.state.id = Some(admission.id);
+        if self.connection != Some(connection) {
+            // Another master by now, or none.
+            self.register(cx);
+            return;
+        }
+        self.complete_registration(cx, connection, message);
+        for message in admission.backlog {
+            self.on_master_message(cx, connection, message);
+        }
     }
 
     pub(crate) fn complete_registration(
@@ -169,8 +237,6 @@ impl Agent {
         connection: Token,
         message: internal::Registered,
     ) {
-        self.storing_id = false;
-        let postponed = std::mem::take(&mut self.postponed);
         if self.connection != Some(connection) {
             return;
         }
@@ -184,45 +250,40 @@ impl Agent {
             self.reconcile(cx, reconciliation);
         }
         self.resume_updates(cx, None);
-        for message in postponed {
-            self.on_master_message(cx, connection, message);
-        }
     }
 
     /// Tasks that the master knows and the agent did not list: what never arrived here is said to be dropped.
     fn reconcile(&mut self, cx: &mut Cx<'_>, reconciliation: internal::Reconciliation) {
         let framework_id = reconciliation.framework.id.clone().unwrap_or_default().value;
-        for status in reconciliation.statuses {
-            let task_id = status.task_id.value.clone();
-            if self.executor_of(&framework_id, &task_id).is_some() {
+        for listed in reconciliation.statuses {
+            let task_id = listed.task_id.value.as_str();
+            // An open stream says what became of it.
+            if self.executor_of(&framework_id, task_id).is_some()
+                || self.updates.is_open(&framework_id, task_id)
+            {
                 continue;
             }
-            let message = "Reconciliation: task unknown to the agent";
             let reason = v1::task_status::Reason::Reconciliation;
-            self.drop_task(
-                cx,
-                &reconciliation.framework,
-                status.task_id,
-                status.executor_id,
-                reason,
-                message,
-            );
+            let message = "Reconciliation: task unknown to the agent";
+            let status = dropped(&reconciliation.framework, task_id, reason, message);
+            let status = v1::TaskStatus { executor_id: listed.executor_id, ..status };
+            self.report(cx, &reconciliation.framework, status);
         }
     }
 
     pub(crate) fn on_master_silent(&mut self, cx: &mut Cx<'_>) {
         if let Some(connection) = self.connection.take() {
-            self.state.registered = false;
-            self.state.master = None;
+            self.leave_master();
             cx.out.push(Effect::CloseMaster { connection });
         }
     }
 
     fn on_update_framework(&mut self, cx: &mut Cx<'_>, info: v1::FrameworkInfo) {
         let id = info.id.clone().unwrap_or_default().value;
-        let Some(framework) = self.framework_mut(&id) else { return };
-        framework.info = info.clone();
-        if info.checkpoint() {
+        if let Some(framework) = self.framework_mut(&id) {
+            framework.info = info.clone();
+        }
+        if self.keeps(&id) {
             self.store(cx, Record::Framework(info), false, Waiting::Nothing);
         }
         self.resume_updates(cx, Some(&id));

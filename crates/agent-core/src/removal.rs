@@ -5,6 +5,7 @@ use crate::contract::Effect;
 use crate::state::{
     COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Executor, ExecutorKind, ExecutorState,
 };
+use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::internal;
 use wire::internal::agent_record::Record;
@@ -18,9 +19,12 @@ impl Agent {
             && let Some(task) = executor.tasks.remove(id)
         {
             executor.queue.retain(|queued| queued != id);
-            executor.completed_tasks.push_back(task);
-            while executor.completed_tasks.len() > COMPLETED_TASKS_MAX {
-                executor.completed_tasks.pop_front();
+            // A pod may live for long: what is kept of its ended containers goes at once.
+            let own = task.container_id.clone().filter(|id| *id != executor.container_id);
+            push_bounded(&mut executor.completed_tasks, task, COMPLETED_TASKS_MAX);
+            if let Some(container_id) = own {
+                self.containers.remove(&container_id);
+                cx.out.push(Effect::ForgetContainer { container_id });
             }
         }
         self.clean_up(cx, framework, &executor_id);
@@ -28,44 +32,57 @@ impl Agent {
 
     /// Forgets an executor whose container is gone and whose updates are acknowledged, and a framework without any.
     pub(crate) fn clean_up(&mut self, cx: &mut Cx<'_>, framework_id: &str, executor_id: &str) {
-        let keep = self.config.max_completed_executors_per_framework;
         let Some(framework) = self.framework_mut(framework_id) else { return };
-        let (checkpoints, terminating) = (framework.checkpoints(), framework.terminating);
+        let terminating = framework.terminating;
         let done = framework.executors.get(executor_id).is_some_and(|e| {
             e.state == ExecutorState::Terminated && (e.tasks.is_empty() || terminating)
         });
         if done && let Some(executor) = framework.executors.remove(executor_id) {
-            let containers = containers_of(&executor);
-            let (container_id, directory) =
-                (executor.container_id.clone(), executor.directory.clone());
-            framework.completed_executors.push_back(Arc::new(executor));
-            while framework.completed_executors.len() > keep {
-                framework.completed_executors.pop_front();
-            }
-            for id in containers {
-                self.containers.remove(&id);
-                cx.out.push(Effect::ForgetContainer { container_id: id });
-            }
-            if checkpoints {
-                let record =
-                    internal::ForgetExecutor { framework_id: framework_id.into(), container_id };
-                self.store(cx, Record::ForgetExecutor(record), false, Waiting::Nothing);
-            }
-            self.timers.set(Timer::Collect(directory), cx.now.mono + self.config.gc_delay);
+            self.forget_executor(cx, framework_id, executor);
         }
         let empty = self.state.frameworks.get(framework_id).is_some_and(|f| f.executors.is_empty());
-        if empty && let Some(framework) = self.state.frameworks.remove(framework_id) {
-            self.updates.remove_framework(framework_id);
-            self.state.completed_frameworks.retain(|f| f.info.id != framework.info.id);
-            self.state.completed_frameworks.push_back(framework);
-            while self.state.completed_frameworks.len() > COMPLETED_FRAMEWORKS_MAX {
-                self.state.completed_frameworks.pop_front();
-            }
-            if checkpoints {
-                let record = internal::ForgetFramework { framework_id: framework_id.into() };
-                self.store(cx, Record::ForgetFramework(record), false, Waiting::Nothing);
-            }
+        if empty {
+            self.forget_framework(cx, framework_id);
         }
+    }
+
+    fn forget_executor(&mut self, cx: &mut Cx<'_>, framework_id: &str, executor: Executor) {
+        for container_id in containers_of(&executor) {
+            self.containers.remove(&container_id);
+            cx.out.push(Effect::ForgetContainer { container_id });
+        }
+        if self.keeps(framework_id) {
+            let record = internal::ForgetExecutor {
+                framework_id: framework_id.into(),
+                container_id: executor.container_id.clone(),
+            };
+            self.store(cx, Record::ForgetExecutor(record), false, Waiting::Nothing);
+        }
+        let at = cx.now.mono + self.config.gc_delay;
+        let whole = self.executor_directory(framework_id, executor.id());
+        if executor.kind != ExecutorKind::Command {
+            // The executor may come again under its id, and keep the whole directory alive.
+            self.timers.set(Timer::Collect(executor.directory.clone()), at);
+        }
+        self.timers.set(Timer::Collect(whole), at);
+        let keep = self.config.max_completed_executors_per_framework;
+        if let Some(framework) = self.framework_mut(framework_id) {
+            push_bounded(&mut framework.completed_executors, Arc::new(executor), keep);
+        }
+    }
+
+    fn forget_framework(&mut self, cx: &mut Cx<'_>, framework_id: &str) {
+        let keeps = self.keeps(framework_id);
+        let Some(framework) = self.state.frameworks.remove(framework_id) else { return };
+        self.updates.remove_idle(framework_id);
+        self.state.completed_frameworks.retain(|f| f.info.id != framework.info.id);
+        push_bounded(&mut self.state.completed_frameworks, framework, COMPLETED_FRAMEWORKS_MAX);
+        if keeps {
+            let record = internal::ForgetFramework { framework_id: framework_id.into() };
+            self.store(cx, Record::ForgetFramework(record), false, Waiting::Nothing);
+        }
+        let directory = self.framework_directory(framework_id);
+        self.timers.set(Timer::Collect(directory), cx.now.mono + self.config.gc_delay);
         if self.state.frameworks.is_empty()
             && let Some(message) = self.terminating.clone()
         {
@@ -95,7 +112,9 @@ impl Agent {
 
     /// A framework is gone from the cluster: everything of it ends, and nothing is reported.
     pub(crate) fn shut_down_framework(&mut self, cx: &mut Cx<'_>, framework_id: &str) {
-        self.updates.remove_framework(framework_id);
+        for task in self.updates.remove_framework(framework_id) {
+            self.timers.cancel(&Timer::Retry(framework_id.to_owned(), task));
+        }
         let Some(framework) = self.framework_mut(framework_id) else { return };
         framework.terminating = true;
         let executors: Vec<String> = framework.executors.keys().cloned().collect();
@@ -115,16 +134,24 @@ impl Agent {
         if matches!(executor.state, ExecutorState::Terminating | ExecutorState::Terminated) {
             return;
         }
-        let kind = executor.kind;
-        if kind == ExecutorKind::Custom {
-            executor.state = ExecutorState::Terminating;
-            self.ask_to_shut_down(cx, framework_id, executor_id);
+        executor.state = ExecutorState::Terminating;
+        if executor.kind == ExecutorKind::Custom {
+            if executor.started {
+                self.ask_to_shut_down(cx, framework_id, executor_id);
+            } else {
+                self.on_executor_ended(cx, framework_id, executor_id, -1);
+            }
             return;
         }
+        let queued = executor.queue.clone();
         let tasks: Vec<String> = executor.tasks.keys().cloned().collect();
-        for task in tasks {
-            self.kill_one(cx, framework_id, executor_id, &task, None);
+        for task in &queued {
+            self.kill_queued(cx, framework_id, executor_id, task);
         }
+        for task in &tasks {
+            self.kill_one(cx, framework_id, executor_id, task, None);
+        }
+        self.after_queue_emptied(cx, framework_id, executor_id);
     }
 
     /// Shuts everything down; the process stops when nothing is left.
@@ -147,17 +174,38 @@ impl Agent {
         }
         self.shut_down(cx, "unregistered on request".to_owned());
     }
+
+    /// A directory of a former run: removed in its time, unless something in it lives.
+    pub(crate) fn on_directory_found(
+        &mut self,
+        cx: &mut Cx<'_>,
+        path: String,
+        age: std::time::Duration,
+    ) {
+        let inside = format!("{path}/");
+        let mut executors = self.state.frameworks.values().flat_map(|f| f.executors.values());
+        if executors.any(|e| e.directory == path || e.directory.starts_with(&inside)) {
+            return;
+        }
+        let left = self.config.gc_delay.saturating_sub(age);
+        self.timers.set(Timer::Collect(path), cx.now.mono + left);
+    }
 }
 
-/// All containers that an executor had.
+fn push_bounded<T>(ring: &mut VecDeque<T>, item: T, keep: usize) {
+    ring.push_back(item);
+    while ring.len() > keep {
+        ring.pop_front();
+    }
+}
+
+/// All containers of an executor that were not forgotten yet.
 fn containers_of(executor: &Executor) -> Vec<String> {
     let mut all = Vec::new();
     if executor.kind != ExecutorKind::Default {
         all.push(executor.container_id.clone());
     }
-    let tasks = executor.tasks.values().chain(&executor.completed_tasks);
-    all.extend(
-        tasks.filter_map(|t| t.container_id.clone()).filter(|id| *id != executor.container_id),
-    );
+    let tasks = executor.tasks.values().filter_map(|t| t.container_id.clone());
+    all.extend(tasks.filter(|id| *id != executor.container_id));
     all
 }

@@ -3,6 +3,7 @@
 use base::Token;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use wire::v1;
 
 pub use wire::internal::ExecutorKind;
@@ -11,6 +12,8 @@ pub use wire::internal::ExecutorKind;
 pub(crate) const COMPLETED_FRAMEWORKS_MAX: usize = 50;
 /// Completed tasks that are remembered of each executor.
 pub(crate) const COMPLETED_TASKS_MAX: usize = 200;
+/// Statuses that are remembered of each task.
+const STATUSES_MAX: usize = 100;
 
 /// Everything that readers may see.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +85,8 @@ pub struct Executor {
     pub completed_tasks: VecDeque<Task>,
     /// Whether it was ever given a task.
     pub had_tasks: bool,
+    /// Whether its container was asked for: not before the store knows of it.
+    pub started: bool,
     /// What its end means for its tasks, if that was decided before: reason and message.
     pub pending_end: Option<(v1::task_status::Reason, String)>,
 }
@@ -93,6 +98,8 @@ pub struct Task {
     pub info: v1::TaskInfo,
     /// Latest state.
     pub state: v1::TaskState,
+    /// Whether it is known to the store, if it shall be; only then it is started.
+    pub recorded: bool,
     /// Whether the executor has it (or it was started); else it is queued.
     pub launched: bool,
     /// Statuses, without data; of equal states in a row only the last.
@@ -107,6 +114,12 @@ pub struct Task {
     pub group: Vec<String>,
     /// Its end was asked for.
     pub killed: bool,
+    /// That is known to the store, if it shall be; only then it is signalled.
+    pub kill_recorded: bool,
+    /// Grace period of the kill, where the framework named one.
+    pub kill_grace: Option<Duration>,
+    /// It was sent SIGTERM.
+    pub signalled: bool,
     /// It ran longer than `max_completion_time`.
     pub overdue: bool,
 }
@@ -116,6 +129,7 @@ impl Task {
         Self {
             info,
             state: v1::TaskState::TaskStaging,
+            recorded: false,
             launched: false,
             statuses: Vec::new(),
             forwarded: None,
@@ -123,6 +137,9 @@ impl Task {
             pid: None,
             group: Vec::new(),
             killed: false,
+            kill_recorded: false,
+            kill_grace: None,
+            signalled: false,
             overdue: false,
         }
     }
@@ -131,6 +148,21 @@ impl Task {
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         is_terminal(self.state)
+    }
+
+    /// Takes a new status. The end is final.
+    pub(crate) fn note(&mut self, status: &v1::TaskStatus) {
+        if self.is_terminal() {
+            return;
+        }
+        self.state = status.state();
+        if self.statuses.last().is_some_and(|last| last.state == status.state) {
+            self.statuses.pop();
+        }
+        if self.statuses.len() == STATUSES_MAX {
+            self.statuses.remove(0);
+        }
+        self.statuses.push(v1::TaskStatus { data: None, ..status.clone() });
     }
 
     /// The task as masters and operators see it.
@@ -160,6 +192,31 @@ impl Task {
 }
 
 impl Executor {
+    pub(crate) fn new(
+        info: v1::ExecutorInfo,
+        kind: ExecutorKind,
+        container_id: String,
+        directory: String,
+    ) -> Self {
+        // Only a program of the framework has to subscribe.
+        let is_custom = kind == ExecutorKind::Custom;
+        Self {
+            info,
+            kind,
+            container_id,
+            directory,
+            state: if is_custom { ExecutorState::Registering } else { ExecutorState::Running },
+            pid: None,
+            stream: None,
+            tasks: BTreeMap::new(),
+            queue: Vec::new(),
+            completed_tasks: VecDeque::new(),
+            had_tasks: false,
+            started: false,
+            pending_end: None,
+        }
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -4,7 +4,7 @@
 use crate::agent::{Agent, Cx, Timer, Waiting};
 use crate::contract::Effect;
 use crate::state::is_terminal;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use wire::internal::agent_record::Record;
 use wire::internal::agent_to_master::Message;
@@ -12,6 +12,10 @@ use wire::{internal, v1};
 
 const RETRY_MIN: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_secs(600);
+/// Updates of one task that may wait for acknowledgement; its executor gets 503 for more.
+const QUEUE_MAX: usize = 10_000;
+/// Acknowledged updates of a task by which repeated ones are known.
+const RECENT_MAX: usize = 1000;
 
 /// All open streams: framework and task.
 #[derive(Debug, Default)]
@@ -22,53 +26,103 @@ pub(crate) struct Updates {
 #[derive(Debug, Default)]
 struct Stream {
     queue: VecDeque<Queued>,
-    /// Of all updates that were ever in the stream.
-    uuids: BTreeSet<Vec<u8>>,
+    /// Uuids that were acknowledged last.
+    recent: VecDeque<Vec<u8>>,
     retry: Duration,
 }
 
 #[derive(Debug)]
 struct Queued {
     status: v1::TaskStatus,
-    stored: bool,
+    keeping: Keeping,
+}
+
+/// What the store has to do with an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// Nothing: it may be sent.
+    Never,
+    /// It is being written.
+    Pending,
+    /// It has it.
+    Stored,
+}
+
+/// What is known of an update's uuid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is new.
+    New,
+    /// It waits for the store.
+    Pending,
+    /// It was promised to be delivered.
+    Kept,
 }
 
 impl Updates {
+    fn get(&self, framework: &str, task: &str) -> Option<&Stream> {
+        self.streams.get(&(framework.to_owned(), task.to_owned()))
+    }
+
     pub(crate) fn is_open(&self, framework: &str, task: &str) -> bool {
-        self.streams.contains_key(&(framework.to_owned(), task.to_owned()))
+        self.get(framework, task).is_some()
     }
 
-    pub(crate) fn knows(&self, framework: &str, task: &str, uuid: &[u8]) -> bool {
-        let stream = self.streams.get(&(framework.to_owned(), task.to_owned()));
-        stream.is_some_and(|s| s.uuids.contains(uuid))
+    pub(crate) fn is_full(&self, framework: &str, task: &str) -> bool {
+        self.get(framework, task).is_some_and(|s| s.queue.len() >= QUEUE_MAX)
     }
 
-    pub(crate) fn push(&mut self, framework: &str, status: v1::TaskStatus, stored: bool) {
+    pub(crate) fn known(&self, framework: &str, task: &str, uuid: &[u8]) -> Known {
+        let Some(stream) = self.get(framework, task) else { return Known::New };
+        match stream.queue.iter().find(|q| q.status.uuid() == uuid) {
+            Some(queued) if queued.keeping == Keeping::Pending => Known::Pending,
+            Some(_) => Known::Kept,
+            None if stream.recent.iter().any(|known| known == uuid) => Known::Kept,
+            None => Known::New,
+        }
+    }
+
+    pub(crate) fn push(&mut self, framework: &str, status: v1::TaskStatus, keeping: Keeping) {
         let task = status.task_id.value.clone();
         let stream = self.streams.entry((framework.to_owned(), task)).or_default();
-        stream.uuids.insert(status.uuid().to_vec());
-        stream.queue.push_back(Queued { status, stored });
+        stream.queue.push_back(Queued { status, keeping });
     }
 
-    /// Takes the head if it has this uuid.
+    /// Takes the head if it has this uuid; says whether the store has it.
     pub(crate) fn acknowledge(
         &mut self,
         framework: &str,
         task: &str,
         uuid: &[u8],
-    ) -> Option<v1::TaskStatus> {
+    ) -> Option<(v1::TaskStatus, bool)> {
         let key = (framework.to_owned(), task.to_owned());
         let stream = self.streams.get_mut(&key)?;
-        let head = stream.queue.pop_front_if(|q| q.stored && q.status.uuid() == uuid)?;
+        let is_head = |q: &mut Queued| q.keeping != Keeping::Pending && q.status.uuid() == uuid;
+        let head = stream.queue.pop_front_if(is_head)?;
+        stream.recent.push_back(uuid.to_vec());
+        if stream.recent.len() > RECENT_MAX {
+            stream.recent.pop_front();
+        }
         // The end of a task closes its stream, whatever is queued behind.
         if is_terminal(head.status.state()) {
             self.streams.remove(&key);
         }
-        Some(head.status)
+        Some((head.status, head.keeping == Keeping::Stored))
     }
 
-    pub(crate) fn remove_framework(&mut self, framework: &str) {
-        self.streams.retain(|(f, _), _| f != framework);
+    pub(crate) fn close(&mut self, framework: &str, task: &str) {
+        self.streams.remove(&(framework.to_owned(), task.to_owned()));
+    }
+
+    /// Forgets all streams of a framework; says of which tasks they were.
+    pub(crate) fn remove_framework(&mut self, framework: &str) -> Vec<String> {
+        let of_it = self.streams.extract_if(.., |(f, _), _| f == framework);
+        of_it.map(|((_, task), _)| task).collect()
+    }
+
+    /// Forgets the streams of a framework in which nothing waits.
+    pub(crate) fn remove_idle(&mut self, framework: &str) {
+        self.streams.retain(|(f, _), stream| f != framework || !stream.queue.is_empty());
     }
 
     pub(crate) fn keys(&self) -> Vec<(String, String)> {
@@ -85,7 +139,7 @@ impl Agent {
         mut status: v1::TaskStatus,
     ) {
         let Some(framework) = self.state.frameworks.get(framework_id) else { return };
-        let (checkpoints, terminating) = (framework.checkpoints(), framework.terminating);
+        let terminating = framework.terminating;
         let task_id = status.task_id.value.clone();
         status.agent_id = self.state.id.as_deref().map(Into::into);
         if status.timestamp.is_none() {
@@ -98,15 +152,7 @@ impl Agent {
         if let Some(executor_id) = &executor_id {
             self.fill_container_status(framework_id, executor_id, &mut status);
             if let Some(task) = self.task_mut(framework_id, executor_id, &task_id) {
-                let state = status.state();
-                let stored = v1::TaskStatus { data: None, ..status.clone() };
-                if task.statuses.last().is_some_and(|last| last.state == status.state) {
-                    task.statuses.pop();
-                }
-                task.statuses.push(stored);
-                if !task.is_terminal() {
-                    task.state = state;
-                }
+                task.note(&status);
             }
         }
         if is_terminal(status.state()) {
@@ -116,8 +162,9 @@ impl Agent {
             return;
         }
         let uuid = status.uuid().to_vec();
-        let stores = checkpoints && executor_id.is_some();
-        self.updates.push(framework_id, status.clone(), !stores);
+        let stores = executor_id.is_some() && self.keeps(framework_id);
+        let keeping = if stores { Keeping::Pending } else { Keeping::Never };
+        self.updates.push(framework_id, status.clone(), keeping);
         if stores {
             let sync = is_terminal(status.state());
             let waiting =
@@ -129,7 +176,7 @@ impl Agent {
         }
     }
 
-    fn count_end(&mut self, state: v1::TaskState) {
+    pub(crate) fn count_end(&mut self, state: v1::TaskState) {
         use v1::TaskState as S;
         let metric = match state {
             S::TaskFinished => "slave/tasks_finished",
@@ -190,11 +237,14 @@ impl Agent {
         let Some(queued) = stream.queue.iter_mut().find(|q| q.status.uuid() == uuid) else {
             return;
         };
-        queued.stored = true;
+        if queued.keeping == Keeping::Pending {
+            queued.keeping = Keeping::Stored;
+        }
         let from_executor = queued.status.source() == v1::task_status::Source::Executor;
+        let executor = queued.status.executor_id.clone().filter(|_| from_executor);
         let is_head = stream.queue.front().is_some_and(|q| q.status.uuid() == uuid);
-        if from_executor {
-            self.acknowledge_to_executor(cx, framework, task, uuid);
+        if let Some(executor) = executor {
+            self.send_acknowledged(cx, framework, &executor.value, task, uuid);
         }
         if is_head {
             self.send_head(cx, framework, task, true);
@@ -205,7 +255,8 @@ impl Agent {
     fn send_head(&mut self, cx: &mut Cx<'_>, framework: &str, task: &str, fresh: bool) {
         let key = (framework.to_owned(), task.to_owned());
         let Some(stream) = self.updates.streams.get_mut(&key) else { return };
-        let Some(head) = stream.queue.front().filter(|q| q.stored) else { return };
+        let head = stream.queue.front().filter(|q| q.keeping != Keeping::Pending);
+        let Some(head) = head else { return };
         let Some(connection) = self.connection.filter(|_| self.state.registered) else { return };
         stream.retry =
             if fresh { RETRY_MIN } else { (stream.retry * 2).clamp(RETRY_MIN, RETRY_MAX) };
@@ -241,10 +292,10 @@ impl Agent {
     pub(crate) fn on_acknowledge(&mut self, cx: &mut Cx<'_>, message: internal::AcknowledgeStatus) {
         let (framework, task) =
             (message.framework_id.value.as_str(), message.task_id.value.as_str());
-        let Some(status) = self.updates.acknowledge(framework, task, &message.uuid) else { return };
+        let acknowledged = self.updates.acknowledge(framework, task, &message.uuid);
+        let Some((status, is_stored)) = acknowledged else { return };
         self.timers.cancel(&Timer::Retry(framework.to_owned(), task.to_owned()));
-        let checkpoints = self.state.frameworks.get(framework).is_some_and(|f| f.checkpoints());
-        if checkpoints {
+        if is_stored {
             let record = internal::AckRecord {
                 framework_id: message.framework_id.clone(),
                 task_id: message.task_id.clone(),

@@ -1,0 +1,166 @@
+//! What is refused before anything is made for it (spec/agent.md 1.8).
+
+use crate::agent::{Agent, Cx};
+use crate::launch::agent_status;
+use crate::state::ExecutorState;
+use wire::v1;
+use wire::v1::TaskState;
+use wire::v1::task_status::Reason;
+
+/// Why a task is not run.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// State that the framework is told; None: that of a task that never ran.
+    state: Option<TaskState>,
+    reason: Reason,
+    message: String,
+}
+
+impl Refusal {
+    pub(crate) fn drop(reason: Reason, message: impl Into<String>) -> Self {
+        Self { state: None, reason, message: message.into() }
+    }
+}
+
+impl Agent {
+    /// Why these tasks can't be run, if so: before anything is made for them.
+    pub(crate) fn refusal(
+        &self,
+        framework_id: &str,
+        executor_id: &str,
+        executor: Option<&v1::ExecutorInfo>,
+        tasks: &[v1::TaskInfo],
+        launch_executor: bool,
+    ) -> Option<Refusal> {
+        if self.terminating.is_some() {
+            let message = "The agent is shutting down";
+            return Some(Refusal::drop(Reason::ExecutorTerminated, message));
+        }
+        let own = self.state.id.as_deref();
+        if let Some(task) = tasks.iter().find(|t| Some(t.agent_id.value.as_str()) != own) {
+            let message = format!(
+                "The task is meant for agent '{}', but came to another",
+                task.agent_id.value
+            );
+            return Some(Refusal::drop(Reason::TaskInvalid, message));
+        }
+        let terminated = |text: &str| Some(Refusal::drop(Reason::ExecutorTerminated, text));
+        match self.executor(framework_id, executor_id).map(|e| e.state) {
+            Some(_) if executor.is_none() => {
+                let message = "The id of the task is that of an executor which exists already";
+                Some(Refusal::drop(Reason::TaskInvalid, message))
+            }
+            Some(_) if launch_executor => {
+                terminated("Master wants to launch executor, but one already exists")
+            }
+            None if !launch_executor => {
+                terminated("No executor is expected to launch and there is none running")
+            }
+            Some(ExecutorState::Terminating) => terminated("Executor terminating"),
+            Some(ExecutorState::Terminated) => terminated("Executor terminated"),
+            Some(ExecutorState::Registering | ExecutorState::Running) | None => {
+                unsupported(tasks, executor)
+            }
+        }
+    }
+
+    pub(crate) fn refuse(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &v1::FrameworkInfo,
+        executor_id: &str,
+        tasks: Vec<v1::TaskInfo>,
+        refusal: &Refusal,
+        executor_expected: bool,
+    ) {
+        for task in tasks {
+            let status = match refusal.state {
+                Some(state) => {
+                    agent_status(&task.task_id.value, state, refusal.reason, &refusal.message)
+                }
+                None => dropped(framework, &task.task_id.value, refusal.reason, &refusal.message),
+            };
+            let status = v1::TaskStatus { executor_id: Some(executor_id.into()), ..status };
+            self.report(cx, framework, status);
+        }
+        if !executor_expected {
+            return;
+        }
+        // The master believes that an executor is being started.
+        let framework_id = framework.id.clone().unwrap_or_default().value;
+        match self.executor(&framework_id, executor_id).map(|e| e.state) {
+            None | Some(ExecutorState::Terminated) => {
+                self.executor_exited(cx, &framework_id, executor_id, -1)
+            }
+            // One that the master does not know of; its end will be told.
+            Some(_) => self.shut_down_executor(cx, &framework_id, executor_id),
+        }
+    }
+}
+
+/// Status of a task that never ran: TASK_DROPPED, or TASK_LOST for a framework that is not partition-aware.
+pub(crate) fn dropped(
+    framework: &v1::FrameworkInfo,
+    task_id: &str,
+    reason: Reason,
+    message: &str,
+) -> v1::TaskStatus {
+    let aware = v1::framework_info::capability::Type::PartitionAware;
+    let aware = framework.capabilities.iter().any(|c| c.r#type() == aware);
+    let state = if aware { TaskState::TaskDropped } else { TaskState::TaskLost };
+    agent_status(task_id, state, reason, message)
+}
+
+pub(crate) fn is_pod_executor(info: &v1::ExecutorInfo) -> bool {
+    info.r#type() == v1::executor_info::Type::Default
+}
+
+/// What these tasks need that is not there.
+fn unsupported(tasks: &[v1::TaskInfo], executor: Option<&v1::ExecutorInfo>) -> Option<Refusal> {
+    let failed = |message: String| {
+        let state = Some(TaskState::TaskFailed);
+        Some(Refusal { state, reason: Reason::TaskInvalid, message })
+    };
+    if let Some(field) = executor.filter(|e| is_pod_executor(e)).and_then(unsupported_in_pod) {
+        return failed(format!("'ExecutorInfo.container.{field}' is not supported yet"));
+    }
+    // Checks of a custom executor's tasks are that executor's business.
+    let ours = executor.is_none_or(is_pod_executor);
+    for task in tasks {
+        let id = &task.task_id.value;
+        if !task.limits.is_empty() {
+            // The peer answers so where its isolators can't limit.
+            let message = format!(
+                "Task '{id}': 'limits' need an isolator of cgroups, which is not supported yet"
+            );
+            return Some(Refusal::drop(Reason::GcError, message));
+        }
+        if ours && task.health_check.is_some() {
+            return failed(format!("Task '{id}': 'health_check' is not supported yet"));
+        }
+        if ours && task.check.is_some() {
+            return failed(format!("Task '{id}': 'check' is not supported yet"));
+        }
+    }
+    None
+}
+
+/// No process stands for a pod's executor, so nothing but a plain description of its container can be honoured.
+fn unsupported_in_pod(executor: &v1::ExecutorInfo) -> Option<&'static str> {
+    let container = executor.container.as_ref()?;
+    if container.r#type() == v1::container_info::Type::Docker {
+        return Some("type DOCKER");
+    }
+    let mesos = container.mesos.as_ref();
+    [
+        (!container.volumes.is_empty(), "volumes"),
+        (!container.network_infos.is_empty(), "network_infos"),
+        (mesos.is_some_and(|m| m.image.is_some()), "mesos.image"),
+        (container.rlimit_info.is_some(), "rlimit_info"),
+        (container.tty_info.is_some(), "tty_info"),
+        (container.linux_info.is_some(), "linux_info"),
+        (container.hostname.is_some(), "hostname"),
+    ]
+    .into_iter()
+    .find_map(|(is_set, field)| is_set.then_some(field))
+}
