@@ -1,0 +1,90 @@
+//! Restarts: what is known from the store and from what is found.
+
+use super::*;
+
+/// A node with a running task, and its container.
+fn running() -> (Node, String) {
+    let mut node = Node::registered();
+    let container_id = started(&node.run(task("t"))).container_id;
+    let effects =
+        node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
+    assert_eq!(node.drain(effects), ["TASK_STARTING", "TASK_RUNNING"]);
+    (node, container_id)
+}
+
+fn restart(node: Node, container_id: &str, state: Option<FoundState>) -> (Node, Vec<Effect>) {
+    let found = state.map(|state| FoundContainer { container_id: container_id.to_owned(), state });
+    Node::recovered(node.records, found.into_iter().collect())
+}
+
+#[test]
+fn an_end_while_the_agent_was_away_is_reported_truly() {
+    for (exit, state) in [(0, "TASK_FINISHED"), (7 << 8, "TASK_FAILED")] {
+        let (node, container_id) = running();
+        let (mut node, mut effects) =
+            restart(node, &container_id, Some(FoundState::Exited { status: Some(exit) }));
+        effects.extend(node.connect());
+        assert_eq!(node.drain(effects), [state]);
+    }
+}
+
+#[test]
+fn a_task_that_still_runs_goes_on_and_is_listed() {
+    let (node, container_id) = running();
+    let (mut node, effects) = restart(node, &container_id, Some(FoundState::Running { pid: 42 }));
+    assert_eq!(effects, []);
+    let effects = node.step(Input::MasterConnected { connection: MASTER });
+    let [Effect::SendToMaster { message, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let agent_to_master::Message::Register(register) = &**message else { panic!("{message:?}") };
+    assert_eq!(register.info.id, Some("m-S0".into()));
+    assert_eq!((register.frameworks.len(), register.tasks.len()), (1, 1));
+    assert_eq!(register.tasks[0].state(), v1::TaskState::TaskRunning);
+    let effects = node.connect();
+    assert_eq!(node.drain(effects), [] as [&str; 0], "nothing new is told");
+    let effects = node.step(Input::ContainerExited { container_id, status: Some(0) });
+    assert_eq!(node.drain(effects), ["TASK_FINISHED"]);
+}
+
+#[test]
+fn a_kill_outlives_the_agent() {
+    let (mut node, container_id) = running();
+    let kill =
+        internal::KillTask { framework_id: "f".into(), task_id: "t".into(), kill_policy: None };
+    node.hear(master_to_agent::Message::KillTask(kill));
+    node.stored();
+    let (mut node, mut effects) =
+        restart(node, &container_id, Some(FoundState::Exited { status: Some(15) }));
+    effects.extend(node.connect());
+    assert_eq!(node.drain(effects), ["TASK_KILLED"]);
+}
+
+#[test]
+fn what_is_gone_has_failed_and_what_is_unknown_is_destroyed() {
+    let (node, container_id) = running();
+    let (mut node, mut effects) = restart(node, &container_id, None);
+    effects.extend(node.connect());
+    assert_eq!(node.drain(effects), ["TASK_FAILED"]);
+    let stray =
+        FoundContainer { container_id: "stray".into(), state: FoundState::Running { pid: 1 } };
+    let (mut node, effects) = Node::recovered(Vec::new(), vec![stray]);
+    let id = || "stray".to_owned();
+    assert_eq!(effects, [Effect::DestroyContainer { container_id: id() }]);
+    let effects = node.step(Input::ContainerExited { container_id: id(), status: Some(9) });
+    assert_eq!(effects, [Effect::ForgetContainer { container_id: id() }]);
+}
+
+#[test]
+fn an_unacknowledged_update_is_sent_again_and_an_acknowledged_one_is_not() {
+    let mut node = Node::registered();
+    let container_id = started(&node.run(task("t"))).container_id;
+    node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
+    let first = updates(&node.stored()).remove(0);
+    node.acknowledge(&first);
+    node.stored();
+    let (mut node, _) = restart(node, &container_id, Some(FoundState::Running { pid: 42 }));
+    let sent = updates(&node.connect());
+    assert_eq!(
+        sent.iter().map(v1::TaskStatus::state).collect::<Vec<_>>(),
+        [v1::TaskState::TaskRunning]
+    );
+}
