@@ -48,6 +48,7 @@ impl Master {
         };
         for offer in &offers {
             self.take_offer(&offer.id);
+            self.count_of(key, "offers/accepted");
             offered.left += &offer.resources;
         }
         for operation in accept.operations {
@@ -132,7 +133,7 @@ impl Master {
 
     /// OPERATION_ERROR, if the framework gave the operation an id.
     fn operation_error(
-        &self,
+        &mut self,
         cx: &mut Cx<'_>,
         key: FrameworkId,
         operation: &v1::offer::Operation,
@@ -158,6 +159,11 @@ impl Master {
         operation: v1::offer::Operation,
     ) {
         let has_id = operation.id.is_some();
+        self.count_of(key, "operations");
+        self.count_of(
+            key,
+            &format!("operations/{}", operation.r#type().as_str_name().to_lowercase()),
+        );
         match operation.r#type() {
             Type::Launch => {
                 for task in operation.launch.unwrap_or_default().task_infos {

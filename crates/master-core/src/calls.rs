@@ -52,7 +52,7 @@ impl Master {
             return;
         }
         let key = framework.key;
-        self.count_call(call.r#type());
+        self.count_call(key, call.r#type());
         match call.r#type() {
             Type::Unknown | Type::Subscribe => return cx.respond(token, 501, "Unknown call type"),
             Type::UpdateFramework => {
@@ -77,6 +77,7 @@ impl Master {
                 for id in decline.offer_ids {
                     // Only its own offers: the peer does not look, and lets anybody decline anything.
                     if self.offers.get(&id.value).is_some_and(|o| o.framework == key) {
+                        self.count_of(key, "offers/declined");
                         self.discard(cx, &id.value, Some(time));
                     }
                 }
@@ -105,7 +106,9 @@ impl Master {
         }
     }
 
-    fn count_call(&mut self, kind: Type) {
+    fn count_call(&mut self, key: FrameworkId, kind: Type) {
+        self.count_of(key, "calls");
+        self.count_of(key, &format!("calls/{}", kind.as_str_name().to_lowercase()));
         let name = match kind {
             Type::Accept => "launch_tasks",
             Type::Decline => "decline_offers",

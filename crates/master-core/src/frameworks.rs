@@ -59,6 +59,7 @@ impl Master {
             suppressed: BTreeSet::new(),
             constraints: None,
             offers: BTreeMap::new(),
+            counters: BTreeMap::new(),
         };
         self.state.frameworks.insert(key, Arc::new(framework));
         self.framework_keys.insert(id, key);

@@ -250,13 +250,32 @@ impl Master {
     }
 
     pub(crate) fn send_event(
-        &self,
+        &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkId,
         event: v1::scheduler::Event,
     ) {
         if let Some(stream) = self.framework(framework).and_then(|f| f.stream) {
+            let kind = event.r#type().as_str_name().to_lowercase();
+            self.count_of(framework, "events");
+            self.count_of(framework, &format!("events/{kind}"));
             cx.out.push(Effect::SendEvent { stream, event: Box::new(event) });
+        }
+    }
+
+    /// Counts something of one framework.
+    pub(crate) fn count_of(&mut self, framework: FrameworkId, metric: &str) {
+        self.add_of(framework, metric, 1);
+    }
+
+    /// Counts several of something of one framework.
+    pub(crate) fn add_of(&mut self, framework: FrameworkId, metric: &str, count: u64) {
+        let Some(framework) = self.framework_mut(framework) else { return };
+        match framework.counters.get_mut(metric) {
+            Some(known) => *known += count,
+            None => {
+                framework.counters.insert(metric.to_owned(), count);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ impl Master {
             }
         }
         for (framework, offers) in events {
+            self.add_of(framework, "offers/sent", offers.len() as u64);
             let offers = Some(event::Offers { offers });
             self.send_event(cx, framework, Event { offers, ..event(event::Type::Offers) });
         }
@@ -110,6 +111,7 @@ impl Master {
     pub(crate) fn rescind(&mut self, cx: &mut Cx<'_>, id: &str) {
         let Some(framework) = self.offers.get(id).map(|o| o.framework) else { return };
         self.discard(cx, id, None);
+        self.count_of(framework, "offers/rescinded");
         let rescind = Some(event::Rescind { offer_id: id.into() });
         self.send_event(cx, framework, Event { rescind, ..event(event::Type::Rescind) });
     }

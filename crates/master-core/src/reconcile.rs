@@ -61,7 +61,7 @@ impl Master {
 
     /// No operation is ever known: each is answered by where it should be.
     pub(crate) fn reconcile_operations(
-        &self,
+        &mut self,
         cx: &mut Cx<'_>,
         key: FrameworkId,
         reconcile: call::ReconcileOperations,

@@ -48,6 +48,7 @@ impl Master {
                     agent_id: Some(task.wire.agent_id.clone()),
                     ..master_status(cx, TaskState::TaskKilled, Reason::FrameworkRemoved, message)
                 };
+                self.count_end(key, TaskState::TaskKilled, &status);
                 let task = Arc::make_mut(&mut task);
                 task.wire.state = TaskState::TaskKilled as i32;
                 keep_status(&mut task.wire, &status);

@@ -72,6 +72,8 @@ pub struct Framework {
     pub constraints: Option<v1::scheduler::OfferConstraints>,
     /// Its open offers, by id.
     pub offers: BTreeMap<String, Arc<Offer>>,
+    /// Counts of its calls, events, operations, offers and ended tasks, by metric name (`calls/accept`).
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// A task.

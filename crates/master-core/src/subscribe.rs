@@ -138,6 +138,8 @@ impl Master {
         self.streams.insert(stream, key);
         self.allocator.update_framework(key, options);
         self.allocator.activate_framework(key);
+        self.count_of(key, "calls");
+        self.count_of(key, "calls/subscribe");
         let subscribed = event::Subscribed {
             framework_id: id.as_str().into(),
             heartbeat_interval_seconds: Some(HEARTBEAT.as_secs_f64()),

@@ -27,20 +27,31 @@ impl Master {
             executor_id: task.executor.as_ref().map(|e| e.executor_id.clone()),
             ..master_status(cx, state, reason, message)
         };
-        self.count_end(state, &status);
+        self.count_end(key, state, &status);
         self.send_status(cx, key, status);
     }
 
-    pub(crate) fn send_status(&self, cx: &mut Cx<'_>, key: FrameworkId, status: v1::TaskStatus) {
+    pub(crate) fn send_status(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        status: v1::TaskStatus,
+    ) {
         let update = Some(event::Update { status });
         self.send_event(cx, key, Event { update, ..event(event::Type::Update) });
     }
 
-    fn count_end(&mut self, state: TaskState, status: &v1::TaskStatus) {
+    pub(crate) fn count_end(
+        &mut self,
+        key: FrameworkId,
+        state: TaskState,
+        status: &v1::TaskStatus,
+    ) {
         let name = state.as_str_name().to_lowercase();
         if !is_terminal(state) {
             return;
         }
+        self.count_of(key, &format!("tasks/terminal/{name}"));
         self.count(&format!("master/{}", name.replacen("task_", "tasks_", 1)));
         let old_name = |name: &str| name.to_lowercase().replace("agent", "slave");
         let source = old_name(status.source().as_str_name());
@@ -94,7 +105,7 @@ impl Master {
         let freed = (held && !task.holds_resources()).then(|| task.resources.clone());
         let ended = task.wire.state();
         if let Some(freed) = freed {
-            self.count_end(ended, status);
+            self.count_end(key, ended, status);
             self.allocator.recover(cx.now, key, agent, &freed, None);
         }
     }
@@ -161,7 +172,7 @@ impl Master {
             self.allocator.recover(cx.now, key, agent, &freed, None);
         }
         if !was_over {
-            self.count_end(state, &status);
+            self.count_end(key, state, &status);
         }
         self.send_status(cx, key, status);
     }
@@ -212,7 +223,7 @@ impl Master {
     }
 
     /// Every connected framework is told that an agent is lost.
-    pub(crate) fn tell_failure(&self, cx: &mut Cx<'_>, agent_id: &str) {
+    pub(crate) fn tell_failure(&mut self, cx: &mut Cx<'_>, agent_id: &str) {
         for key in self.connected() {
             let failure = event::Failure { agent_id: Some(agent_id.into()), ..Default::default() };
             self.send_event(

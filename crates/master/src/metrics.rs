@@ -1,8 +1,9 @@
 //! `/metrics/snapshot`: names and values (spec/master.md section 6).
 
-use master_core::State;
+use master_core::{Framework, State};
 use resources::{Resources, from_milli};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 /// Counters, by name after `master/`: zero until something is counted.
@@ -115,6 +116,12 @@ pub(crate) fn snapshot(state: &State, started: SystemTime) -> Value {
     let unreachable = state.frameworks.values().map(|f| f.unreachable_tasks.len()).sum::<usize>();
     set("master/tasks_unreachable", json!(unreachable));
     resources(state, &mut set);
+    operations(&mut set);
+    // Of removed frameworks too, as long as they are remembered.
+    for framework in state.frameworks.values().chain(&state.completed_frameworks) {
+        of_framework(framework, &mut set);
+    }
+    roles(state, &mut set);
     Value::Object(out)
 }
 
@@ -146,6 +153,164 @@ fn resources(state: &State, set: &mut impl FnMut(&str, Value)) {
             set(&format!("{prefix}/total"), json!(from_milli(total.scalar(name))));
             let taken = from_milli(used.scalar(name) + offered.scalar(name));
             set(&format!("{prefix}/offered_or_allocated"), json!(taken));
+        }
+    }
+}
+
+/// There are no operations on resources yet, so there is none in any state.
+fn operations(set: &mut impl FnMut(&str, Value)) {
+    let states = [
+        "total",
+        "pending",
+        "recovering",
+        "unreachable",
+        "finished",
+        "failed",
+        "error",
+        "dropped",
+        "gone_by_operator",
+    ];
+    for state in states {
+        set(&format!("master/operations/{state}"), json!(0));
+        for kind in OPERATIONS {
+            set(&format!("master/operations/{kind}/{state}"), json!(0));
+        }
+    }
+}
+
+const OPERATIONS: &[&str] = &[
+    "reserve",
+    "unreserve",
+    "create",
+    "destroy",
+    "grow_volume",
+    "shrink_volume",
+    "create_disk",
+    "destroy_disk",
+];
+
+/// What is counted of each framework; zero until something is.
+const OF_FRAMEWORK: &[(&str, &[&str])] = &[
+    (
+        "calls",
+        &[
+            "subscribe",
+            "teardown",
+            "accept",
+            "decline",
+            "accept_inverse_offers",
+            "decline_inverse_offers",
+            "revive",
+            "kill",
+            "shutdown",
+            "acknowledge",
+            "acknowledge_operation_status",
+            "reconcile",
+            "reconcile_operations",
+            "message",
+            "request",
+            "suppress",
+            "update_framework",
+        ],
+    ),
+    (
+        "events",
+        &[
+            "subscribed",
+            "offers",
+            "inverse_offers",
+            "rescind",
+            "rescind_inverse_offer",
+            "update",
+            "update_operation_status",
+            "message",
+            "failure",
+            "error",
+            "heartbeat",
+        ],
+    ),
+    ("operations", &["launch", "launch_group"]),
+    ("operations", OPERATIONS),
+];
+
+const ENDED: &[&str] =
+    &["finished", "failed", "killed", "lost", "error", "dropped", "gone", "gone_by_operator"];
+
+fn of_framework(framework: &Framework, set: &mut impl FnMut(&str, Value)) {
+    let prefix = format!("master/frameworks/{}/{}", encode(&framework.info.name), framework.id);
+    let count = |name: &str| json!(framework.counters.get(name).copied().unwrap_or(0));
+    set(&format!("{prefix}/subscribed"), json!(u8::from(framework.is_connected())));
+    for (group, names) in OF_FRAMEWORK {
+        set(&format!("{prefix}/{group}"), count(group));
+        for name in *names {
+            let name = format!("{group}/{name}");
+            set(&format!("{prefix}/{name}"), count(&name));
+        }
+    }
+    for name in ["sent", "accepted", "declined", "rescinded"] {
+        set(&format!("{prefix}/offers/{name}"), count(&format!("offers/{name}")));
+    }
+    for state in ENDED {
+        let name = format!("tasks/terminal/task_{state}");
+        set(&format!("{prefix}/{name}"), count(&name));
+    }
+    let mut active: BTreeMap<String, u64> = BTreeMap::new();
+    for task in framework.tasks.values() {
+        *active.entry(task.wire.state().as_str_name().to_lowercase()).or_default() += 1;
+    }
+    active.insert("task_unreachable".to_owned(), framework.unreachable_tasks.len() as u64);
+    for state in ["staging", "starting", "running", "killing", "unreachable", "unknown"] {
+        let name = format!("task_{state}");
+        let count = active.get(&name).copied().unwrap_or(0);
+        set(&format!("{prefix}/tasks/active/{name}"), json!(count));
+    }
+    for role in framework.roles() {
+        let suppressed = framework.suppressed.contains(&role);
+        set(&format!("{prefix}/roles/{role}/suppressed"), json!(u8::from(suppressed)));
+    }
+}
+
+/// Percent-encoding of what is not a letter, a digit or one of `-_.~`.
+fn encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    text.bytes()
+        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+/// Dominant shares of roles with frameworks, and what roles consume.
+fn roles(state: &State, set: &mut impl FnMut(&str, Value)) {
+    let mut total = Resources::new();
+    state.agents.values().for_each(|agent| total += &agent.total);
+    let (mut taken, mut used): (BTreeMap<String, Resources>, BTreeMap<String, Resources>) =
+        Default::default();
+    for framework in state.frameworks.values() {
+        for role in framework.roles() {
+            taken.entry(role).or_default();
+        }
+        for (held, in_use) in [(framework.used(), true), (framework.offered(), false)] {
+            for role in held.allocation_roles().into_iter().flatten() {
+                let part = held.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
+                *taken.entry(role.to_owned()).or_default() += &part;
+                if in_use {
+                    *used.entry(role.to_owned()).or_default() += &part;
+                }
+            }
+        }
+    }
+    for (role, held) in &taken {
+        let amounts = held.quantities();
+        let shares =
+            amounts.iter().filter(|(name, _)| total.scalar(name) > 0 && held.scalar(name) > 0);
+        let share = shares
+            .map(|(name, milli)| from_milli(milli) / from_milli(total.scalar(name)))
+            .fold(0.0, f64::max);
+        set(&format!("allocator/mesos/roles/{role}/shares/dominant"), json!(share));
+    }
+    for (role, held) in &used {
+        for (name, milli) in held.quantities().iter().filter(|(name, _)| held.scalar(name) > 0) {
+            let name = format!("allocator/mesos/quota/roles/{role}/resources/{name}/consumed");
+            set(&name, json!(from_milli(milli)));
         }
     }
 }
