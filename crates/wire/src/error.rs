@@ -26,6 +26,14 @@ impl DecodeError {
         }
         self
     }
+
+    /// Takes `segment` from the front of the path.
+    pub(crate) fn without(mut self, segment: &str) -> Self {
+        if let Some(rest) = self.path.strip_prefix(segment) {
+            self.path = rest.strip_prefix('.').unwrap_or(rest).to_owned();
+        }
+        self
+    }
 }
 
 impl fmt::Display for DecodeError {

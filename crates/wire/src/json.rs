@@ -1,17 +1,17 @@
-//! Mesos' own JSON mapping (spec/master.md 1.1), which is not the canonical one of protobuf: field names as in the
+//! Mesos' own JSON mapping, which is not the canonical one of protobuf: field names as in the
 //! .proto files, 64-bit integers as numbers, enums by name, bytes as base64, unset optional fields printed when they
 //! have an explicit default.
 
 mod read;
 mod write;
 
-use crate::{DecodeError, Message, protobuf, table};
+use crate::{DecodeError, Message, table};
 
 /// The message as JSON text.
 #[must_use]
 pub fn to_vec<M: Message>(message: &M) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    write::message(table::Message::of::<M>(), &protobuf::to_vec(message), &mut out);
+    write::message(table::Message::of::<M>(), &message.to_bytes(), &mut out);
     out
 }
 
@@ -43,5 +43,5 @@ pub fn from_slice<M: Message>(text: &[u8]) -> Result<M, DecodeError> {
 pub fn from_value<M: Message>(value: &serde_json::Value) -> Result<M, DecodeError> {
     let mut bytes = Vec::new();
     read::message(table::Message::of::<M>(), value, &mut bytes, 0)?;
-    M::decode(bytes.as_slice()).map_err(|e| DecodeError::new(e.to_string()))
+    M::from_bytes(&bytes).map_err(|e| DecodeError::new(e.to_string()))
 }

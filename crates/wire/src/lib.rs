@@ -25,12 +25,41 @@ pub use packages::proffer::internal;
 pub use table::{FieldInfo, enum_values, message_names, schema};
 
 /// Every generated message.
+///
+/// Prost's encoder and decoder are generic, and would be compiled again in each crate that uses them; they are called
+/// through this trait instead, so that they exist once.
 pub trait Message:
     prost::Message + prost::Name + Default + Clone + PartialEq + std::fmt::Debug
 {
+    /// Where the message is in the table.
+    #[doc(hidden)]
+    const TABLE: usize;
+
+    /// Prost's encoding.
+    #[doc(hidden)]
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// Prost's decoding, which does not check that required fields are there.
+    #[doc(hidden)]
+    fn from_bytes(bytes: &[u8]) -> Result<Self, prost::DecodeError>;
 }
 
-impl<M: prost::Message + prost::Name + Default + Clone + PartialEq + std::fmt::Debug> Message
-    for M
-{
+macro_rules! each_message {
+    ($($at:literal $message:path,)*) => {$(
+        impl Message for $message {
+            const TABLE: usize = $at;
+
+            #[inline]
+            fn to_bytes(&self) -> Vec<u8> {
+                prost::Message::encode_to_vec(self)
+            }
+
+            #[inline]
+            fn from_bytes(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+                prost::Message::decode(bytes)
+            }
+        }
+    )*};
 }
+
+include!(concat!(env!("OUT_DIR"), "/each_message.rs"));

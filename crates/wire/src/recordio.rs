@@ -1,4 +1,4 @@
-//! RecordIO: each record is its length in decimal, a newline, and so many bytes (spec/master.md 1.1).
+//! RecordIO: each record is its length in decimal, a newline, and so many bytes.
 
 use std::fmt;
 
@@ -91,7 +91,7 @@ impl Decoder {
         if length > self.limit {
             return Err(Error::TooLong { length, limit: self.limit });
         }
-        let Some(record) = open.get(at + 1..at + 1 + length) else { return Ok(None) };
+        let Some(record) = open[at + 1..].get(..length) else { return Ok(None) };
         let record = record.to_vec();
         self.start += at + 1 + length;
         Ok(Some(record))

@@ -10,6 +10,8 @@ pub(crate) struct Message {
     pub(crate) name: &'static str,
     /// Entry of a map: key and value.
     pub(crate) is_map: bool,
+    /// Inside it, at any depth, is a map whose values have required fields.
+    pub(crate) fill_maps: bool,
     /// In the order of the .proto file.
     pub(crate) fields: &'static [Field],
 }
@@ -20,7 +22,7 @@ pub(crate) struct Field {
     pub(crate) number: u32,
     pub(crate) kind: Kind,
     pub(crate) label: Label,
-    /// Explicit default as text, unless the field is deprecated.
+    /// Explicit default as JSON text, unless the field is deprecated.
     pub(crate) default: Option<&'static str>,
 }
 
@@ -54,21 +56,27 @@ pub(crate) struct Enum {
 include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 
 impl Message {
-    pub(crate) fn of<M: prost::Name>() -> &'static Message {
-        let name = M::full_name();
-        Self::named(&name).expect("every generated message is in the table")
+    pub(crate) fn of<M: crate::Message>() -> &'static Message {
+        &MESSAGES[M::TABLE]
     }
 
-    pub(crate) fn named(name: &str) -> Option<&'static Message> {
+    fn named(name: &str) -> Option<&'static Message> {
         MESSAGES.binary_search_by(|m| m.name.cmp(name)).ok().map(|at| &MESSAGES[at])
     }
 
-    pub(crate) fn field(&self, number: u32) -> Option<&'static Field> {
-        self.fields.iter().find(|f| f.number == number)
+    /// Position among the fields of the field with a number.
+    pub(crate) fn position(&self, number: u32) -> Option<usize> {
+        self.fields.iter().position(|f| f.number == number)
     }
+}
 
-    pub(crate) fn field_named(&self, name: &str) -> Option<&'static Field> {
-        self.fields.iter().find(|f| f.name == name)
+impl Field {
+    /// The entry message, if the field is a map.
+    pub(crate) fn map_entry(&self) -> Option<&'static Message> {
+        match self.kind {
+            Kind::Message(at) => Some(&MESSAGES[at]).filter(|m| m.is_map),
+            _ => None,
+        }
     }
 }
 

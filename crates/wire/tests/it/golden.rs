@@ -27,16 +27,10 @@ fn check_json<M: wire::Message>(recording: &str) {
     for event in events {
         let message: M = wire::json::from_slice(&event).expect("the recorded event decodes");
         let text = wire::json::to_vec(&message);
-        // Two texts of one double may differ in their last digit: compare values, and order without digits.
-        assert_eq!(
-            serde_json::from_slice::<Value>(&text).expect("JSON"),
-            serde_json::from_slice::<Value>(&event).expect("JSON")
-        );
-        assert_eq!(
-            without_digits(&text),
-            without_digits(&event),
-            "not even the order of fields differs"
-        );
+        // Two texts of one double may differ in their last digit: compare values, and all but digits as text.
+        let value = |text| serde_json::from_slice::<Value>(text).expect("JSON");
+        assert_eq!(value(&text), value(&event));
+        assert_eq!(without_digits(&text), without_digits(&event));
     }
 }
 

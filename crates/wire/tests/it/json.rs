@@ -56,6 +56,107 @@ fn lenient_forms_are_accepted() {
 }
 
 #[test]
+fn numbers_with_a_fraction_lose_it_and_those_that_do_not_fit_are_refused() {
+    let read = |text: &str| {
+        wire::json::from_value::<v1::TimeInfo>(&json!({ "nanoseconds": text }))
+            .map(|time| time.nanoseconds)
+            .map_err(|e| e.path)
+    };
+    assert_eq!(read("5000.9"), Ok(5000));
+    assert_eq!(read("-5000.9"), Ok(-5000));
+    assert_eq!(read("1e3"), Ok(1000));
+    assert_eq!(read(&i64::MIN.to_string()), Ok(i64::MIN));
+    for bad in ["9223372036854775808", "1e19", "1e300", "0x10", "", "+1", "NaN", "Infinity"] {
+        assert_eq!(read(bad), Err("nanoseconds".to_owned()), "{bad}");
+    }
+    for bad in [json!(-1), json!("-1"), json!(4_294_967_296_u64), json!(true)] {
+        refused::<v1::MasterInfo>(json!({"id": "m", "ip": bad, "port": 1}), "ip");
+    }
+}
+
+#[test]
+fn a_double_is_a_number_or_an_infinity() {
+    let read = |value: serde_json::Value| {
+        wire::json::from_value::<v1::value::Scalar>(&json!({ "value": value })).map(|s| s.value)
+    };
+    assert_eq!(read(json!("-2.5e3")), Ok(-2500.0));
+    assert_eq!(read(json!(7)), Ok(7.0));
+    for bad in [json!("NaN"), json!("nan"), json!("inf"), json!(".5"), json!(""), json!(false)] {
+        refused::<v1::value::Scalar>(json!({ "value": bad }), "value");
+    }
+    let write = |value| wire::json::to_string(&v1::value::Scalar { value });
+    for (value, text) in [
+        (0.0, "0.0"),
+        (-0.1, "-0.1"),
+        (1e15, "1000000000000000.0"),
+        (1.5e20, "150000000000000000000.0"),
+        (1e21, "1e21"),
+        (1e-6, "0.000001"),
+        (1e-7, "1e-7"),
+        (-1.5e300, "-1.5e300"),
+        (f64::NAN, "\"NaN\""),
+    ] {
+        assert_eq!(write(value), format!(r#"{{"value":{text}}}"#));
+    }
+}
+
+#[test]
+fn bytes_are_standard_base64_with_or_without_padding_and_white_space() {
+    let read = |text: &str| {
+        let status = json!({"task_id": {"value": "t"}, "state": "TASK_LOST", "data": text});
+        wire::json::from_value::<v1::TaskStatus>(&status).map(|s| s.data).map_err(|e| e.path)
+    };
+    for text in ["AP8=", "AP8", " A P\n8=", "AP8=ignored"] {
+        assert_eq!(read(text), Ok(Some(vec![0, 255])), "{text}");
+    }
+    for text in ["_-8=", "A", "ä"] {
+        assert_eq!(read(text), Err("data".to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn a_repeated_field_takes_one_element_and_passes_over_null() {
+    let roles = |value| {
+        let info = json!({"user": "u", "name": "n", "roles": value});
+        wire::json::from_value::<v1::FrameworkInfo>(&info).map(|info| info.roles)
+    };
+    assert_eq!(roles(json!("web")), Ok(vec!["web".to_owned()]));
+    assert_eq!(roles(json!(["a", null, "b"])), Ok(vec!["a".to_owned(), "b".to_owned()]));
+    refused::<v1::FrameworkInfo>(
+        json!({"user": "u", "name": "n", "roles": ["a", null, 1]}),
+        "roles[2]",
+    );
+    let call = json!({"type": "REQUEST", "request": {"requests": {"resources": []}}});
+    let call: scheduler::Call = wire::json::from_value(&call).expect("one element");
+    assert_eq!(call.request.map(|r| r.requests.len()), Some(1));
+}
+
+#[test]
+fn an_element_with_an_unknown_enum_name_is_dropped() {
+    let info: v1::CapabilityInfo =
+        wire::json::from_slice(br#"{"capabilities": ["NET_RAW", "NOPE", "CHOWN"]}"#).expect("two");
+    assert_eq!(wire::json::to_string(&info), r#"{"capabilities":["NET_RAW","CHOWN"]}"#);
+}
+
+#[test]
+fn a_map_is_an_object() {
+    let text = json!({"name": "a", "task_id": {"value": "a"}, "agent_id": {"value": "s"},
+        "limits": {"cpus": {"value": 0}, "mem": {"value": "Infinity"}}});
+    let info: v1::TaskInfo = wire::json::from_value(&text).expect("a task");
+    let printed = wire::json::to_value(&info);
+    assert_eq!(
+        printed["limits"].to_string(),
+        r#"{"cpus":{"value":0.0},"mem":{"value":"Infinity"}}"#
+    );
+    refused::<v1::TaskInfo>(
+        json!({"name": "a", "task_id": {"value": "a"}, "agent_id": {"value": "s"}, "limits": []}),
+        "limits",
+    );
+    let limits = json!({"name": "a", "task_id": {"value": "a"}, "agent_id": {"value": "s"}, "limits": {"cpus": null}});
+    refused::<v1::TaskInfo>(limits, "limits[\"cpus\"].value");
+}
+
+#[test]
 fn an_unknown_enum_name_is_unset_or_refused_when_required() {
     let call: scheduler::Call = wire::json::from_slice(br#"{"type":"NOPE"}"#).expect("optional");
     assert_eq!(call.r#type, None);

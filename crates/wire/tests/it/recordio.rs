@@ -42,6 +42,15 @@ fn a_record_over_the_limit_is_refused_before_it_is_read() {
     let mut decoder = Decoder::new(10);
     decoder.push(b"10\n0123456789");
     assert_eq!(decoder.next(), Ok(Some(b"0123456789".to_vec())));
+    assert_eq!(decoder.next(), Ok(None));
     decoder.push(b"11\n");
     assert_eq!(decoder.next(), Err(Error::TooLong { length: 11, limit: 10 }));
+}
+
+#[test]
+fn the_largest_length_is_waited_for() {
+    let mut decoder = Decoder::new(usize::MAX);
+    decoder.push(b"18446744073709551615\nx");
+    assert_eq!(decoder.next(), Ok(None));
+    assert!(decoder.is_partial());
 }
