@@ -1,6 +1,7 @@
 //! The state machine: one match, no logic of its own.
 
 use crate::contract::{Config, Effect, Input};
+use crate::operations::Operations;
 use crate::state::{Executor, Framework, State, Task};
 use crate::updates::Updates;
 use base::{Now, Rng, Time, Timers, Token, WriteId};
@@ -18,6 +19,8 @@ pub(crate) enum Timer {
     Ping,
     /// Send the head of an update stream again: framework, task.
     Retry(String, String),
+    /// Send the end of an operation again.
+    RetryOperation(Vec<u8>),
     /// SIGKILL to a task that was asked to end: framework, executor, task.
     Escalate(String, String, String),
     /// A task ran for its longest time.
@@ -45,6 +48,10 @@ pub(crate) enum Waiting {
     Kill { framework: String, executor: String, task: String },
     /// Tasks of this executor may be started.
     Launch { framework: String, executor: String, tasks: Vec<String> },
+    /// An operation is kept: its directories may be made or removed.
+    Operation { uuid: Vec<u8> },
+    /// The end of an operation is kept: it may be told.
+    OperationEnd { uuid: Vec<u8> },
     /// Nothing; but a failure matters.
     Nothing,
 }
@@ -63,6 +70,7 @@ pub struct Agent {
     pub(crate) config: Config,
     pub(crate) state: State,
     pub(crate) updates: Updates,
+    pub(crate) operations: Operations,
     pub(crate) timers: Timers<Timer>,
     pub(crate) rng: Rng,
     pub(crate) held: base::Held<Waiting>,
@@ -107,6 +115,7 @@ impl Agent {
             config,
             state: State::default(),
             updates: Updates::default(),
+            operations: Operations::default(),
             timers: Timers::new(),
             rng,
             held: base::Held::new(),
@@ -142,6 +151,9 @@ impl Agent {
             Input::ContainerExited { container_id, status } => {
                 self.on_container_exited(cx, &container_id, status)
             }
+            Input::VolumesSynced { operation, result } => {
+                self.on_volumes_synced(cx, &operation, result)
+            }
             Input::DirectoryFound { path, age } => self.on_directory_found(cx, path, age),
             Input::Unregister => self.on_unregister(cx),
             Input::Wake => {}
@@ -168,6 +180,7 @@ impl Agent {
             Timer::Register => self.register(cx),
             Timer::Ping => self.on_master_silent(cx),
             Timer::Retry(framework, task) => self.retry_update(cx, &framework, &task),
+            Timer::RetryOperation(uuid) => self.send_operation(cx, &uuid, false),
             Timer::Escalate(framework, executor, task) => {
                 self.escalate(cx, &framework, &executor, &task)
             }
@@ -218,6 +231,8 @@ impl Agent {
                 Waiting::Launch { framework, executor, tasks } => {
                     self.on_launch_recorded(cx, &framework, &executor, &tasks)
                 }
+                Waiting::Operation { uuid } => self.on_operation_stored(cx, &uuid),
+                Waiting::OperationEnd { uuid } => self.send_operation(cx, &uuid, true),
                 Waiting::Nothing => {}
             }
         }

@@ -72,6 +72,13 @@ pub enum Input {
         /// Raw wait status of its main process; None when it is not known.
         status: Option<i32>,
     },
+    /// Completion of [`Effect::SyncVolumes`].
+    VolumesSynced {
+        /// As in the effect.
+        operation: Vec<u8>,
+        /// What could not be done.
+        result: Result<(), String>,
+    },
     /// A directory of an executor or framework was found after [`Input::Recovered`]. What belongs to nothing that lives
     /// is removed in its time.
     DirectoryFound {
@@ -129,6 +136,28 @@ pub struct ContainerSpec {
     pub container: Option<v1::ContainerInfo>,
     /// Resources for isolation.
     pub resources: Vec<v1::Resource>,
+    /// Persistent volumes that appear in the sandbox.
+    pub volumes: Vec<MountedVolume>,
+}
+
+/// A persistent volume in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountedVolume {
+    /// Where it is, absolute.
+    pub path: String,
+    /// Where the container sees it: relative to the sandbox.
+    pub container_path: String,
+    /// Whether only this container uses it: then it belongs to the container's user.
+    pub exclusive: bool,
+}
+
+/// A persistent volume that is destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedVolume {
+    /// Where it is, absolute.
+    pub path: String,
+    /// Whether the directory itself stays (it is where a disk is mounted).
+    pub keeps_root: bool,
 }
 
 /// Everything an agent can ask for. Carried out in order.
@@ -202,6 +231,15 @@ pub enum Effect {
     ForgetContainer {
         /// The container.
         container_id: String,
+    },
+    /// Make and remove directories of persistent volumes; answered by [`Input::VolumesSynced`] when that is durable.
+    SyncVolumes {
+        /// Uuid of the operation; empty after a restart.
+        operation: Vec<u8>,
+        /// Directories that shall be there; what is in them stays.
+        make: Vec<String>,
+        /// Directories that shall be gone with their content.
+        remove: Vec<RemovedVolume>,
     },
     /// Remove a directory tree below the work directory (garbage collection).
     RemoveDirectory {

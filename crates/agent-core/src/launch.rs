@@ -241,6 +241,7 @@ impl Agent {
         let tasks = executor.tasks.values().flat_map(|t| t.info.resources.clone());
         let resources = executor.info.resources.iter().cloned().chain(tasks).collect();
         let base = self.executor_directory(framework_id, executor_id);
+        let volumes = self.mounted(&executor.info.resources);
         cx.out.push(Effect::StartContainer {
             spec: Box::new(ContainerSpec {
                 container_id: executor.container_id.clone(),
@@ -251,6 +252,7 @@ impl Agent {
                 environment,
                 container: executor.info.container,
                 resources,
+                volumes,
             }),
         });
         let timer = Timer::Registration(
@@ -280,11 +282,25 @@ impl Agent {
             }
         }
         if is_custom {
+            self.show_volumes(cx, framework_id, executor_id, &queue);
             self.hand_over(cx, framework_id, executor_id, &queue);
         } else {
             for id in queue {
                 self.start_task(cx, framework_id, executor_id, &id);
             }
+        }
+    }
+
+    fn show_volumes(
+        &self,
+        cx: &mut Cx<'_>,
+        framework_id: &str,
+        executor_id: &str,
+        tasks: &[String],
+    ) {
+        let Some(executor) = self.executor(framework_id, executor_id) else { return };
+        for task in tasks.iter().filter_map(|id| executor.tasks.get(id)) {
+            self.link_volumes(cx, &executor.directory, &task.info.resources);
         }
     }
 
@@ -349,6 +365,7 @@ impl Agent {
                 environment,
                 container: task.info.container.clone(),
                 resources: task.info.resources.clone(),
+                volumes: self.mounted(&task.info.resources),
             }),
         });
     }

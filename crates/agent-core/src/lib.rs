@@ -14,6 +14,7 @@ mod environment;
 mod executor_api;
 mod kill;
 mod launch;
+mod operations;
 mod recovery;
 mod refusal;
 mod registration;
@@ -21,6 +22,7 @@ mod removal;
 mod state;
 mod status;
 mod updates;
+mod volumes;
 
 pub use agent::Agent;
 pub use state::{Executor, ExecutorKind, ExecutorState, Framework, State, Task};

@@ -7,6 +7,7 @@ use crate::environment::from_wire;
 use crate::launch::agent_status;
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task, is_terminal};
 use crate::updates::Keeping;
+use resources::Resources;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,14 @@ impl Agent {
             return;
         }
         let kept = if self.config.local { Vec::new() } else { records };
+        let mut checkpointed = Resources::new();
         for record in kept.into_iter().filter_map(|r| r.record) {
+            if let Some(resources) = checkpointed_by(&record) {
+                checkpointed = Resources::from_wire(&resources.resources).unwrap_or_default();
+            }
             self.replay(record);
         }
+        self.recover_operations(cx, &checkpointed);
         let found: BTreeMap<String, FoundState> =
             found.into_iter().map(|f| (f.container_id, f.state)).collect();
         let mut known = BTreeSet::new();
@@ -124,6 +130,17 @@ impl Agent {
                     executor.completed_tasks.push_back(task);
                 }
             }
+            Record::Operation(record) => {
+                let operation = Arc::new(record.operation);
+                let uuid = operation.uuid.value.clone();
+                self.operations.found.retain(|found| *found != uuid);
+                self.operations.found.push(uuid);
+                self.state.operations.insert(operation.uuid.value.clone(), operation);
+            }
+            Record::OperationAck(record) => {
+                self.state.operations.remove(&record.operation_uuid);
+            }
+            Record::Resources(_) => {}
             Record::Kill(record) => {
                 let (framework, task) =
                     (record.framework_id.value.as_str(), record.task_id.value.as_str());
@@ -281,6 +298,15 @@ impl Agent {
         if is_killed {
             self.begin_kill(cx, framework_id, executor_id, id);
         }
+    }
+}
+
+/// Reservations and volumes as of a record.
+fn checkpointed_by(record: &Record) -> Option<&internal::CheckpointedResources> {
+    match record {
+        Record::Operation(record) => record.checkpointed.as_ref(),
+        Record::Resources(resources) => Some(resources),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::agent::{Agent, Cx};
 use crate::launch::agent_status;
 use crate::state::ExecutorState;
+use resources::Resources;
 use wire::v1;
 use wire::v1::TaskState;
 use wire::v1::task_status::Reason;
@@ -44,6 +45,12 @@ impl Agent {
             );
             return Some(Refusal::drop(Reason::TaskInvalid, message));
         }
+        let lists = tasks.iter().map(|t| &t.resources).chain(executor.map(|e| &e.resources));
+        if lists.into_iter().any(|list| !self.has_checkpointed(list)) {
+            let message =
+                "The reservations or volumes that are used by the task are unknown to the agent";
+            return Some(Refusal::drop(Reason::ResourcesUnknown, message));
+        }
         let terminated = |text: &str| Some(Refusal::drop(Reason::ExecutorTerminated, text));
         match self.executor(framework_id, executor_id).map(|e| e.state) {
             Some(_) if executor.is_none() => {
@@ -62,6 +69,12 @@ impl Agent {
                 unsupported(tasks, executor)
             }
         }
+    }
+
+    /// Whether reservations and volumes in a list are the agent's.
+    fn has_checkpointed(&self, list: &[v1::Resource]) -> bool {
+        let used = Resources::from_wire(list).unwrap_or_default().unallocated().to_checkpoint();
+        self.state.total.contains(&used)
     }
 
     pub(crate) fn refuse(

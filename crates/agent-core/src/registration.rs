@@ -23,8 +23,13 @@ const COMPLETED_TASKS_TOLD_MAX: usize = 200;
 const BACKLOG_MAX: usize = 10_000;
 
 /// What the agent can do (spec/agent.md 1.4), as far as it is there.
-pub(crate) const CAPABILITIES: [Capability; 3] =
-    [Capability::MultiRole, Capability::HierarchicalRole, Capability::ReservationRefinement];
+pub(crate) const CAPABILITIES: [Capability; 5] = [
+    Capability::MultiRole,
+    Capability::HierarchicalRole,
+    Capability::ReservationRefinement,
+    Capability::ResizeVolume,
+    Capability::AgentOperationFeedback,
+];
 
 impl Agent {
     pub(crate) fn on_master_connected(&mut self, cx: &mut Cx<'_>, connection: Token) {
@@ -96,6 +101,8 @@ impl Agent {
             }
         }
         message.completed_frameworks = self.completed_frameworks();
+        message.checkpointed_resources = self.checkpointed().resources;
+        message.operations = self.state.operations.values().map(|o| (**o).clone()).collect();
         cx.out.push(Effect::SendToMaster {
             connection,
             message: Box::new(Message::Register(message)),
@@ -167,6 +174,8 @@ impl Agent {
             M::FrameworkMessage(m) => self.on_framework_message(cx, m),
             M::UpdateFramework(m) => self.on_update_framework(cx, m.framework),
             M::AcknowledgeStatus(m) => self.on_acknowledge(cx, m),
+            M::ApplyOperation(m) => self.on_apply_operation(cx, m),
+            M::AcknowledgeOperation(m) => self.on_operation_acknowledged(cx, m),
         }
     }
 
@@ -250,6 +259,7 @@ impl Agent {
             self.reconcile(cx, reconciliation);
         }
         self.resume_updates(cx, None);
+        self.resume_operations(cx);
     }
 
     /// Tasks that the master knows and the agent did not list: what never arrived here is said to be dropped.

@@ -1,6 +1,7 @@
 //! What an agent knows; published to readers as a whole. Cheap to clone: frameworks are shared until they change.
 
 use base::Token;
+use resources::Resources;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,10 @@ pub struct State {
     pub frameworks: BTreeMap<String, Arc<Framework>>,
     /// The last frameworks that are gone from here.
     pub completed_frameworks: VecDeque<Arc<Framework>>,
+    /// All of its resources: those of its flags, with reservations and volumes made on them.
+    pub total: Resources,
+    /// Operations that are not finished, or whose end is not acknowledged, by uuid.
+    pub operations: BTreeMap<Vec<u8>, Arc<v1::Operation>>,
     /// Counts of events, by metric name (`slave/…`).
     pub counters: BTreeMap<&'static str, u64>,
 }

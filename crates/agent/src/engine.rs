@@ -35,6 +35,13 @@ struct Write {
     sync: bool,
 }
 
+/// Directories to be made and removed.
+struct VolumeWork {
+    operation: Vec<u8>,
+    make: Vec<String>,
+    remove: Vec<contract::RemovedVolume>,
+}
+
 impl Engine {
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -62,6 +69,9 @@ impl Engine {
         let (writes, queue) = mpsc::unbounded_channel();
         let inputs = self.shared.inputs.clone();
         let writer = tokio::task::spawn_blocking(move || write_records(store, queue, &inputs));
+        let (volumes, queue) = mpsc::unbounded_channel();
+        let inputs = self.shared.inputs.clone();
+        let keeper = tokio::task::spawn_blocking(move || keep_volumes(queue, &inputs));
         let containers = found.into_iter().map(|f| FoundContainer {
             container_id: f.container_id,
             state: match f.pid {
@@ -78,7 +88,7 @@ impl Engine {
                 if let Effect::Exit { status, message } = effect {
                     break 'run if status == 0 { Ok(message) } else { Err(message) };
                 }
-                self.carry_out(effect, &writes, &containerizer);
+                self.carry_out(effect, &writes, &volumes, &containerizer);
             }
             let wake = self.core.next_wake().map_or(IDLE, |at| at.since(self.now().mono));
             tokio::select! {
@@ -100,8 +110,11 @@ impl Engine {
                 self.core.step(now, input, &mut out);
             }
         };
-        drop(writes);
+        drop((writes, volumes));
+        // Nobody takes inputs any more; a thread that waits to send one must not wait for ever.
+        self.queue.close();
         let _ = writer.await;
+        let _ = keeper.await;
         ended
     }
 
@@ -109,6 +122,7 @@ impl Engine {
         &self,
         effect: Effect,
         writes: &mpsc::UnboundedSender<Write>,
+        volumes: &mpsc::UnboundedSender<VolumeWork>,
         containerizer: &Arc<dyn Containerizer>,
     ) {
         match effect {
@@ -155,6 +169,9 @@ impl Engine {
             }
             Effect::DestroyContainer { container_id } => containerizer.destroy(&container_id),
             Effect::ForgetContainer { container_id } => containerizer.forget(&container_id),
+            Effect::SyncVolumes { operation, make, remove } => {
+                let _ = volumes.send(VolumeWork { operation, make, remove });
+            }
             Effect::RemoveDirectory { path } => self.remove_directory(&path),
             Effect::Link { path, target } => {
                 if let Err(error) = link(Path::new(&path), Path::new(&target)) {
@@ -192,6 +209,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         user,
         container,
         resources,
+        volumes,
     } = spec;
     containerizer::ContainerSpec {
         container_id,
@@ -202,7 +220,13 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         user,
         container,
         resources,
+        volumes: volumes.into_iter().map(mounted).collect(),
     }
+}
+
+fn mounted(volume: contract::MountedVolume) -> containerizer::MountedVolume {
+    let contract::MountedVolume { path, container_path, exclusive } = volume;
+    containerizer::MountedVolume { path, container_path, exclusive }
 }
 
 fn link(path: &Path, target: &Path) -> std::io::Result<()> {
@@ -211,6 +235,16 @@ fn link(path: &Path, target: &Path) -> std::io::Result<()> {
     }
     let _ = std::fs::remove_file(path);
     std::os::unix::fs::symlink(target, path)
+}
+
+/// Makes and removes directories of volumes, one piece of work after the other.
+fn keep_volumes(mut queue: mpsc::UnboundedReceiver<VolumeWork>, inputs: &mpsc::Sender<Input>) {
+    while let Some(VolumeWork { operation, make, remove }) = queue.blocking_recv() {
+        let result = crate::volumes::sync(&make, &remove);
+        if inputs.blocking_send(Input::VolumesSynced { operation, result }).is_err() {
+            return;
+        }
+    }
 }
 
 /// Makes records durable, all that wait in one write.

@@ -12,6 +12,7 @@ mod routes;
 mod shared;
 mod store;
 mod v0;
+mod volumes;
 
 use containerizer::{Containerizer, Exited, Found, Posix, PosixOptions};
 use detector::MasterName;

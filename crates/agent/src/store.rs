@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use wire::internal;
 use wire::internal::AgentRecord;
 use wire::internal::agent_record::Record;
 
@@ -116,8 +117,34 @@ fn parse(bytes: &[u8]) -> (Vec<AgentRecord>, bool) {
     (records, false)
 }
 
+/// Leaves out operations that were acknowledged, and what resources were before.
+fn compact_operations(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
+    let mut kept = Vec::with_capacity(records.len());
+    let mut checkpointed = None;
+    let mut open: Vec<internal::OperationRecord> = Vec::new();
+    for record in records {
+        match record.record {
+            Some(Record::Operation(mut record)) => {
+                checkpointed = record.checkpointed.take().or(checkpointed);
+                open.retain(|o| o.operation.uuid != record.operation.uuid);
+                open.push(record);
+            }
+            Some(Record::OperationAck(ack)) => {
+                open.retain(|o| o.operation.uuid.value != ack.operation_uuid);
+            }
+            Some(Record::Resources(resources)) => checkpointed = Some(resources),
+            _ => kept.push(record),
+        }
+    }
+    let resources = checkpointed.map(Record::Resources);
+    let open = open.into_iter().map(Record::Operation);
+    kept.extend(resources.into_iter().chain(open).map(|r| AgentRecord { record: Some(r) }));
+    kept
+}
+
 /// Leaves out what belongs to executors and frameworks that were forgotten.
 fn compact(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
+    let records = compact_operations(records);
     let mut keep = vec![true; records.len()];
     // From the end: a framework or executor may come again after it was forgotten.
     let (mut frameworks, mut containers) = (BTreeSet::new(), BTreeSet::new());
@@ -184,7 +211,6 @@ fn compact(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::internal;
 
     fn agent(id: &str) -> AgentRecord {
         let info =
@@ -280,6 +306,27 @@ mod tests {
             task("e"),
         ];
         assert_eq!(compact(all.clone()), [framework("f"), executor("e", "c2"), task("e")]);
+        let operation = |uuid: u8, resources: Option<&str>| {
+            let named = |name: &str| wire::v1::Resource { name: name.into(), ..Default::default() };
+            let checkpointed = resources
+                .map(|name| internal::CheckpointedResources { resources: vec![named(name)] });
+            let operation = wire::v1::Operation {
+                uuid: wire::v1::Uuid { value: vec![uuid] },
+                ..Default::default()
+            };
+            record(Record::Operation(internal::OperationRecord { operation, checkpointed }))
+        };
+        let ack = |uuid: u8| {
+            record(Record::OperationAck(internal::OperationAckRecord {
+                operation_uuid: vec![uuid],
+            }))
+        };
+        let log = vec![operation(1, Some("a")), operation(2, Some("b")), ack(1)];
+        let resources = wire::v1::Resource { name: "b".into(), ..Default::default() };
+        let resources = internal::CheckpointedResources { resources: vec![resources] };
+        let short = [record(Record::Resources(resources)), operation(2, None)];
+        assert_eq!(compact(log), short);
+        assert_eq!(compact(short.to_vec()), short);
         let gone =
             record(Record::ForgetFramework(internal::ForgetFramework { framework_id: "f".into() }));
         assert_eq!(compact(all.into_iter().chain([forget("c2"), gone]).collect()), []);

@@ -79,7 +79,8 @@ impl Hierarchical {
             self.shares.change(id, number, &part, sign);
         }
         let Some(agent) = self.agents.get_mut(&agent) else { return };
-        let plain = resources.unallocated();
+        // A shared volume is there for the next as well.
+        let plain = resources.unallocated().nonshared();
         let held = agent.held.entry(id).or_default();
         if sign > 0 {
             *held += resources;
@@ -146,7 +147,7 @@ impl Hierarchical {
 
     /// Offers what is free on one agent, role after role, framework after framework, least share first.
     fn allocate_agent(&mut self, id: AgentId, out: &mut Vec<Allocation>) {
-        let Some(agent) = self.agents.get(&id).filter(|a| a.active && !a.free.is_empty()) else {
+        let Some(agent) = self.agents.get(&id).filter(|a| a.is_candidate()) else {
             return;
         };
         let mut served: Vec<(FrameworkId, u32, Resources)> = Vec::new();
@@ -176,11 +177,16 @@ impl Hierarchical {
 }
 
 impl Agent {
+    /// What is used beyond the total may be used of any part of it, so nothing is offered until that is over.
+    fn is_candidate(&self) -> bool {
+        self.active && !self.overcommitted && !self.free.is_empty()
+    }
+
     /// Counts anew what is free.
     fn recount(&mut self) {
         let mut held = Resources::new();
         for resources in self.held.values() {
-            held += &resources.unallocated();
+            held += &resources.unallocated().nonshared();
         }
         self.overcommitted = !self.total.contains(&held);
         self.free = self.total.clone();

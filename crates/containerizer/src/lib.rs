@@ -33,6 +33,19 @@ pub struct ContainerSpec {
     pub container: Option<v1::ContainerInfo>,
     /// Resources for isolation.
     pub resources: Vec<v1::Resource>,
+    /// Persistent volumes that appear in the sandbox.
+    pub volumes: Vec<MountedVolume>,
+}
+
+/// A persistent volume in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountedVolume {
+    /// Where it is, absolute.
+    pub path: String,
+    /// Where the container sees it: relative to the sandbox.
+    pub container_path: String,
+    /// Whether only this container uses it: then it belongs to the container's user.
+    pub exclusive: bool,
 }
 
 /// A container that was there when the agent started.

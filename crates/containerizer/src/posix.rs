@@ -1,7 +1,7 @@
 //! Containers as sessions of processes, each under its supervisor.
 
 use crate::supervisor::{self, Files};
-use crate::{BoxFuture, ContainerSpec, Containerizer, Exited, Found, limits};
+use crate::{BoxFuture, ContainerSpec, Containerizer, Exited, Found, MountedVolume, limits};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
@@ -225,10 +225,38 @@ fn prepare_sandbox(spec: &ContainerSpec) -> Result<(), String> {
     if let Some(user) = &spec.user {
         chown(directory, user)?;
     }
+    for volume in &spec.volumes {
+        link_volume(directory, volume, spec.user.as_deref())?;
+    }
     if let Some(link) = &spec.latest_link {
         replace_link(Path::new(link), directory).map_err(|e| format!("cannot link {link}: {e}"))?;
     }
     Ok(())
+}
+
+/// Without mounts of its own a container sees a volume through a link in its sandbox.
+fn link_volume(sandbox: &Path, volume: &MountedVolume, user: Option<&str>) -> Result<(), String> {
+    let shown = &volume.container_path;
+    let relative = Path::new(shown);
+    let plain = |c| matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir);
+    if shown.is_empty() || !relative.components().all(plain) {
+        return Err(format!(
+            "the volume's container_path '{shown}' must be relative to the sandbox and without '..'"
+        ));
+    }
+    let link = sandbox.join(relative);
+    let fault = |e: io::Error| format!("cannot link the volume {} to {shown}: {e}", volume.path);
+    if !Path::new(&volume.path).is_dir() {
+        return Err(format!("the volume {} does not exist", volume.path));
+    }
+    if let Some(parent) = link.parent() {
+        std::fs::create_dir_all(parent).map_err(fault)?;
+    }
+    replace_link(&link, Path::new(&volume.path)).map_err(fault)?;
+    match user.filter(|_| volume.exclusive) {
+        Some(user) => chown(Path::new(&volume.path), user),
+        None => Ok(()),
+    }
 }
 
 fn chown(directory: &Path, user: &str) -> Result<(), String> {

@@ -1,17 +1,17 @@
 //! ACCEPT: offers become tasks (spec/master.md 1.4).
 
 use crate::calls::refuse;
-use crate::frameworks::event;
 use crate::master::{Cx, Master};
-use crate::state::{Executor, Offer, Task};
+use crate::state::{Agent, Executor, Offer, Task};
 use crate::validate;
+use crate::validate::operation::Actor;
 use allocator::{AgentId, FrameworkId};
-use resources::Resources;
+use resources::{Conversion, Resources};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use wire::internal::master_to_agent::Message;
 use wire::v1::offer::operation::Type;
-use wire::v1::scheduler::{Event, call, event};
+use wire::v1::scheduler::call;
 use wire::v1::task_status::Reason;
 use wire::{internal, v1};
 
@@ -22,6 +22,21 @@ pub(crate) struct Offered {
     pub(crate) role: String,
     /// What is left of them, with allocation info.
     pub(crate) left: Resources,
+    /// The part of it that operations of this call made, which is free again without a filter.
+    pub(crate) made: Resources,
+    /// Volumes of another size, which this call can't use any more.
+    pub(crate) resized: Resources,
+}
+
+impl Offered {
+    /// A task or executor has these now.
+    fn take(&mut self, resources: &Resources) {
+        self.left -= resources;
+        // What was offered goes before what was made.
+        if !self.left.contains(&self.made) {
+            self.made -= resources;
+        }
+    }
 }
 
 impl Master {
@@ -45,6 +60,8 @@ impl Master {
             agent_id,
             role: first.role.clone(),
             left: Resources::new(),
+            made: Resources::new(),
+            resized: Resources::new(),
         };
         for offer in &offers {
             self.take_offer(&offer.id);
@@ -55,7 +72,15 @@ impl Master {
             self.operation(cx, key, &mut offered, operation);
         }
         let time = refuse(accept.filters.as_ref());
-        self.allocator.recover(cx.now, key, offered.agent, &offered.left, Some(time));
+        let Offered { agent, mut left, mut made, resized, .. } = offered;
+        if left.contains(&made) {
+            left -= &made;
+        } else {
+            made = Resources::new();
+        }
+        made += &resized;
+        self.allocator.recover(cx.now, key, agent, &made, None);
+        self.allocator.recover(cx.now, key, agent, &left, Some(time));
     }
 
     fn check_offers(
@@ -146,9 +171,7 @@ impl Master {
             message: Some(text.to_owned()),
             ..Default::default()
         };
-        let update = Some(event::UpdateOperationStatus { status });
-        let kind = event::Type::UpdateOperationStatus;
-        self.send_event(cx, key, Event { update_operation_status: update, ..event(kind) });
+        self.send_operation_status(cx, key, status);
     }
 
     fn operation(
@@ -192,11 +215,69 @@ impl Master {
                 }
             }
             Type::Unknown => {}
-            other => {
-                let text = format!("Operation {} is not supported yet", other.as_str_name());
-                self.operation_error(cx, key, &operation, &text);
+            _ => {
+                let operation = allocated(operation, &offered.role);
+                if let Err(text) = self.convert(cx, key, offered, &operation) {
+                    self.operation_error(cx, key, &operation, &text);
+                }
             }
         }
+    }
+
+    /// A reservation or volume: what is left afterwards has it.
+    fn convert(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        offered: &mut Offered,
+        operation: &v1::offer::Operation,
+    ) -> Result<(), String> {
+        let kind = operation.r#type();
+        let conversion = Conversion::of(operation)
+            .map_err(|e| format!("Operation attempted with invalid resources: {e}"))?;
+        if operation.reserve.as_ref().is_some_and(|r| !r.source.is_empty()) {
+            return Err(
+                "Reservation updates are not yet implemented for the scheduler API.".to_owned()
+            );
+        }
+        let (Some(framework), Some(agent)) = (self.framework(key), self.agent(offered.agent))
+        else {
+            return Err("Agent removed".to_owned());
+        };
+        if !agent.is_connected() {
+            return Err("Agent disconnected".to_owned());
+        }
+        if operation.id.is_some() && !has_feedback(agent) {
+            return Err(format!(
+                "Operation requested feedback, but agent {} does not have the required AGENT_OPERATION_FEEDBACK capability",
+                agent.id
+            ));
+        }
+        let used = self.state.used_on(agent);
+        let actor = Actor::Framework(framework);
+        validate::operation::check(operation, actor, agent, &used)
+            .map_err(|e| format!("{e}; on agent {} ({})", agent.id, agent.info.hostname))?;
+        let Some(conversion) = conversion else {
+            return Err(format!("the fields of a {} operation are not set", kind.as_str_name()));
+        };
+        let resizes = matches!(kind, Type::GrowVolume | Type::ShrinkVolume);
+        let converted = offered.left.convert(&conversion).map_err(|e| match resizes {
+            true => format!("Invalid {} operation: {e}", kind.as_str_name()),
+            false => e.to_string(),
+        })?;
+        if kind == Type::Destroy {
+            self.rescind_containing(cx, offered.agent, &conversion.consumed);
+        }
+        offered.made -= &conversion.consumed;
+        if resizes {
+            offered.left -= &conversion.consumed;
+            offered.resized += &conversion.converted;
+        } else {
+            offered.left = converted;
+            offered.made += &conversion.converted;
+        }
+        self.apply(cx, offered.agent, Some(key), operation.clone(), &conversion);
+        Ok(())
     }
 
     fn launch(
@@ -231,10 +312,13 @@ impl Master {
             }
         };
         let info = framework.info.clone();
-        offered.left -= &valid.resources;
+        let shared = valid.resources.shared();
+        offered.take(&valid.resources.nonshared());
+        // Each task has a copy of a shared volume; the offered one is there for the next.
+        self.allocator.track(key, offered.agent, &shared);
         let launch_executor = task.executor.is_none() || valid.new_executor.is_some();
         if let (Some(executor), Some(resources)) = (&task.executor, valid.new_executor) {
-            offered.left -= &resources;
+            offered.take(&resources);
             self.add_executor(key, offered.agent, executor.clone(), resources);
         }
         self.add_task(cx, key, offered.agent, &task, valid.resources);
@@ -284,11 +368,11 @@ impl Master {
         let info = framework.info.clone();
         let launch_executor = valid.new_executor.is_some();
         if let Some(resources) = valid.new_executor {
-            offered.left -= &resources;
+            offered.take(&resources);
             self.add_executor(key, offered.agent, executor.clone(), resources);
         }
         for (task, resources) in tasks.iter().zip(valid.tasks) {
-            offered.left -= &resources;
+            offered.take(&resources);
             self.add_task(cx, key, offered.agent, task, resources);
         }
         let message = internal::RunTaskGroup { framework: info, executor, tasks, launch_executor };
@@ -376,6 +460,37 @@ fn normalize(task: &mut v1::TaskInfo, framework_id: &str, role: &str) {
         };
         check.r#type = inferred.map(|t| t as i32);
     }
+}
+
+/// An operation on what is offered for a role.
+fn allocated(mut operation: v1::offer::Operation, role: &str) -> v1::offer::Operation {
+    let one = std::slice::from_mut;
+    if let Some(reserve) = &mut operation.reserve {
+        allocate(&mut reserve.source, role);
+        allocate(&mut reserve.resources, role);
+    }
+    if let Some(unreserve) = &mut operation.unreserve {
+        allocate(&mut unreserve.resources, role);
+    }
+    if let Some(create) = &mut operation.create {
+        allocate(&mut create.volumes, role);
+    }
+    if let Some(destroy) = &mut operation.destroy {
+        allocate(&mut destroy.volumes, role);
+    }
+    if let Some(grow) = &mut operation.grow_volume {
+        allocate(one(&mut grow.volume), role);
+        allocate(one(&mut grow.addition), role);
+    }
+    if let Some(shrink) = &mut operation.shrink_volume {
+        allocate(one(&mut shrink.volume), role);
+    }
+    operation
+}
+
+fn has_feedback(agent: &Agent) -> bool {
+    let wanted = v1::agent_info::capability::Type::AgentOperationFeedback;
+    agent.capabilities.iter().any(|c| c.r#type() == wanted)
 }
 
 fn allocate(resources: &mut [v1::Resource], role: &str) {

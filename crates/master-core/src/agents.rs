@@ -8,8 +8,8 @@ use crate::registry::{AGENTS, GONE, RegistryOp, UNREACHABLE};
 use allocator::AgentId;
 use base::Token;
 use wire::internal;
-use wire::v1::TaskState;
 use wire::v1::task_status::Reason;
+use wire::v1::{OperationState, TaskState};
 
 impl Master {
     /// Removes an agent from the registry, then from here.
@@ -86,8 +86,15 @@ impl Master {
         message: &str,
     ) {
         self.rescind_on(cx, key);
-        let Some(agent) = self.agent(key) else { return };
+        let Some(agent) = self.state.agents.get(&key).cloned() else { return };
         let (id, connection) = (agent.id.clone(), agent.connection);
+        let (fate, why) = match state {
+            TaskState::TaskUnreachable => {
+                (OperationState::OperationUnreachable, "Agent was marked unreachable")
+            }
+            _ => (OperationState::OperationGoneByOperator, message),
+        };
+        self.lose_operations(cx, &agent, fate, why);
         let tasks: Vec<_> = agent.tasks.iter().cloned().collect();
         for (framework, task) in tasks {
             let Some(known) = self.framework(framework) else { continue };

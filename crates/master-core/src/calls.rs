@@ -94,11 +94,13 @@ impl Master {
                 self.reconcile_operations(cx, key, call.reconcile_operations.unwrap_or_default());
             }
             Type::Message => self.message(cx, key, call.message.unwrap_or_default()),
-            // There are no inverse offers and no operations that could be meant; requests are for the allocator,
-            // whose policy does not use them.
+            Type::AcknowledgeOperationStatus => {
+                let acknowledge = call.acknowledge_operation_status.unwrap_or_default();
+                self.on_operation_acknowledged(cx, &acknowledge);
+            }
+            // There are no inverse offers; requests are for the allocator, whose policy does not use them.
             Type::AcceptInverseOffers
             | Type::DeclineInverseOffers
-            | Type::AcknowledgeOperationStatus
             | Type::Request
             | Type::UpdateFramework
             | Type::Subscribe

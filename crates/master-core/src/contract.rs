@@ -87,6 +87,15 @@ pub enum OperatorCall {
         /// Its id.
         agent_id: String,
     },
+    /// Reserves, unreserves, or makes, destroys or resizes volumes. Answered with 202 when it is on its way.
+    Apply {
+        /// The agent.
+        agent_id: String,
+        /// What to do; resources without allocation info.
+        operation: Box<v1::offer::Operation>,
+        /// Authenticated principal.
+        principal: Option<String>,
+    },
 }
 
 /// Answer to an HTTP request. `body` is plain text (an explanation) or empty.

@@ -14,6 +14,8 @@ mod frameworks;
 mod liveness;
 mod master;
 mod offers;
+mod operations;
+mod operator;
 mod reconcile;
 mod registration;
 pub mod registry;
@@ -25,5 +27,7 @@ mod update_framework;
 mod validate;
 
 pub use master::Master;
-pub use state::{Agent, Executor, Framework, Offer, State, Task, is_terminal};
+pub use state::{
+    Agent, Executor, Framework, Offer, Operation, State, Task, is_operation_terminal, is_terminal,
+};
 pub use validate::call::check as check_call;

@@ -1,6 +1,6 @@
 //! The state machine: one match, no logic of its own.
 
-use crate::contract::{Config, Effect, Input, OperatorCall, Response};
+use crate::contract::{Config, Effect, Input, Response};
 use crate::registry::RegistryOp;
 use crate::state::{Agent, Framework, Offer, State};
 use allocator::{AgentId, Allocator, FrameworkId};
@@ -180,24 +180,6 @@ impl Master {
         }
     }
 
-    fn on_operator(&mut self, cx: &mut Cx<'_>, token: Token, call: OperatorCall) {
-        if self.state.elected.is_none() {
-            cx.respond(token, 503, "Master has not finished recovery");
-            return;
-        }
-        match call {
-            OperatorCall::Teardown { framework_id } => match self.framework_keys.get(&framework_id)
-            {
-                Some(key) => {
-                    self.remove_framework(cx, *key);
-                    cx.respond(token, 200, "");
-                }
-                None => cx.respond(token, 400, "No framework found with specified ID"),
-            },
-            OperatorCall::MarkAgentGone { agent_id } => self.mark_gone(cx, token, agent_id),
-        }
-    }
-
     /// Asks for a change of the registry; `waiting` is carried out when it is durable.
     pub(crate) fn write(&mut self, cx: &mut Cx<'_>, ops: Vec<RegistryOp>, waiting: Waiting) {
         let id = self.held.hold(vec![waiting]);
@@ -308,12 +290,12 @@ impl Master {
         for (key, agent) in &self.state.agents {
             let mut sum = Resources::new();
             for resources in self.state.used_on(agent).values() {
-                sum += &resources.unallocated();
+                sum += &resources.unallocated().nonshared();
             }
             // An agent may come back with less than what is in use on it; but then nothing of it is offered.
             let mut offered = false;
             for offer in self.offers.values().filter(|o| o.agent == *key) {
-                sum += &offer.resources.unallocated();
+                sum += &offer.resources.unallocated().nonshared();
                 offered = true;
             }
             if offered && !agent.total.contains(&sum) {

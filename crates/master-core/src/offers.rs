@@ -4,6 +4,7 @@ use crate::frameworks::event;
 use crate::master::{Cx, Master, Timer};
 use crate::state::Offer;
 use allocator::{AgentId, Allocation, FrameworkId};
+use resources::Resources;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,8 +110,13 @@ impl Master {
 
     /// Ends an offer and tells its framework.
     pub(crate) fn rescind(&mut self, cx: &mut Cx<'_>, id: &str) {
+        self.rescind_for(cx, id, None);
+    }
+
+    /// Ends an offer and tells its framework, which does not get the same again for a while.
+    pub(crate) fn rescind_for(&mut self, cx: &mut Cx<'_>, id: &str, refuse: Option<Duration>) {
         let Some(framework) = self.offers.get(id).map(|o| o.framework) else { return };
-        self.discard(cx, id, None);
+        self.discard(cx, id, refuse);
         self.count_of(framework, "offers/rescinded");
         let rescind = Some(event::Rescind { offer_id: id.into() });
         self.send_event(cx, framework, Event { rescind, ..event(event::Type::Rescind) });
@@ -120,6 +126,24 @@ impl Master {
         let offers: Vec<String> =
             self.offers.values().filter(|o| o.agent == agent).map(|o| o.id.clone()).collect();
         for id in offers {
+            self.rescind(cx, &id);
+        }
+    }
+
+    /// Rescinds the offers on an agent that have any of these volumes.
+    pub(crate) fn rescind_containing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: AgentId,
+        volumes: &Resources,
+    ) {
+        let volumes = volumes.unallocated();
+        let has = |offered: &Resources| {
+            let offered = offered.unallocated();
+            volumes.iter().any(|v| offered.iter().any(|o| o == v))
+        };
+        let offers = self.offers.values().filter(|o| o.agent == agent && has(&o.resources));
+        for id in offers.map(|o| o.id.clone()).collect::<Vec<_>>() {
             self.rescind(cx, &id);
         }
     }

@@ -1,13 +1,12 @@
 //! RECONCILE: what the master believes of tasks, told again (spec/master.md 1.7).
 
-use crate::frameworks::event;
 use crate::master::{Cx, Master};
 use crate::state::Task;
 use crate::tasks::master_status;
 use allocator::FrameworkId;
 use wire::v1;
 use wire::v1::TaskState;
-use wire::v1::scheduler::{Event, call, event};
+use wire::v1::scheduler::call;
 use wire::v1::task_status::Reason;
 
 impl Master {
@@ -56,41 +55,6 @@ impl Master {
         }
         for status in statuses {
             self.send_status(cx, key, status);
-        }
-    }
-
-    /// No operation is ever known: each is answered by where it should be.
-    pub(crate) fn reconcile_operations(
-        &mut self,
-        cx: &mut Cx<'_>,
-        key: FrameworkId,
-        reconcile: call::ReconcileOperations,
-    ) {
-        for wanted in reconcile.operations {
-            let agent = wanted.agent_id.as_ref().map(|a| a.value.as_str()).unwrap_or_default();
-            let (state, message) = if self.state.recovered_agents.contains_key(agent) {
-                (v1::OperationState::OperationRecovering, "Reconciliation: Agent is recovering")
-            } else if self.state.unreachable.contains_key(agent) {
-                (v1::OperationState::OperationUnreachable, "Reconciliation: Agent is unreachable")
-            } else if self.state.gone.contains_key(agent) {
-                (
-                    v1::OperationState::OperationGoneByOperator,
-                    "Reconciliation: Agent marked gone by operator",
-                )
-            } else {
-                (v1::OperationState::OperationUnknown, "Reconciliation: Operation is unknown")
-            };
-            let status = v1::OperationStatus {
-                operation_id: Some(wanted.operation_id),
-                state: state as i32,
-                message: Some(message.to_owned()),
-                agent_id: wanted.agent_id,
-                resource_provider_id: wanted.resource_provider_id,
-                ..Default::default()
-            };
-            let update = Some(event::UpdateOperationStatus { status });
-            let kind = event::Type::UpdateOperationStatus;
-            self.send_event(cx, key, Event { update_operation_status: update, ..event(kind) });
         }
     }
 }

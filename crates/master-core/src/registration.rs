@@ -94,6 +94,10 @@ impl Master {
                 self.count("master/messages_exited_executor");
                 self.on_executor_exited(cx, key, exited);
             }
+            FromAgent::OperationUpdate(update) => {
+                self.count("master/messages_operation_status_update");
+                self.on_operation_update(cx, key, update);
+            }
             FromAgent::Unregister(_) => {
                 self.count("master/messages_unregister_slave");
                 self.count("master/slave_removals/reason_unregistered");
@@ -233,7 +237,7 @@ impl Master {
     ) -> AgentId {
         let key = AgentId(self.next_key);
         self.next_key += 1;
-        let total = Resources::from_wire(&register.info.resources).unwrap_or_default();
+        let total = registered_total(register);
         let agent = Agent {
             key,
             id: id.to_owned(),
@@ -245,6 +249,7 @@ impl Master {
             registered: cx.now.wall,
             reregistered: None,
             total: total.clone(),
+            operations: BTreeMap::new(),
             tasks: BTreeSet::new(),
             killed: BTreeSet::new(),
             missed_pings: 0,
@@ -309,7 +314,7 @@ impl Master {
                     self.connections.remove(&old);
                     cx.out.push(Effect::CloseAgent { connection: old });
                 }
-                if self.agent(key).is_some_and(|a| a.info.resources != register.info.resources) {
+                if self.agent(key).is_some_and(|a| a.total != registered_total(&register)) {
                     self.rescind_on(cx, key);
                 }
                 self.refresh_agent(key, &register);
@@ -320,6 +325,7 @@ impl Master {
         if let Some(agent) = self.agent_mut(key) {
             agent.reregistered = Some(cx.now.wall);
         }
+        self.learn_operations(cx, key, &register.operations);
         self.learn(cx, key, &register, known.is_none());
         let reconciliations =
             if known.is_some() { self.missing(cx, key, &register) } else { Vec::new() };
@@ -335,14 +341,11 @@ impl Master {
     }
 
     fn refresh_agent(&mut self, key: AgentId, register: &internal::Register) {
-        let total = Resources::from_wire(&register.info.resources).unwrap_or_default();
         let Some(agent) = self.agent_mut(key) else { return };
         agent.info = register.info.clone();
         agent.version.clone_from(&register.version);
         agent.capabilities.clone_from(&register.capabilities);
-        agent.total = total.clone();
-        let options = options(agent);
-        self.allocator.update_agent(key, options, total);
+        self.set_total(key, registered_total(register));
     }
 
     /// Takes over frameworks, executors and tasks that the agent lists and the master does not know.
@@ -515,7 +518,22 @@ impl Master {
     }
 }
 
-fn options(agent: &Agent) -> AgentOptions {
+/// What an agent has: by its flags, with reservations and volumes on top.
+pub(crate) fn total_of(
+    resources: &[v1::Resource],
+    checkpointed: &[v1::Resource],
+) -> Result<Resources, String> {
+    let read = |list: &[v1::Resource]| Resources::from_wire(list).map_err(|e| e.to_string());
+    let (base, checkpointed) = (read(resources)?, read(checkpointed)?);
+    base.with_checkpointed(&checkpointed).map_err(|e| e.to_string())
+}
+
+/// Of a registration that was checked.
+fn registered_total(register: &internal::Register) -> Resources {
+    total_of(&register.info.resources, &register.checkpointed_resources).unwrap_or_default()
+}
+
+pub(crate) fn options(agent: &Agent) -> AgentOptions {
     AgentOptions {
         hostname: agent.info.hostname.clone(),
         attributes: agent.info.attributes.clone(),
@@ -539,7 +557,7 @@ fn put_agent(id: &str, register: &internal::Register) -> RegistryOp {
 }
 
 fn check_register(register: &internal::Register) -> Result<(), String> {
-    Resources::validate(&register.info.resources).map_err(|e| e.to_string())?;
+    total_of(&register.info.resources, &register.checkpointed_resources)?;
     let mut frameworks = BTreeSet::new();
     for info in &register.frameworks {
         let id = info.id.as_ref().map_or("", |id| id.value.as_str());

@@ -3,7 +3,7 @@
 
 use allocator::{AgentId, FrameworkId};
 use base::{Token, WallTime};
-use resources::Resources;
+use resources::{Conversion, Resources};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use wire::v1;
@@ -117,8 +117,10 @@ pub struct Agent {
     pub registered: WallTime,
     /// When it came back.
     pub reregistered: Option<WallTime>,
-    /// All of its resources.
+    /// All of its resources: those of its description, with reservations and volumes made on them.
     pub total: Resources,
+    /// Operations that are not finished, or whose end is not acknowledged, by uuid.
+    pub operations: BTreeMap<Vec<u8>, Arc<Operation>>,
     /// Its tasks.
     pub tasks: BTreeSet<(FrameworkId, String)>,
     /// Tasks whose end was asked for: asked again when it comes back.
@@ -127,6 +129,15 @@ pub struct Agent {
     pub missed_pings: u32,
     /// It is being marked unreachable or gone in the registry.
     pub leaving: bool,
+}
+
+/// An operation on an agent's resources: a reservation, a volume.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// What everybody may know of it.
+    pub wire: v1::Operation,
+    /// What it does, to resources that are allocated to nobody.
+    pub conversion: Conversion,
 }
 
 /// An open offer.
@@ -231,6 +242,14 @@ impl Agent {
     }
 }
 
+impl Operation {
+    /// Its latest state.
+    #[must_use]
+    pub fn state(&self) -> v1::OperationState {
+        self.wire.latest_status.state()
+    }
+}
+
 impl State {
     /// A framework by its id.
     #[must_use]
@@ -265,6 +284,20 @@ impl State {
         used.retain(|_, resources| !resources.is_empty());
         used
     }
+}
+
+/// Whether no other state of an operation follows.
+#[must_use]
+pub fn is_operation_terminal(state: v1::OperationState) -> bool {
+    use v1::OperationState as S;
+    matches!(
+        state,
+        S::OperationFinished
+            | S::OperationFailed
+            | S::OperationError
+            | S::OperationDropped
+            | S::OperationGoneByOperator
+    )
 }
 
 /// Whether no other state follows.

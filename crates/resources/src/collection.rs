@@ -85,7 +85,7 @@ impl Resources {
         Self { entries: self.entries.iter().filter(|e| keep(e)).cloned().collect() }
     }
 
-    fn map_identity(&self, change: impl Fn(&mut crate::Identity)) -> Self {
+    pub(crate) fn map_identity(&self, change: impl Fn(&mut crate::Identity)) -> Self {
         let mut out = Self::new();
         for entry in &self.entries {
             let mut identity = (*entry.identity).clone();

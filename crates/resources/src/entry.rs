@@ -60,6 +60,19 @@ impl Entry {
             && !(matches!(source, Some(Type::Raw)) && identified)
     }
 
+    /// Whether its newest reservation can be undone.
+    #[must_use]
+    pub fn is_dynamically_reserved(&self) -> bool {
+        let newest = self.identity.reservations.last();
+        newest.is_some_and(|r| r.r#type() == v1::resource::reservation_info::Type::Dynamic)
+    }
+
+    /// Whether it is a persistent volume.
+    #[must_use]
+    pub fn is_volume(&self) -> bool {
+        self.identity.disk.as_ref().is_some_and(|d| d.persistence.is_some())
+    }
+
     /// The role it is reserved to; None: unreserved.
     #[must_use]
     pub fn reserved_to(&self) -> Option<&str> {

@@ -8,6 +8,7 @@
 mod attributes;
 mod collection;
 mod entry;
+mod operation;
 mod quantities;
 mod roles;
 mod text;
@@ -18,6 +19,7 @@ mod wire_form;
 pub use attributes::{attributes_summary, parse_attributes};
 pub use collection::Resources;
 pub use entry::{Entry, Identity};
+pub use operation::Conversion;
 pub use quantities::Quantities;
 pub use roles::{ancestors, is_descendant_or_self, validate_role};
 pub use value::{Milli, Value, from_milli, to_milli};

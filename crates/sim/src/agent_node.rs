@@ -4,7 +4,7 @@ use crate::plan::Plan;
 use agent_core::Agent;
 use agent_core::contract::{Config, ContainerSpec, FoundContainer, FoundState};
 use base::{Time, Token, WallTime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::{internal, v1};
 
@@ -29,12 +29,16 @@ pub(crate) struct AgentNode {
     /// When the last write on the disk is done: writes are in order.
     pub(crate) disk_free: Time,
     pub(crate) containers: BTreeMap<String, Container>,
+    /// Directories of persistent volumes.
+    pub(crate) volumes: BTreeSet<String>,
     pub(crate) master: Option<Token>,
     /// How far this machine's wall clock is ahead.
     skew: Duration,
     next_pid: u32,
 }
 
+/// `--work_dir` of every simulated agent.
+pub(crate) const WORK_DIR: &str = "/var/lib/mesos";
 /// Milli-cpus of every simulated machine.
 pub(crate) const CPUS_MILLI: u64 = 4000;
 
@@ -48,6 +52,7 @@ impl AgentNode {
             disk: Vec::new(),
             disk_free: Time(0),
             containers: BTreeMap::new(),
+            volumes: BTreeSet::new(),
             master: None,
             skew,
             next_pid: 100,
@@ -72,11 +77,15 @@ impl AgentNode {
             info: v1::AgentInfo {
                 hostname: format!("host{}", self.index),
                 port: Some(5051),
-                resources: vec![scalar("cpus", cpus), scalar("mem", 4096.0)],
+                resources: vec![
+                    scalar("cpus", cpus),
+                    scalar("mem", 4096.0),
+                    scalar("disk", 1000.0),
+                ],
                 ..Default::default()
             },
             ip: format!("10.0.0.{}", self.index + 1),
-            work_dir: "/var/lib/mesos".to_owned(),
+            work_dir: WORK_DIR.to_owned(),
             executor_registration_timeout: Duration::from_secs(60),
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace_period: Duration::from_secs(5),

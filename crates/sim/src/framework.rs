@@ -1,5 +1,6 @@
 //! A framework that knows what it asked for: the oracle of a run.
 
+use crate::operations;
 use crate::options::Options;
 use crate::plan::Plan;
 use base::{Rng, Token};
@@ -42,6 +43,8 @@ pub(crate) struct Framework {
     pub(crate) partition_aware: bool,
     pub(crate) checkpoint: bool,
     pub(crate) tasks: BTreeMap<String, Task>,
+    /// Ids of operations, and whether each is known to be done.
+    operations: BTreeMap<String, bool>,
     wanted: usize,
     forgotten_acks: u64,
     killing_state: bool,
@@ -62,6 +65,7 @@ impl Framework {
             checkpoint: rng.chance(3, 4),
             killing_state: rng.chance(1, 2),
             tasks: BTreeMap::new(),
+            operations: BTreeMap::new(),
             wanted: options.tasks,
             forgotten_acks: options.forgotten_acks,
             calm: false,
@@ -126,6 +130,10 @@ impl Framework {
                 let status = event.update.as_ref().map(|u| u.status.clone()).unwrap_or_default();
                 self.on_update(&status, rng).into_iter().collect()
             }
+            Type::UpdateOperationStatus => {
+                let update = event.update_operation_status.clone().unwrap_or_default();
+                self.on_operation(&update.status, rng).into_iter().collect()
+            }
             Type::Error => {
                 let message = event.error.as_ref().map_or("", |e| e.message.as_str());
                 if message != "Framework failed over" {
@@ -182,12 +190,72 @@ impl Framework {
         Some(Request { call, tasks: Vec::new() })
     }
 
+    fn on_operation(&mut self, status: &v1::OperationStatus, rng: &mut Rng) -> Option<Request> {
+        let id = status.operation_id.clone()?;
+        let Some(ended) = self.operations.get_mut(&id.value) else {
+            self.complaint = Some(format!("status of operation {}, which never was", id.value));
+            return None;
+        };
+        let state = status.state();
+        let is_failure = matches!(
+            state,
+            v1::OperationState::OperationError | v1::OperationState::OperationFailed
+        );
+        let text = status.message();
+        // An offer may have ended while the call was on its way.
+        if is_failure && !text.contains("invalid offers") && !text.contains("Agent") {
+            self.complaint = Some(format!("operation {}: {state:?}: {text}", id.value));
+        }
+        if *ended && state != v1::OperationState::OperationFinished && status.uuid.is_some() {
+            self.complaint = Some(format!("operation {} ended twice: {state:?}", id.value));
+        }
+        *ended |= state == v1::OperationState::OperationFinished;
+        let uuid = status.uuid.clone()?;
+        if !self.calm && rng.chance(self.forgotten_acks, 100) {
+            return None;
+        }
+        let mut call = self.call(scheduler::call::Type::AcknowledgeOperationStatus);
+        call.acknowledge_operation_status = Some(scheduler::call::AcknowledgeOperationStatus {
+            agent_id: status.agent_id.clone(),
+            resource_provider_id: None,
+            uuid: uuid.value,
+            operation_id: id,
+        });
+        Some(Request { call, tasks: Vec::new() })
+    }
+
+    /// Makes or undoes a reservation with a volume.
+    fn reserve_or_not(&mut self, offer: &v1::Offer) -> Option<Request> {
+        let (number, index) = (self.operations.len(), self.index);
+        let mut operations = operations::on(offer, &format!("f{index}-v{number}"));
+        if operations.is_empty() {
+            return None;
+        }
+        for (at, operation) in operations.iter_mut().enumerate() {
+            let id = format!("f{index}-o{}", number + at);
+            self.operations.insert(id.clone(), false);
+            operation.id = Some(v1::OperationId { value: id });
+        }
+        let mut call = self.call(scheduler::call::Type::Accept);
+        call.accept = Some(scheduler::call::Accept {
+            offer_ids: vec![offer.id.clone()],
+            operations,
+            filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
+        });
+        Some(Request { call, tasks: Vec::new() })
+    }
+
     /// Launches on an offer or declines it.
     fn answer(&mut self, offer: &v1::Offer, rng: &mut Rng) -> Request {
+        if !self.calm
+            && rng.chance(1, 4)
+            && let Some(request) = self.reserve_or_not(offer)
+        {
+            return request;
+        }
         let room = |name: &str| {
-            let scalars =
-                offer.resources.iter().filter(|r| r.name == name).filter_map(|r| r.scalar.as_ref());
-            scalars.map(|s| s.value).sum::<f64>()
+            let free = offer.resources.iter().filter(|r| r.name == name && r.role() == "*");
+            free.filter_map(|r| r.scalar.as_ref()).map(|s| s.value).sum::<f64>()
         };
         let fit = (room("cpus") / 0.5 + 1e-6).min(room("mem") / 64.0 + 1e-6) as usize;
         let left = self.wanted.saturating_sub(self.tasks.len());

@@ -15,6 +15,7 @@ mod framework;
 pub mod invariants;
 mod master_node;
 mod network;
+mod operations;
 mod options;
 mod plan;
 mod trace;

@@ -65,6 +65,14 @@ enum Event {
         input: Box<agent::Input>,
         record: Box<wire::internal::AgentRecord>,
     },
+    /// The file system did what was asked for.
+    AgentVolumes {
+        agent: usize,
+        life: u32,
+        operation: Vec<u8>,
+        make: Vec<String>,
+        remove: Vec<agent::RemovedVolume>,
+    },
     ContainerEnd {
         agent: usize,
         container: String,
@@ -293,6 +301,9 @@ impl World {
             Event::AgentStore { agent, life, input, record } if life == self.agents[agent].life => {
                 self.agents[agent].disk.push(*record);
                 self.step_agent(agent, *input);
+            }
+            Event::AgentVolumes { agent, life, operation, make, remove } => {
+                self.volumes_synced(agent, life, operation, make, &remove);
             }
             Event::ContainerEnd { agent, container, status } => {
                 self.container_end(agent, container, status)
@@ -549,6 +560,13 @@ impl World {
             agent::Effect::ForgetContainer { container_id } => {
                 self.agents[agent].containers.remove(&container_id);
             }
+            agent::Effect::SyncVolumes { operation, make, remove } => {
+                let event = Event::AgentVolumes { agent, life, operation, make, remove };
+                let done = self.now.max(self.agents[agent].disk_free)
+                    + self.random(self.options.write_max);
+                self.agents[agent].disk_free = done;
+                self.at(done, event);
+            }
             agent::Effect::Exit { message, .. } => {
                 self.trace.line(self.now, &format!("agent {agent} exits: {message}"));
                 self.agent_crash(agent);
@@ -561,6 +579,24 @@ impl World {
             | agent::Effect::RemoveDirectory { .. }
             | agent::Effect::Link { .. } => {}
         }
+    }
+
+    fn volumes_synced(
+        &mut self,
+        agent: usize,
+        life: u32,
+        operation: Vec<u8>,
+        make: Vec<String>,
+        remove: &[agent::RemovedVolume],
+    ) {
+        if self.agents[agent].life != life {
+            return;
+        }
+        let volumes = &mut self.agents[agent].volumes;
+        volumes.extend(make);
+        volumes.retain(|path| !remove.iter().any(|r| r.path == *path));
+        let input = Box::new(agent::Input::VolumesSynced { operation, result: Ok(()) });
+        self.after(Duration::from_micros(10), Event::AgentInput { agent, life, input });
     }
 
     fn signal(&mut self, agent: usize, container: String, signal: i32) {

@@ -41,6 +41,7 @@ impl Host {
             user: None,
             container: None,
             resources: Vec::new(),
+            volumes: Vec::new(),
         }
     }
 

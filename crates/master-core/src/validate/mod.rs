@@ -4,4 +4,6 @@ pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod framework;
 pub(crate) mod ids;
+pub(crate) mod operation;
+pub(crate) mod resources;
 pub(crate) mod task;

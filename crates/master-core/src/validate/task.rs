@@ -57,7 +57,9 @@ pub(crate) fn check(
             new_executor = Some(of_executor);
         }
     }
-    if !offered.left.contains(&total) {
+    // Several tasks may use the one copy of a shared volume that is offered.
+    let offers_shared = total.shared().iter().all(|e| offered.left.iter().any(|o| o == e));
+    if !offered.left.contains(&total.nonshared()) || !offers_shared {
         return Err(format!(
             "Total resources {total} required by task and its executor is more than available {}",
             offered.left
@@ -218,7 +220,9 @@ fn common(
 
 fn check_resources(owner: &str, what: &str, list: &[v1::Resource]) -> Result<Resources, String> {
     let resources =
-        Resources::from_wire(list).map_err(|e| format!("{owner} uses invalid resources: {e}"))?;
+        super::resources::read(list).map_err(|e| format!("{owner} uses invalid resources: {e}"))?;
+    super::resources::check_unique_persistence(resources.iter())
+        .map_err(|e| format!("{owner} uses duplicate persistence ID: {e}"))?;
     let roles = resources.allocation_roles();
     if roles.contains(&None) {
         return Err(format!("Invalid {what} resources: The resources are not allocated to a role"));

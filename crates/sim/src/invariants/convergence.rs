@@ -33,5 +33,6 @@ pub fn open(world: &World) -> Vec<String> {
             open.push(format!("agent {}: container {id} {state}", node.index));
         }
     }
+    open.extend(super::reservations::open(world));
     open
 }

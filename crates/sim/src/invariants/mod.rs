@@ -5,12 +5,14 @@
 //! | [`books`]: the cores' own invariants | during the run | docs/architecture.md |
 //! | [`capacity`]: no resource is used twice on a machine | during the run | master.md 1.4 |
 //! | [`oracle`]: no framework sees a contradiction | during the run | master.md 1.7, agent.md 4.1 |
+//! | [`reservations`]: master, agent and directories agree on volumes | after the calm | agent.md 7.1 |
 //! | [`convergence`]: every task has ended for its framework, nothing is left behind | after the calm | master.md 1.7 |
 
 pub mod books;
 pub mod capacity;
 pub mod convergence;
 pub mod oracle;
+pub mod reservations;
 
 use crate::World;
 

@@ -1,0 +1,80 @@
+//! Where persistent volumes are, and which of them a container sees (spec/agent.md 1.6 and 7.1).
+
+use crate::agent::{Agent, Cx};
+use crate::contract::{Effect, MountedVolume, RemovedVolume};
+use resources::{Entry, Resources};
+use wire::v1;
+use wire::v1::resource::disk_info::source::Type;
+
+impl Agent {
+    /// Directory of a persistent volume; None for other resources.
+    pub(crate) fn volume_path(&self, entry: &Entry) -> Option<String> {
+        let disk = entry.identity.disk.as_ref()?;
+        let id = &disk.persistence.as_ref()?.id;
+        let role = entry.reserved_to().unwrap_or("*").replace('/', " ");
+        let below = |root: &str| format!("{}/volumes/roles/{role}/{id}", self.absolute(root));
+        let Some(source) = &disk.source else { return Some(below("")) };
+        match source.r#type() {
+            Type::Path => {
+                Some(below(source.path.as_ref().and_then(|p| p.root.as_deref()).unwrap_or("")))
+            }
+            Type::Mount => {
+                let root = source.mount.as_ref().and_then(|m| m.root.as_deref());
+                Some(self.absolute(root.unwrap_or("")))
+            }
+            Type::Block | Type::Raw | Type::Unknown => None,
+        }
+    }
+
+    /// A root of a disk: relative ones are below the work directory.
+    fn absolute(&self, root: &str) -> String {
+        let root = root.trim_end_matches('/');
+        match root {
+            "" => self.config.work_dir.clone(),
+            _ if root.starts_with('/') => root.to_owned(),
+            _ => format!("{}/{root}", self.config.work_dir),
+        }
+    }
+
+    pub(crate) fn volume_paths(&self, volumes: &Resources) -> Vec<String> {
+        volumes.iter().filter_map(|e| self.volume_path(e)).collect()
+    }
+
+    pub(crate) fn removed_volumes(&self, volumes: &Resources) -> Vec<RemovedVolume> {
+        let removed = volumes.iter().filter_map(|entry| {
+            let source = entry.identity.disk.as_ref().and_then(|d| d.source.as_ref());
+            let keeps_root = source.is_some_and(|s| s.r#type() == Type::Mount);
+            Some(RemovedVolume { path: self.volume_path(entry)?, keeps_root })
+        });
+        removed.collect()
+    }
+
+    /// The volumes among the resources of a container.
+    pub(crate) fn mounted(&self, resources: &[v1::Resource]) -> Vec<MountedVolume> {
+        let volumes = Resources::from_wire(resources).unwrap_or_default().volumes();
+        let mounted = volumes.iter().filter_map(|entry| {
+            let volume = entry.identity.disk.as_ref()?.volume.as_ref()?;
+            Some(MountedVolume {
+                path: self.volume_path(entry)?,
+                container_path: volume.container_path.clone(),
+                exclusive: !entry.identity.shared,
+            })
+        });
+        mounted.collect()
+    }
+    /// Shows a task's volumes in the sandbox of its executor, which runs already.
+    pub(crate) fn link_volumes(
+        &self,
+        cx: &mut Cx<'_>,
+        directory: &str,
+        resources: &[v1::Resource],
+    ) {
+        let inside = |part: &str| part != ".." && !part.is_empty();
+        for volume in self.mounted(resources) {
+            if volume.container_path.split('/').all(inside) {
+                let path = format!("{directory}/{}", volume.container_path);
+                cx.out.push(Effect::Link { path, target: volume.path });
+            }
+        }
+    }
+}
