@@ -5,6 +5,7 @@ use crate::operations::Operations;
 use crate::state::{Executor, Framework, State, Task};
 use crate::updates::Updates;
 use base::{Now, Rng, Time, Timers, Token, WriteId};
+use resources::Resources;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,9 +112,10 @@ impl Agent {
     pub fn new(config: Config) -> Self {
         let mut rng = Rng::new(config.seed);
         let resource_version = rng.uuid();
+        let total = Resources::from_wire(&config.info.resources).unwrap_or_default();
         Self {
             config,
-            state: State::default(),
+            state: State { total, ..State::default() },
             updates: Updates::default(),
             operations: Operations::default(),
             timers: Timers::new(),

@@ -25,4 +25,5 @@ mod updates;
 mod volumes;
 
 pub use agent::Agent;
+pub use registration::CAPABILITIES;
 pub use state::{Executor, ExecutorKind, ExecutorState, Framework, State, Task};

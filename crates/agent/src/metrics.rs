@@ -74,7 +74,7 @@ pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
         let tasks = executors.iter().flat_map(|e| e.tasks.values());
         set(&format!("slave/tasks_{name}"), json!(tasks.filter(|t| t.state == wanted).count()));
     }
-    let total = Resources::from_wire(&shared.config.info.resources).unwrap_or_default();
+    let total = &state.total;
     let used = crate::v0::used(state);
     for name in ["cpus", "gpus", "mem", "disk"] {
         for (suffix, pick) in [
@@ -82,7 +82,7 @@ pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
             ("_revocable", Resources::revocable),
         ] {
             let (all, busy) =
-                (from_milli(pick(&total).scalar(name)), from_milli(pick(&used).scalar(name)));
+                (from_milli(pick(total).scalar(name)), from_milli(pick(&used).scalar(name)));
             set(&format!("slave/{name}{suffix}_total"), json!(all));
             set(&format!("slave/{name}{suffix}_used"), json!(busy));
             set(

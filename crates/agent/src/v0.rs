@@ -40,7 +40,7 @@ pub(crate) fn used(state: &State) -> Resources {
 
 fn all(state: &State, shared: &Shared) -> Value {
     let info = &shared.config.info;
-    let total = resources(&info.resources);
+    let total = &state.total;
     let used = used(state);
     let mut out = v0::version();
     let more = json!({
@@ -48,11 +48,11 @@ fn all(state: &State, shared: &Shared) -> Value {
         "id": state.id.as_deref().unwrap_or(""),
         "pid": format!("slave(1)@{}:{}", shared.config.ip, info.port()),
         "hostname": info.hostname,
-        "capabilities": ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"],
-        "resources": summary(&total),
-        "reserved_resources": reserved(&total),
+        "capabilities": agent_core::CAPABILITIES.map(|c| c.as_str_name()),
+        "resources": summary(total),
+        "reserved_resources": reserved(total),
         "unreserved_resources": summary(&total.unreserved()),
-        "reserved_resources_full": reserved_full(&total),
+        "reserved_resources_full": reserved_full(total),
         "unreserved_resources_full": full(&total.unreserved()),
         "reserved_resources_allocated": reserved(&used),
         "unreserved_resources_allocated": summary(&used.unreserved()),

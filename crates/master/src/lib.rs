@@ -11,6 +11,7 @@ mod operator;
 mod routes;
 mod shared;
 mod v0;
+mod writes;
 
 use coordination::{Embedded, InMemory, Registry, RegistryError};
 use http_api::server::{self, Limits};

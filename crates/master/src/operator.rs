@@ -1,11 +1,9 @@
 //! The v1 operator API, as far as it is there: what is not is refused by name.
 
-use crate::metrics;
 use crate::shared::Shared;
+use crate::{metrics, writes};
 use http_api::negotiate::Encoding;
 use http_api::{Request, Response, negotiate, respond};
-use http_body_util::{BodyExt as _, Limited};
-use master_core::contract::{Input, OperatorCall};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use wire::v1;
@@ -37,28 +35,10 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request, limit: usize)
             format!("Failed to validate master::Call: Expecting '{name}' to be present"),
         )
     };
-    match call.r#type() {
-        Type::Teardown => {
-            let Some(teardown) = call.teardown else { return expect("teardown") };
-            let framework_id = teardown.framework_id.value;
-            shared
-                .ask(|token| Input::Operator {
-                    token,
-                    call: OperatorCall::Teardown { framework_id },
-                })
-                .await
-        }
-        Type::MarkAgentGone => {
-            let Some(gone) = call.mark_agent_gone else { return expect("mark_agent_gone") };
-            let agent_id = gone.agent_id.value;
-            shared
-                .ask(|token| Input::Operator {
-                    token,
-                    call: OperatorCall::MarkAgentGone { agent_id },
-                })
-                .await
-        }
-        kind => read(shared, kind, encoding).await,
+    match writes::change(&call) {
+        Some(Ok(change)) => writes::ask(shared, change).await,
+        Some(Err(field)) => expect(field),
+        None => read(shared, call.r#type(), encoding).await,
     }
 }
 
@@ -112,21 +92,4 @@ async fn read(shared: &Arc<Shared>, kind: Type, encoding: Encoding) -> Response 
         }
     }
     respond::content(encoding.media_type(), encoding.encode(&answer))
-}
-
-/// `POST /teardown` with `frameworkId=…` as its body.
-pub(crate) async fn teardown(shared: &Arc<Shared>, request: Request) -> Response {
-    if request.method() != http::Method::POST {
-        return respond::method_not_allowed("POST", request.method());
-    }
-    let Ok(body) = Limited::new(request.into_body(), 1 << 16).collect().await else {
-        return respond::text(400, "The body is too large or could not be read");
-    };
-    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-    let Some(framework_id) = respond::query_value(&body, "frameworkId") else {
-        return respond::text(400, "Missing 'frameworkId' query parameter in the request body");
-    };
-    shared
-        .ask(|token| Input::Operator { token, call: OperatorCall::Teardown { framework_id } })
-        .await
 }

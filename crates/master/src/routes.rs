@@ -1,7 +1,7 @@
 //! Paths of the master, with and without `/master` before them.
 
 use crate::shared::Shared;
-use crate::{metrics, operator, v0};
+use crate::{metrics, operator, v0, writes};
 use base::Token;
 use http::HeaderValue;
 use http_api::server::Handler;
@@ -42,7 +42,7 @@ impl Handler for Routes {
             link::PATH => self.link(request, peer),
             "/health" => respond::text(200, ""),
             "/redirect" => self.redirect().await,
-            "/teardown" => operator::teardown(&self.shared, request).await,
+            path if writes::is_form(path) => writes::form(&self.shared, path, request).await,
             path => self.read(path, request).await,
         }
     }

@@ -10,6 +10,7 @@ use wire::internal::{self, agent_to_master, master_to_agent};
 use wire::v1::{self, executor};
 
 mod executors;
+mod operations;
 mod recovery;
 mod tasks;
 

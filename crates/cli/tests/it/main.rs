@@ -3,3 +3,4 @@
 mod clients;
 mod local;
 mod recovery;
+mod volumes;

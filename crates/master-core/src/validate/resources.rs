@@ -78,12 +78,14 @@ pub(crate) fn check_unique_persistence<'a>(
     Ok(())
 }
 
-/// All of one resource provider, or all of the agent itself.
+/// At least one, and all of one resource provider or all of the agent itself.
 pub(crate) fn check_single_provider(resources: &Resources) -> Result<(), String> {
     let providers: BTreeSet<Option<&str>> =
         resources.iter().map(|e| e.identity.provider.as_deref()).collect();
-    if providers.len() < 2 {
-        return Ok(());
+    match providers.len() {
+        0 => return Err("There are no resources; at least one is needed".to_owned()),
+        1 => return Ok(()),
+        _ => {}
     }
     if providers.contains(&None) {
         return Err("Some resources have a resource provider and some do not".to_owned());

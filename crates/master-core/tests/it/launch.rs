@@ -245,20 +245,6 @@ fn a_task_lives_until_its_end_is_acknowledged() {
 }
 
 #[test]
-fn offer_operations_that_are_not_there_are_refused_and_nothing_is_lost() {
-    let (mut w, offer) = ready(&[]);
-    let operations = json!([{"type": "RESERVE", "id": {"value": "op"}, "reserve": {"resources": []}}, {"type": "CREATE", "create": {"volumes": []}}]);
-    let (_, _, effects) = w.call(accept(&[&offer], operations));
-    let all = events(&effects, STREAM);
-    let told: Vec<&Value> = all.iter().filter(|e| e["type"] == "UPDATE_OPERATION_STATUS").collect();
-    assert_eq!(told.len(), 1);
-    let status = &told[0]["update_operation_status"]["status"];
-    assert_eq!(status["state"], "OPERATION_ERROR");
-    assert_eq!(status["message"], "Operation RESERVE is not supported yet");
-    assert_eq!(offers(&effects)[0]["resources"], offer["resources"]);
-}
-
-#[test]
 fn kill_is_forwarded_or_reconciled() {
     let (mut w, offer) = ready(&[]);
     w.call(accept(&[&offer], launch(&[task("t")])));

@@ -13,6 +13,7 @@ use wire::v1::{self, scheduler};
 mod agents;
 mod calls;
 mod launch;
+mod operations;
 mod robustness;
 mod subscribe;
 
@@ -223,9 +224,15 @@ fn registration(resources: &str) -> internal::Register {
             ..Default::default()
         },
         version: "1.12.0".into(),
-        capabilities: [Type::MultiRole, Type::HierarchicalRole]
-            .map(|c| v1::agent_info::Capability { r#type: Some(c as i32) })
-            .to_vec(),
+        capabilities: [
+            Type::MultiRole,
+            Type::HierarchicalRole,
+            Type::ReservationRefinement,
+            Type::ResizeVolume,
+            Type::AgentOperationFeedback,
+        ]
+        .map(|c| v1::agent_info::Capability { r#type: Some(c as i32) })
+        .to_vec(),
         ..Default::default()
     }
 }

@@ -1,0 +1,190 @@
+//! What operators change: v1 calls and the older endpoints with forms (spec/master.md 5).
+
+use crate::shared::Shared;
+use http_api::{Request, Response, respond};
+use http_body_util::{BodyExt as _, Limited};
+use master_core::contract::{Input, OperatorCall};
+use std::sync::Arc;
+use wire::v1;
+use wire::v1::master::Call;
+use wire::v1::master::call::Type;
+use wire::v1::offer::Operation;
+use wire::v1::offer::operation::{self, Type as Kind};
+
+/// Longest body of a form.
+const FORM_MAX: usize = 4 << 20;
+
+/// The change that a call asks for; None if it is no change. Err: the field that is missing.
+pub(crate) fn change(call: &Call) -> Option<Result<OperatorCall, &'static str>> {
+    Some(match call.r#type() {
+        Type::Teardown => call.teardown.as_ref().ok_or("teardown").map(|teardown| {
+            OperatorCall::Teardown { framework_id: teardown.framework_id.value.clone() }
+        }),
+        Type::MarkAgentGone => call
+            .mark_agent_gone
+            .as_ref()
+            .ok_or("mark_agent_gone")
+            .map(|gone| OperatorCall::MarkAgentGone { agent_id: gone.agent_id.value.clone() }),
+        Type::ReserveResources => {
+            call.reserve_resources.as_ref().ok_or("reserve_resources").map(|m| {
+                let (source, resources) = (m.source.clone(), m.resources.clone());
+                apply(&m.agent_id, reserve(source, resources))
+            })
+        }
+        Type::UnreserveResources => call
+            .unreserve_resources
+            .as_ref()
+            .ok_or("unreserve_resources")
+            .map(|m| apply(&m.agent_id, unreserve(m.resources.clone()))),
+        Type::CreateVolumes => call
+            .create_volumes
+            .as_ref()
+            .ok_or("create_volumes")
+            .map(|m| apply(&m.agent_id, create(m.volumes.clone()))),
+        Type::DestroyVolumes => call
+            .destroy_volumes
+            .as_ref()
+            .ok_or("destroy_volumes")
+            .map(|m| apply(&m.agent_id, destroy(m.volumes.clone()))),
+        Type::GrowVolume => call.grow_volume.as_ref().ok_or("grow_volume").and_then(|m| {
+            let agent = m.agent_id.as_ref().ok_or(RESIZED_AGENT)?;
+            let (volume, addition) = (m.volume.clone(), m.addition.clone());
+            let grow_volume = Some(operation::GrowVolume { volume, addition });
+            Ok(apply(agent, Operation { grow_volume, ..of(Kind::GrowVolume) }))
+        }),
+        Type::ShrinkVolume => call.shrink_volume.as_ref().ok_or("shrink_volume").and_then(|m| {
+            let agent = m.agent_id.as_ref().ok_or(RESIZED_AGENT)?;
+            let shrink_volume =
+                Some(operation::ShrinkVolume { volume: m.volume.clone(), subtract: m.subtract });
+            Ok(apply(agent, Operation { shrink_volume, ..of(Kind::ShrinkVolume) }))
+        }),
+        _ => return None,
+    })
+}
+
+const RESIZED_AGENT: &str = "agent_id";
+
+fn of(kind: Kind) -> Operation {
+    Operation { r#type: Some(kind as i32), ..Default::default() }
+}
+
+fn reserve(source: Vec<v1::Resource>, resources: Vec<v1::Resource>) -> Operation {
+    let reserve = Some(operation::Reserve { source, resources });
+    Operation { reserve, ..of(Kind::Reserve) }
+}
+
+fn unreserve(resources: Vec<v1::Resource>) -> Operation {
+    Operation { unreserve: Some(operation::Unreserve { resources }), ..of(Kind::Unreserve) }
+}
+
+fn create(volumes: Vec<v1::Resource>) -> Operation {
+    Operation { create: Some(operation::Create { volumes }), ..of(Kind::Create) }
+}
+
+fn destroy(volumes: Vec<v1::Resource>) -> Operation {
+    Operation { destroy: Some(operation::Destroy { volumes }), ..of(Kind::Destroy) }
+}
+
+fn apply(agent: &v1::AgentId, operation: Operation) -> OperatorCall {
+    OperatorCall::Apply {
+        agent_id: agent.value.clone(),
+        operation: Box::new(operation),
+        principal: None,
+    }
+}
+
+/// Whether a path is one of those that [`form`] answers.
+pub(crate) fn is_form(path: &str) -> bool {
+    matches!(path, "/teardown" | "/reserve" | "/unreserve" | "/create-volumes" | "/destroy-volumes")
+}
+
+/// `POST` of a form: `slaveId=…&resources=<JSON array>` and its like.
+pub(crate) async fn form(shared: &Arc<Shared>, path: &str, request: Request) -> Response {
+    if request.method() != http::Method::POST {
+        return respond::method_not_allowed("POST", request.method());
+    }
+    let Ok(body) = Limited::new(request.into_body(), FORM_MAX).collect().await else {
+        return respond::text(
+            400,
+            format!("The body is longer than {FORM_MAX} bytes or could not be read"),
+        );
+    };
+    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    match form_change(path, &body) {
+        Ok(call) => ask(shared, call).await,
+        Err(text) => respond::text(400, text),
+    }
+}
+
+fn form_change(path: &str, body: &str) -> Result<OperatorCall, String> {
+    let value = |name: &str| {
+        respond::query_value(body, name)
+            .ok_or_else(|| format!("Missing '{name}' query parameter in the request body"))
+    };
+    if path == "/teardown" {
+        return Ok(OperatorCall::Teardown { framework_id: value("frameworkId")? });
+    }
+    let agent = v1::AgentId { value: value("slaveId")? };
+    let list = |name: &str| {
+        let fault =
+            |e: String| format!("Error parsing '{name}' query parameter in the request body: {e}");
+        let text = value(name)?;
+        let items: Vec<serde_json::Value> =
+            serde_json::from_str(&text).map_err(|e| fault(e.to_string()))?;
+        let items = items.iter().map(wire::json::from_value::<v1::Resource>);
+        items.collect::<Result<Vec<_>, _>>().map_err(|e| fault(e.to_string()))
+    };
+    let operation = match path {
+        "/reserve" => {
+            let has_source = respond::query_value(body, "source").is_some();
+            let resources = list("resources")?;
+            reserve(if has_source { list("source")? } else { Vec::new() }, resources)
+        }
+        "/unreserve" => unreserve(list("resources")?),
+        "/create-volumes" => create(list("volumes")?),
+        _ => destroy(list("volumes")?),
+    };
+    Ok(apply(&agent, operation))
+}
+
+/// Has the core carry out a change.
+pub(crate) async fn ask(shared: &Arc<Shared>, call: OperatorCall) -> Response {
+    shared.ask(|token| Input::Operator { token, call }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CPUS: &str = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":1}}]"#;
+
+    #[test]
+    fn a_form_names_what_is_missing_or_wrong() {
+        let missing =
+            |name: &str| Err(format!("Missing '{name}' query parameter in the request body"));
+        assert_eq!(form_change("/teardown", "x=y"), missing("frameworkId"));
+        assert_eq!(form_change("/reserve", "resources=[]"), missing("slaveId"));
+        assert_eq!(form_change("/reserve", "slaveId=a"), missing("resources"));
+        assert_eq!(form_change("/create-volumes", "slaveId=a&resources=[]"), missing("volumes"));
+        let wrong = form_change("/unreserve", "slaveId=a&resources=[{}]").expect_err("no resource");
+        assert!(wrong.starts_with("Error parsing 'resources' query parameter"), "{wrong}");
+        assert!(wrong.contains("name"), "{wrong}");
+    }
+
+    #[test]
+    fn a_form_asks_for_what_the_call_asks_for() {
+        let body = format!("slaveId=a&resources={CPUS}&source={CPUS}");
+        let resources: serde_json::Value = serde_json::from_str(CPUS).expect("JSON");
+        let call = serde_json::json!({
+            "type": "RESERVE_RESOURCES",
+            "reserve_resources": {
+                "agent_id": {"value": "a"}, "resources": resources, "source": resources,
+            },
+        });
+        let call: Call = wire::json::from_value(&call).expect("a call");
+        let asked = change(&call).expect("a change").expect("complete");
+        assert_eq!(form_change("/reserve", &body), Ok(asked));
+        let empty = Call { reserve_resources: None, ..call };
+        assert_eq!(change(&empty), Some(Err("reserve_resources")));
+    }
+}
