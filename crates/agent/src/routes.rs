@@ -118,10 +118,7 @@ impl Routes {
             }
             call::Type::GetVersion => {
                 answer.r#type = Some(response::Type::GetVersion as i32);
-                let version_info = v1::VersionInfo {
-                    version: http_api::v0::VERSION.to_owned(),
-                    ..Default::default()
-                };
+                let version_info = http_api::version::info();
                 answer.get_version = Some(response::GetVersion { version_info });
             }
             call::Type::GetFlags => {
@@ -159,7 +156,7 @@ impl Routes {
     async fn read(&self, path: &str, request: Request) -> Response {
         let (path, query) = (path.to_owned(), files::query_of(&request));
         if path == "/version" {
-            return respond::json(&query, http_api::v0::version().to_string().into_bytes());
+            return respond::json(&query, http_api::version::json().to_string().into_bytes());
         }
         let Some(view) = self.shared.view().await else {
             return respond::text(503, "The agent is shutting down");

@@ -42,7 +42,7 @@ fn all(state: &State, shared: &Shared) -> Value {
     let info = &shared.config.info;
     let total = &state.total;
     let used = used(state);
-    let mut out = v0::version();
+    let mut out = http_api::version::json();
     let more = json!({
         "start_time": shared.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
         "id": state.id.as_deref().unwrap_or(""),

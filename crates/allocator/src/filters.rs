@@ -57,6 +57,15 @@ impl Filters {
         agents
     }
 
+    /// Number of filters, by role.
+    pub(crate) fn count(&self) -> BTreeMap<u32, u64> {
+        let mut counts = BTreeMap::new();
+        for ((_, role), filters) in self.by_agent.values().flatten() {
+            *counts.entry(*role).or_default() += filters.len() as u64;
+        }
+        counts
+    }
+
     /// When the next filter expires.
     pub(crate) fn next(&self) -> Option<Time> {
         self.expiry.first().map(|(at, ..)| *at)

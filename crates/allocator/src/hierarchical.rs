@@ -402,6 +402,14 @@ impl Allocator for Hierarchical {
         out
     }
 
+    fn active_filters(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for (role, count) in self.filters.count() {
+            counts.insert(self.shares.role_name(role).to_owned(), count);
+        }
+        counts
+    }
+
     fn check(&self) -> Result<(), String> {
         let mut held: BTreeMap<&str, i64> = BTreeMap::new();
         for (id, agent) in &self.agents {

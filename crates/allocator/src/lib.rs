@@ -141,6 +141,8 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn next_run(&self) -> Option<Time>;
     /// Runs one cycle: expires filters, offers what is free to those who are due.
     fn allocate(&mut self, now: Now, rng: &mut Rng) -> Vec<Allocation>;
+    /// Refusals that hold now, by role.
+    fn active_filters(&self) -> BTreeMap<String, u64>;
     /// Own invariants, for tests and the simulator: nothing allocated beyond a total, books agree with each other.
     ///
     /// # Errors

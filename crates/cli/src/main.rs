@@ -123,7 +123,7 @@ fn start(program: Program, flags: &Flags) -> ExitCode {
 }
 
 fn version() -> ExitCode {
-    println!("mesos {} (proffer {})", http_api::v0::VERSION, env!("CARGO_PKG_VERSION"));
+    println!("mesos {} (proffer {})", http_api::version::VERSION, env!("CARGO_PKG_VERSION"));
     ExitCode::SUCCESS
 }
 

@@ -10,6 +10,7 @@ pub mod respond;
 pub mod server;
 pub mod stream;
 pub mod v0;
+pub mod version;
 
 pub use body::Body;
 

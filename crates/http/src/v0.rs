@@ -4,9 +4,6 @@ use resources::{Resources, SummaryValue, attributes_summary};
 use serde_json::{Map, Value, json};
 use wire::v1;
 
-/// Version of the interfaces that are spoken.
-pub const VERSION: &str = "1.12.0";
-
 /// A message as JSON.
 pub fn message<M: wire::Message>(message: &M) -> Value {
     wire::json::to_value(message)
@@ -106,19 +103,6 @@ fn status(status: &v1::TaskStatus) -> Value {
         out["healthy"] = json!(healthy);
     }
     out
-}
-
-/// `/version`, and the first fields of `/state`.
-#[must_use]
-pub fn version() -> Value {
-    json!({
-        "version": VERSION,
-        "build_date": "2026-11-21 00:00:00",
-        "build_time": 1_795_219_200.0,
-        "build_user": "proffer",
-        "git_sha": env!("CARGO_PKG_VERSION"),
-        "git_branch": "main",
-    })
 }
 
 /// Names of capabilities.

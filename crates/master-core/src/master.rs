@@ -161,10 +161,26 @@ impl Master {
         [self.timers.next(), run].into_iter().flatten().min()
     }
 
+    /// When the next cycle of the allocator is due.
+    #[must_use]
+    pub fn allocation_due(&self) -> Option<Time> {
+        self.allocator.next_run()
+    }
+
+    /// Cycles of the allocator so far.
+    #[must_use]
+    pub fn allocation_runs(&self) -> u64 {
+        self.state.counters.get("allocator/mesos/allocation_runs").copied().unwrap_or(0)
+    }
+
     /// What readers see.
     #[must_use]
     pub fn view(&self) -> Arc<State> {
-        Arc::new(self.state.clone())
+        let mut offer_filters = self.allocator.active_filters();
+        for role in self.state.frameworks.values().flat_map(|f| f.roles()) {
+            offer_filters.entry(role).or_default();
+        }
+        Arc::new(State { offer_filters, ..self.state.clone() })
     }
 
     fn on_timer(&mut self, cx: &mut Cx<'_>, timer: Timer) {

@@ -16,7 +16,9 @@ impl Master {
     /// Runs one cycle of the allocator and sends what comes of it.
     pub(crate) fn make_offers(&mut self, cx: &mut Cx<'_>) {
         self.count("allocator/mesos/allocation_runs");
-        let allocations = self.allocator.allocate(cx.now, &mut self.rng);
+        let mut allocations = self.allocator.allocate(cx.now, &mut self.rng);
+        // In one event the newest agent, which is likely to have most to give, comes first.
+        allocations.sort_by_key(|a| std::cmp::Reverse(a.agent));
         let mut events: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
         for allocation in allocations {
             let framework = allocation.framework;

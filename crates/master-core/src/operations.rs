@@ -95,6 +95,13 @@ impl Master {
             operation.wire.statuses.push(status.clone());
         }
         let framework_id = operation.wire.framework_id.clone();
+        let kind = operation.wire.info.r#type().as_str_name().to_lowercase();
+        if is_new && is_operation_terminal(status.state()) {
+            let state = status.state().as_str_name().to_lowercase();
+            let state = state.trim_start_matches("operation_");
+            self.count(&format!("master/operations/{state}"));
+            self.count(&format!("master/operations/{kind}/{state}"));
+        }
         self.count("master/valid_operation_status_updates");
         let state = status.state();
         if is_new && is_operation_terminal(state) && state != OperationState::OperationFinished {

@@ -1,5 +1,6 @@
 //! The one task that owns the core.
 
+use crate::meters::Meters;
 use crate::shared::Shared;
 use base::{Now, Time, WallTime};
 use coordination::{Change, Registry};
@@ -8,7 +9,9 @@ use http_api::stream::SendError;
 use master_core::contract::{Config, Effect, Input};
 use master_core::registry::RegistryOp;
 use master_core::{Master, State};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::internal;
@@ -58,11 +61,15 @@ impl Engine {
     /// When the core asks for the end of the process: why.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
         let registry = self.registry.take().ok_or("the registry is gone")?;
+        let begun = Instant::now();
         let content = registry.read().map_err(|e| e.to_string())?;
+        self.shared.meters.registry_fetch.record(begun.elapsed());
+        let sizes = Sizes::of(&content);
+        sizes.publish(&self.shared.meters);
         let (writes, queue) = mpsc::unbounded_channel();
         let writer = tokio::task::spawn_blocking({
-            let inputs = self.shared.inputs.clone();
-            move || write_registry(registry, queue, &inputs)
+            let shared = self.shared.clone();
+            move || write_registry(registry, queue, sizes, &shared)
         });
         let mut out = Vec::new();
         self.core.step(self.now(), Input::Elected { registry: content }, &mut out);
@@ -87,13 +94,28 @@ impl Engine {
                 () = tokio::time::sleep(wake) => batch.push(Input::Wake),
             }
             for input in batch.drain(..) {
-                let now = self.now();
-                self.core.step(now, input, &mut out);
+                self.step(input, &mut out);
             }
+            let due = self.core.allocation_due().is_some_and(|at| at <= self.now().mono);
+            self.shared.meters.allocations_due.store(u64::from(due), Ordering::Relaxed);
         }
         drop(writes);
+        // Nobody takes inputs any more; a thread that waits to send one must not wait for ever.
+        self.queue.close();
         let _ = writer.await;
         Ok(())
+    }
+
+    fn step(&mut self, input: Input, out: &mut Vec<Effect>) {
+        let now = self.now();
+        let (due, runs) = (self.core.allocation_due(), self.core.allocation_runs());
+        self.core.step(now, input, out);
+        if self.core.allocation_runs() > runs {
+            let meters = &self.shared.meters;
+            meters.allocation_run.record(self.now().mono.since(now.mono));
+            // Asked for by this very input: it did not wait.
+            meters.allocation_latency.record(due.map_or(Duration::ZERO, |at| now.mono.since(at)));
+        }
     }
 
     fn carry_out(
@@ -146,6 +168,7 @@ impl Engine {
                         Change { key: (section, key), value: None }
                     }
                 });
+                self.shared.meters.registry_queue.fetch_add(1, Ordering::Relaxed);
                 let _ = writes.send(Write { id, changes: changes.collect() });
             }
             Effect::Abort { message } => return Err(message),
@@ -154,11 +177,41 @@ impl Engine {
     }
 }
 
+/// Bytes of each entry of the registry.
+struct Sizes {
+    entries: BTreeMap<coordination::Key, u64>,
+    sum: u64,
+}
+
+impl Sizes {
+    fn of(content: &[(coordination::Key, Vec<u8>)]) -> Self {
+        let mut sizes = Self { entries: BTreeMap::new(), sum: 0 };
+        for (key, value) in content {
+            sizes.set(key, Some(value));
+        }
+        sizes
+    }
+
+    fn set(&mut self, key: &coordination::Key, value: Option<&Vec<u8>>) {
+        let size = value.map(|v| (key.0.len() + key.1.len() + v.len()) as u64);
+        let old = match size {
+            Some(size) => self.entries.insert(key.clone(), size),
+            None => self.entries.remove(key),
+        };
+        self.sum = self.sum - old.unwrap_or(0) + size.unwrap_or(0);
+    }
+
+    fn publish(&self, meters: &Meters) {
+        meters.registry_bytes.store(self.sum, Ordering::Relaxed);
+    }
+}
+
 /// Makes changes durable, all that wait in one commit.
 fn write_registry(
     mut registry: Box<dyn Registry>,
     mut queue: mpsc::UnboundedReceiver<Write>,
-    inputs: &mpsc::Sender<Input>,
+    mut sizes: Sizes,
+    shared: &Shared,
 ) {
     while let Some(first) = queue.blocking_recv() {
         let mut writes = vec![first];
@@ -166,10 +219,17 @@ fn write_registry(
             writes.push(more);
         }
         let changes: Vec<Change> = writes.iter().flat_map(|w| w.changes.iter().cloned()).collect();
+        let begun = Instant::now();
         let result = registry.write(&changes).map_err(|e| e.to_string());
+        shared.meters.registry_store.record(begun.elapsed());
+        if result.is_ok() {
+            changes.iter().for_each(|c| sizes.set(&c.key, c.value.as_ref()));
+            sizes.publish(&shared.meters);
+        }
         for write in writes {
+            shared.meters.registry_queue.fetch_sub(1, Ordering::Relaxed);
             let input = Input::Written { id: write.id, result: result.clone() };
-            if inputs.blocking_send(input).is_err() {
+            if shared.inputs.blocking_send(input).is_err() {
                 return;
             }
         }

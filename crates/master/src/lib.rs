@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+mod meters;
 mod metrics;
 mod operator;
 mod routes;
@@ -142,6 +143,6 @@ fn fill_info(config: &mut Config, address: SocketAddr) {
     info.port = u32::try_from(port).unwrap_or(0);
     info.pid = Some(format!("master@{ip}:{port}"));
     info.hostname = Some(hostname.clone());
-    info.version = Some(http_api::v0::VERSION.to_owned());
+    info.version = Some(http_api::version::VERSION.to_owned());
     info.address = Some(wire::v1::Address { hostname: Some(hostname), ip: Some(ip), port });
 }

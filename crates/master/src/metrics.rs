@@ -1,10 +1,10 @@
 //! `/metrics/snapshot`: names and values (spec/master.md section 6).
 
+use crate::shared::Shared;
 use master_core::{Framework, State};
 use resources::{Resources, from_milli};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 /// Counters, by name after `master/`: zero until something is counted.
 const COUNTERS: &[&str] = &[
@@ -70,8 +70,9 @@ const COUNTERS: &[&str] = &[
 ];
 
 /// All metrics of this moment.
-pub(crate) fn snapshot(state: &State, started: SystemTime) -> Value {
+pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
     let mut out: Map<String, Value> = http_api::v0::system_metrics();
+    shared.meters.print(&mut out);
     for name in COUNTERS {
         out.insert(format!("master/{name}"), json!(0));
     }
@@ -81,7 +82,10 @@ pub(crate) fn snapshot(state: &State, started: SystemTime) -> Value {
     let mut set = |name: &str, value: Value| {
         out.insert(name.to_owned(), value);
     };
-    set("master/uptime_secs", json!(started.elapsed().unwrap_or_default().as_secs_f64()));
+    set("master/uptime_secs", json!(shared.started.elapsed().unwrap_or_default().as_secs_f64()));
+    set("master/event_queue_dispatches", json!(shared.queued()));
+    set("master/event_queue_messages", json!(0));
+    set("master/event_queue_http_requests", json!(shared.waiting.len()));
     set("master/elected", json!(u8::from(state.elected.is_some())));
     let agents = state.agents.len();
     let connected = state.agents.values().filter(|a| a.is_connected()).count();
@@ -116,7 +120,10 @@ pub(crate) fn snapshot(state: &State, started: SystemTime) -> Value {
     let unreachable = state.frameworks.values().map(|f| f.unreachable_tasks.len()).sum::<usize>();
     set("master/tasks_unreachable", json!(unreachable));
     resources(state, &mut set);
-    operations(&mut set);
+    operations(state, &mut set);
+    for (role, count) in &state.offer_filters {
+        set(&format!("allocator/mesos/offer_filters/roles/{role}/active"), json!(count));
+    }
     // Of removed frameworks too, as long as they are remembered.
     for framework in state.frameworks.values().chain(&state.completed_frameworks) {
         of_framework(framework, &mut set);
@@ -157,23 +164,31 @@ fn resources(state: &State, set: &mut impl FnMut(&str, Value)) {
     }
 }
 
-/// There are no operations on resources yet, so there is none in any state.
-fn operations(set: &mut impl FnMut(&str, Value)) {
-    let states = [
-        "total",
-        "pending",
-        "recovering",
-        "unreachable",
-        "finished",
-        "failed",
-        "error",
-        "dropped",
-        "gone_by_operator",
-    ];
-    for state in states {
-        set(&format!("master/operations/{state}"), json!(0));
-        for kind in OPERATIONS {
-            set(&format!("master/operations/{kind}/{state}"), json!(0));
+/// Operations on resources: how many are in a state that is not the last, and how often each last state was reached.
+fn operations(state: &State, set: &mut impl FnMut(&str, Value)) {
+    let mut now: BTreeMap<String, u64> = BTreeMap::new();
+    let mut count = |name: String| *now.entry(name).or_default() += 1;
+    for operation in state.agents.values().flat_map(|a| a.operations.values()) {
+        let kind = operation.wire.info.r#type().as_str_name().to_lowercase();
+        let state = operation.state().as_str_name().to_lowercase().replacen("operation_", "", 1);
+        if state == "pending" {
+            count(format!("{kind}/pending"));
+            count("pending".to_owned());
+        }
+        count(format!("{kind}/total"));
+        count("total".to_owned());
+    }
+    let kinds = OPERATIONS.iter().map(|kind| format!("{kind}/")).chain([String::new()]);
+    for kind in kinds {
+        for name in ["total", "pending", "recovering", "unreachable"] {
+            let name = format!("{kind}{name}");
+            let value = now.get(&name).copied().unwrap_or(0);
+            set(&format!("master/operations/{name}"), json!(value));
+        }
+        for name in ["finished", "failed", "error", "dropped", "gone_by_operator"] {
+            let name = format!("master/operations/{kind}{name}");
+            let value = state.counters.get(&name).copied().unwrap_or(0);
+            set(&name, json!(value));
         }
     }
 }

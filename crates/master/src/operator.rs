@@ -54,8 +54,7 @@ async fn read(shared: &Arc<Shared>, kind: Type, encoding: Encoding) -> Response 
         }
         Type::GetVersion => {
             answer.r#type = Some(response::Type::GetVersion as i32);
-            let version_info =
-                v1::VersionInfo { version: http_api::v0::VERSION.to_owned(), ..Default::default() };
+            let version_info = http_api::version::info();
             answer.get_version = Some(response::GetVersion { version_info });
         }
         Type::GetFlags => {
@@ -68,7 +67,7 @@ async fn read(shared: &Arc<Shared>, kind: Type, encoding: Encoding) -> Response 
         }
         Type::GetMetrics => {
             answer.r#type = Some(response::Type::GetMetrics as i32);
-            let all = metrics::snapshot(&view, shared.started);
+            let all = metrics::snapshot(&view, shared);
             let metrics = all.as_object().into_iter().flatten();
             let metrics = metrics
                 .map(|(name, value)| v1::Metric { name: name.clone(), value: value.as_f64() });

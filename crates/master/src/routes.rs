@@ -165,7 +165,7 @@ impl Routes {
             return answer.ok().flatten().unwrap_or_else(not_found);
         }
         if path == "/version" {
-            return respond::json(&query, http_api::v0::version().to_string().into_bytes());
+            return respond::json(&query, http_api::version::json().to_string().into_bytes());
         }
         if !v0::PATHS.contains(&path.as_str()) && path != "/metrics/snapshot" {
             return not_found();
@@ -173,12 +173,12 @@ impl Routes {
         let Some(view) = self.shared.view().await else {
             return respond::text(503, "The master is shutting down");
         };
-        let started = self.shared.started;
+        let shared = self.shared.clone();
         let answer = tokio::task::spawn_blocking(move || {
             let json = if path == "/metrics/snapshot" {
-                Some(metrics::snapshot(&view, started))
+                Some(metrics::snapshot(&view, &shared))
             } else {
-                v0::answer(&path, &query, &view, started)
+                v0::answer(&path, &query, &view, shared.started)
             };
             json.map(|json| respond::json(&query, json.to_string().into_bytes()))
         });

@@ -2,6 +2,7 @@
 
 use crate::Config;
 use crate::engine::Engine;
+use crate::meters::Meters;
 use base::Token;
 use coordination::Registry;
 use http_api::Response;
@@ -41,6 +42,10 @@ impl<T> Table<T> {
     pub(crate) fn remove(&self, token: Token) -> Option<T> {
         self.lock().remove(&token)
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
 }
 
 impl<T: Clone> Table<T> {
@@ -58,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) waiting: Table<oneshot::Sender<Response>>,
     pub(crate) streams: Table<EventSender>,
     pub(crate) links: Table<LinkSender>,
+    pub(crate) meters: Meters,
     pub(crate) started: SystemTime,
     pub(crate) log_file: Option<PathBuf>,
 }
@@ -73,6 +79,7 @@ impl Shared {
             waiting: Table::default(),
             streams: Table::default(),
             links: Table::default(),
+            meters: Meters::default(),
             started: SystemTime::now(),
             log_file: config.log_file.clone(),
         });
@@ -89,6 +96,11 @@ impl Shared {
         let (answer, view) = oneshot::channel();
         self.readers.send(answer).ok()?;
         view.await.ok()
+    }
+
+    /// Inputs that wait for the core.
+    pub(crate) fn queued(&self) -> usize {
+        self.inputs.max_capacity() - self.inputs.capacity()
     }
 
     /// Asks the core and waits for its answer.

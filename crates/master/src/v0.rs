@@ -46,7 +46,7 @@ pub(crate) fn answer(path: &str, query: &str, state: &State, started: SystemTime
 }
 
 fn all(state: &State, started: SystemTime) -> Value {
-    let mut out = v0::version();
+    let mut out = http_api::version::json();
     let connected = state.agents.values().filter(|a| a.is_connected()).count();
     let info = &state.info;
     let more = json!({
