@@ -26,6 +26,8 @@ pub(crate) struct Engine {
     readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
     outside: Option<Outside>,
     start: Instant,
+    /// Event streams that were dropped for being slow or closed.
+    lost: Vec<base::Token>,
 }
 
 /// A record for the store's thread.
@@ -50,7 +52,15 @@ impl Engine {
         outside: Outside,
     ) -> Self {
         let core = Agent::new(shared.config.clone());
-        Self { core, shared, queue, readers, outside: Some(outside), start: Instant::now() }
+        Self {
+            core,
+            shared,
+            queue,
+            readers,
+            outside: Some(outside),
+            start: Instant::now(),
+            lost: Vec::new(),
+        }
     }
 
     fn now(&self) -> Now {
@@ -90,6 +100,14 @@ impl Engine {
                 }
                 self.carry_out(effect, &writes, &volumes, &containerizer);
             }
+            // Nothing more reaches these: the core shall know at once, not when the connection breaks.
+            while let Some(stream) = self.lost.pop() {
+                let now = self.now();
+                self.core.step(now, Input::ExecutorClosed { stream }, &mut out);
+            }
+            if !out.is_empty() {
+                continue;
+            }
             let wake = self.core.next_wake().map_or(IDLE, |at| at.since(self.now().mono));
             tokio::select! {
                 biased;
@@ -119,7 +137,7 @@ impl Engine {
     }
 
     fn carry_out(
-        &self,
+        &mut self,
         effect: Effect,
         writes: &mpsc::UnboundedSender<Write>,
         volumes: &mpsc::UnboundedSender<VolumeWork>,
@@ -152,6 +170,7 @@ impl Engine {
                         "an executor does not read its events; its stream is dropped"
                     );
                     self.shared.close_stream(stream);
+                    self.lost.push(stream);
                 }
             }
             Effect::CloseStream { stream } => self.shared.close_stream(stream),

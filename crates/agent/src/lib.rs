@@ -6,6 +6,7 @@
 
 pub mod detect;
 mod engine;
+mod former;
 mod link;
 mod metrics;
 mod routes;
@@ -22,7 +23,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -132,8 +133,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         PosixOptions { runtime_dir: config.runtime_dir.clone(), die_with_agent: config.core.local };
     let (posix, exits) = Posix::new(&options).map_err(|e| runtime(e.to_string()))?;
     let found = posix.recover().await.map_err(runtime)?;
-    let listener = TcpListener::bind(config.listen)
-        .await
+    let listener = server::listen(config.listen)
         .map_err(|source| StartError::Bind { address: config.listen, source })?;
     let address = listener
         .local_addr()
@@ -151,6 +151,16 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
     let (shared, engine) = Shared::new(&config, outside);
     let engine = tokio::spawn(engine.run(stopped.clone()));
+    tokio::task::spawn_blocking({
+        let (inputs, work_dir) = (shared.inputs.clone(), config.core.work_dir.clone());
+        move || {
+            for found in former::directories(work_dir.as_ref(), SystemTime::now()) {
+                if inputs.blocking_send(found).is_err() {
+                    return;
+                }
+            }
+        }
+    });
     tokio::spawn(link::keep(shared.clone(), config.master.clone(), stopped.clone()));
     tokio::spawn(server::serve(
         listener,

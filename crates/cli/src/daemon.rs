@@ -20,6 +20,7 @@ const REREGISTER_MIN: Duration = Duration::from_secs(600);
 /// Runs a master until it is stopped.
 pub(crate) async fn master(flags: &Flags) -> Result<ExitCode, String> {
     let log_file = logging::start(flags, "master")?;
+    host::raise_open_files();
     let address = host::address(flags)?;
     let mut running = master::start(master_config(flags, &address, log_file)?)
         .await

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,9 +14,18 @@ use tokio::sync::{mpsc, oneshot};
 pub enum Body {
     /// All of it at once; None when it was sent.
     Whole(Option<Bytes>),
-    /// Pieces as they come; it ends when the sender is dropped. What is beside them goes with the body: whoever waits
-    /// for it learns that nobody reads any more.
-    Stream(mpsc::Receiver<Bytes>, oneshot::Sender<Infallible>),
+    /// Pieces as they come; it ends when the sender is dropped.
+    Stream(Pieces),
+}
+
+/// What is to be sent on a stream.
+#[derive(Debug)]
+pub struct Pieces {
+    pub(crate) queue: mpsc::Receiver<Bytes>,
+    /// Bytes in the queue.
+    pub(crate) queued: Arc<AtomicUsize>,
+    /// Goes with the body: whoever waits for it learns that nobody reads any more.
+    pub(crate) _alive: oneshot::Sender<Infallible>,
 }
 
 impl Body {
@@ -53,8 +64,14 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Body::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Body::Stream(pieces, _) => {
-                pieces.poll_recv(cx).map(|piece| piece.map(|b| Ok(Frame::data(b))))
+            Body::Stream(pieces) => {
+                let Pieces { queue, queued, .. } = pieces;
+                queue.poll_recv(cx).map(|piece| {
+                    piece.map(|bytes| {
+                        queued.fetch_sub(bytes.len(), Ordering::Relaxed);
+                        Ok(Frame::data(bytes))
+                    })
+                })
             }
         }
     }

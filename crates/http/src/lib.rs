@@ -8,6 +8,7 @@ pub mod link;
 pub mod negotiate;
 pub mod respond;
 pub mod server;
+mod stall;
 pub mod stream;
 pub mod v0;
 pub mod version;

@@ -4,6 +4,7 @@ use crate::{Request, Response, respond};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use std::time::Duration;
 
 /// One of the two encodings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,9 @@ fn is_accepted(accept: &str, media_type: &str) -> bool {
     })
 }
 
+/// Time for the body of a call.
+const BODY_TIME: Duration = Duration::from_secs(60);
+
 /// Reads and decodes the body of a call: rows 4 to 7 of the table of checks. `limit` in bytes.
 ///
 /// # Errors
@@ -75,7 +79,11 @@ pub async fn call<M: wire::Message>(request: Request, limit: usize) -> Result<M,
             return refuse(415, text.to_owned());
         }
     };
-    let bytes = match Limited::new(request.into_body(), limit).collect().await {
+    let body = Limited::new(request.into_body(), limit).collect();
+    let Ok(body) = tokio::time::timeout(BODY_TIME, body).await else {
+        return refuse(408, format!("The body did not come within {} s", BODY_TIME.as_secs()));
+    };
+    let bytes = match body {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             return refuse(413, format!("The body is larger than {limit} bytes"));

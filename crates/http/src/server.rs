@@ -1,5 +1,6 @@
 //! The accept loop: HTTP/1.1 with limits on connections, on the time for a request's head, and upgrades.
 
+use crate::stall::Stall;
 use crate::{Request, Response, respond};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -9,21 +10,23 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 
 /// Limits of a server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Connections at a time; more are closed at once.
     pub connections: usize,
     /// Time for the head of a request, from the opening of a connection or the end of the request before.
     pub head: Duration,
+    /// Time in which a peer must take something of what is sent to it.
+    pub stall: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 60_000, head: Duration::from_secs(30) }
+        Self { connections: 60_000, head: Duration::from_secs(30), stall: Duration::from_secs(60) }
     }
 }
 
@@ -35,6 +38,20 @@ pub trait Handler: Send + Sync + 'static {
         request: Request,
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
+}
+
+/// Connections that may wait to be accepted: a cluster that comes back dials all at once.
+const BACKLOG: u32 = 4096;
+
+/// Listens on an address; port 0 takes a free one.
+///
+/// # Errors
+/// When the address is not to be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `shutdown` turns true.
@@ -62,7 +79,8 @@ pub async fn serve<H: Handler>(
             continue;
         };
         let _ = socket.set_nodelay(true);
-        let (handler, head, mut stop) = (handler.clone(), limits.head, shutdown.clone());
+        let (handler, mut stop) = (handler.clone(), shutdown.clone());
+        let Limits { head, stall, .. } = limits;
         tokio::spawn(async move {
             let service = service_fn(move |request: Request| {
                 let handler = handler.clone();
@@ -75,7 +93,7 @@ pub async fn serve<H: Handler>(
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(head)
-                .serve_connection(TokioIo::new(socket), service)
+                .serve_connection(TokioIo::new(Stall::new(socket, stall)), service)
                 .with_upgrades();
             tokio::select! {
                 result = connection => if let Err(error) = result {

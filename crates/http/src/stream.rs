@@ -1,21 +1,28 @@
 //! Event streams: RecordIO in a chunked body, with a bounded queue for each subscriber.
 
+use crate::body::Pieces;
 use crate::negotiate::Encoding;
 use crate::{Body, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// Events that may wait for a slow subscriber before it is dropped.
 const QUEUE: usize = 4096;
+/// Bytes of events that may wait for it, unless a single event is longer.
+const QUEUE_BYTES: usize = 64 << 20;
 
 /// The sending end of an event stream. Dropping it ends the stream.
 #[derive(Debug, Clone)]
 pub struct EventSender {
     encoding: Encoding,
     pieces: mpsc::Sender<Bytes>,
+    /// Bytes that wait.
+    queued: Arc<AtomicUsize>,
 }
 
 /// Why an event could not be sent: the subscriber is gone, or reads too slowly.
@@ -43,9 +50,11 @@ impl Closed {
 pub fn event_stream(encoding: Encoding) -> (EventSender, Response, Closed) {
     let (pieces, receiver) = mpsc::channel(QUEUE);
     let (alive, closed) = oneshot::channel();
-    let mut response = http::Response::new(Body::Stream(receiver, alive));
+    let queued = Arc::new(AtomicUsize::new(0));
+    let body = Body::Stream(Pieces { queue: receiver, queued: queued.clone(), _alive: alive });
+    let mut response = http::Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()));
-    (EventSender { encoding, pieces }, response, Closed(closed))
+    (EventSender { encoding, pieces, queued }, response, Closed(closed))
 }
 
 impl EventSender {
@@ -55,6 +64,11 @@ impl EventSender {
     /// When the subscriber is gone or too slow; the stream is of no use then.
     pub fn send<M: wire::Message>(&self, event: &M) -> Result<(), SendError> {
         let record = wire::recordio::encode(&self.encoding.encode(event));
+        let length = record.len();
+        let before = self.queued.fetch_add(length, Ordering::Relaxed);
+        if before > 0 && before + length > QUEUE_BYTES {
+            return Err(SendError::Slow);
+        }
         self.pieces.try_send(record.into()).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SendError::Slow,
             mpsc::error::TrySendError::Closed(_) => SendError::Closed,

@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
     registry: Option<Box<dyn Registry>>,
     start: Instant,
+    /// Event streams that were dropped for being slow or closed.
+    lost: Vec<base::Token>,
 }
 
 /// A write for the registry's thread.
@@ -46,7 +48,15 @@ impl Engine {
     ) -> Self {
         let allocator = allocator::hierarchical(config.allocator.clone());
         let core = Master::new(config, allocator);
-        Self { core, shared, queue, readers, registry: Some(registry), start: Instant::now() }
+        Self {
+            core,
+            shared,
+            queue,
+            readers,
+            registry: Some(registry),
+            start: Instant::now(),
+            lost: Vec::new(),
+        }
     }
 
     fn now(&self) -> Now {
@@ -77,6 +87,13 @@ impl Engine {
         loop {
             for effect in out.drain(..) {
                 self.carry_out(effect, &writes)?;
+            }
+            // Nothing more reaches these: the core shall know at once, not when the connection breaks.
+            while let Some(stream) = self.lost.pop() {
+                self.step(Input::StreamClosed { stream }, &mut out);
+            }
+            if !out.is_empty() {
+                continue;
             }
             let wake = self.core.next_wake().map_or(IDLE, |at| at.since(self.now().mono));
             tokio::select! {
@@ -119,7 +136,7 @@ impl Engine {
     }
 
     fn carry_out(
-        &self,
+        &mut self,
         effect: Effect,
         writes: &mpsc::UnboundedSender<Write>,
     ) -> Result<(), String> {
@@ -139,6 +156,7 @@ impl Engine {
                         );
                     }
                     self.shared.streams.remove(stream);
+                    self.lost.push(stream);
                 }
             }
             Effect::CloseStream { stream } => {

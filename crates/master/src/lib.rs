@@ -21,7 +21,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -103,8 +102,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         RegistryKind::Embedded(directory) => Box::new(Embedded::open(directory)?),
         RegistryKind::InMemory => Box::new(InMemory::default()),
     };
-    let listener = TcpListener::bind(config.listen)
-        .await
+    let listener = server::listen(config.listen)
         .map_err(|source| StartError::Bind { address: config.listen, source })?;
     let address = listener
         .local_addr()

@@ -4,6 +4,7 @@ use crate::{http, wait};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What a cluster is made of.
@@ -154,6 +155,12 @@ impl Cluster {
         );
     }
 
+    /// Process id of the master.
+    #[must_use]
+    pub fn master_pid(&self) -> Option<u32> {
+        self.master.as_ref().map(Child::id)
+    }
+
     /// Process id of an agent.
     #[must_use]
     pub fn agent_pid(&self, agent: usize) -> Option<u32> {
@@ -215,15 +222,26 @@ fn kill_supervisors(directory: &Path) {
     }
 }
 
-/// Ports of loopback that are free now.
+/// Ports that nobody listens on, each given once. They lie below those that the system gives to clients, so that a
+/// client's connection can't take one before it is used.
 ///
 /// # Panics
-/// When there are none.
+/// When there is none.
 #[must_use]
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at the same time start at different places.
+    let place = std::process::id().wrapping_mul(977);
+    let next = || FIRST + place.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+    let candidates = (0..COUNT).filter_map(|_| u16::try_from(next()).ok());
+    let free: Vec<u16> = candidates
+        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .take(count)
+        .collect();
+    assert_eq!(free.len(), count, "there are no free ports");
+    free
 }
 
 /// A new empty directory of its own below the system's directory for temporary files.

@@ -88,3 +88,23 @@ fn an_unacknowledged_update_is_sent_again_and_an_acknowledged_one_is_not() {
         [v1::TaskState::TaskRunning]
     );
 }
+
+#[test]
+fn directories_of_former_runs_are_removed_in_their_time() {
+    let (mut node, _) = Node::recovered(Vec::new(), Vec::new());
+    let day = Duration::from_secs(86400);
+    let found =
+        |path: &str, days: u32| Input::DirectoryFound { path: path.into(), age: day * days };
+    node.step(found("/work_dir/slaves/s/frameworks/old", 6));
+    let removed = |effects: Vec<Effect>| -> Vec<String> {
+        let paths = effects.into_iter().filter_map(|e| match e {
+            Effect::RemoveDirectory { path } => Some(path),
+            _ => None,
+        });
+        paths.collect()
+    };
+    let older = node.step(found("/work_dir/slaves/s/frameworks/older", 8));
+    assert_eq!(removed(older), ["/work_dir/slaves/s/frameworks/older"], "at once");
+    assert_eq!(removed(node.wait(86000)), [] as [&str; 0]);
+    assert_eq!(removed(node.wait(400)), ["/work_dir/slaves/s/frameworks/old"]);
+}

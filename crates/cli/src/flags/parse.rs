@@ -282,7 +282,8 @@ mod tests {
 
     #[test]
     fn arbitrary_words_never_panic() {
-        bolero::check!().for_each(|bytes: &[u8]| {
+        let time = std::time::Duration::from_secs(2);
+        bolero::check!(name = "flags").with_test_time(time).for_each(|bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes);
             let _ = parse(&AGENT, &words(&text), []);
             let _ = parse(&MASTER, &[format!("--{text}")], []);

@@ -128,7 +128,8 @@ async fn large_bodies_are_compressed_when_that_is_accepted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_are_closed_and_disturb_nobody() {
     let (address, _stop) =
-        start(Limits { connections: 300, head: Duration::from_millis(300) }).await;
+        start(Limits { connections: 300, head: Duration::from_millis(300), ..Limits::default() })
+            .await;
     let silent: Vec<TcpStream> =
         (0..250).map(|_| TcpStream::connect(&address).expect("a connection")).collect();
     assert_eq!(testkit::http::get(&address, "/").status, 404);

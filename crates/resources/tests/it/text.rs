@@ -81,7 +81,8 @@ fn quantities_are_alternatives_of_sums() {
 
 #[test]
 fn arbitrary_text_never_panics() {
-    bolero::check!().for_each(|bytes: &[u8]| {
+    let time = std::time::Duration::from_secs(2);
+    bolero::check!(name = "resources_text").with_test_time(time).for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         if let Ok(resources) = Resources::parse(&text, "*") {
             Resources::from_wire(&resources.to_wire()).expect("what was parsed is valid");
