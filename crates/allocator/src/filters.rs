@@ -1,94 +1,123 @@
-//! Refusals: what a framework does not want offered again for a while.
+//! Refusals on one agent: what frameworks do not want offered again for a while.
+//!
+//! A refusal is twelve bytes: most frameworks refuse the same resources, which are kept once.
 
-use crate::{AgentId, FrameworkId};
+use crate::tree::Seat;
 use base::Time;
 use resources::Resources;
-use std::collections::{BTreeMap, BTreeSet};
 
-/// Whose filter it is: framework, number of the role.
-pub(crate) type Holder = (FrameworkId, u32);
+/// Nanoseconds of a tick, the unit of expiry: about 17 ms.
+const TICK_BITS: u32 = 24;
 
-/// All filters, by agent.
+#[derive(Debug, Clone, Copy)]
+struct Filter {
+    seat: Seat,
+    /// Tick from which on it does not hold.
+    until: u32,
+    /// Of the seat when it refused; another one voids the filter.
+    epoch: u16,
+    /// Index of what is refused.
+    what: u16,
+}
+
+/// All refusals on an agent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filters {
-    by_agent: BTreeMap<AgentId, BTreeMap<Holder, Vec<(Resources, Time)>>>,
-    expiry: BTreeSet<(Time, AgentId, Holder)>,
+    /// In order of seats.
+    filters: Vec<Filter>,
+    refused: Vec<Resources>,
+}
+
+fn tick_of(time: Time) -> u32 {
+    u32::try_from((time.0 >> TICK_BITS).saturating_add(1)).unwrap_or(u32::MAX)
 }
 
 impl Filters {
     /// Refuses everything contained in `resources` until `until`.
-    pub(crate) fn add(
-        &mut self,
-        agent: AgentId,
-        holder: Holder,
-        resources: Resources,
-        until: Time,
-    ) {
-        self.by_agent.entry(agent).or_default().entry(holder).or_default().push((resources, until));
-        self.expiry.insert((until, agent, holder));
-    }
-
-    /// Whether an offer of `resources` is refused.
-    pub(crate) fn refuse(&self, agent: AgentId, holder: Holder, resources: &Resources) -> bool {
-        let filters = self.by_agent.get(&agent).and_then(|f| f.get(&holder));
-        filters
-            .is_some_and(|filters| filters.iter().any(|(refused, _)| refused.contains(resources)))
-    }
-
-    /// Drops what has expired; gives the agents that may be offered again.
-    pub(crate) fn expire(&mut self, now: Time) -> BTreeSet<AgentId> {
-        let mut agents = BTreeSet::new();
-        while let Some((at, agent, holder)) =
-            self.expiry.first().copied().filter(|(at, ..)| *at <= now)
-        {
-            self.expiry.remove(&(at, agent, holder));
-            let Some(of_agent) = self.by_agent.get_mut(&agent) else { continue };
-            if let Some(filters) = of_agent.get_mut(&holder) {
-                let before = filters.len();
-                filters.retain(|(_, until)| *until > now);
-                if filters.len() < before {
-                    agents.insert(agent);
-                }
-                if filters.is_empty() {
-                    of_agent.remove(&holder);
-                }
+    pub(crate) fn add(&mut self, seat: Seat, epoch: u16, resources: &Resources, until: Time) {
+        let known = self.refused.iter().position(|r| r == resources);
+        let what = known.unwrap_or_else(|| {
+            if self.refused.len() >= usize::from(u16::MAX) {
+                // Nobody refuses so many different things; the oldest give way.
+                *self = Self::default();
+            }
+            self.refused.push(resources.clone());
+            self.refused.len() - 1
+        });
+        let what = u16::try_from(what).unwrap_or(u16::MAX);
+        let filter = Filter { seat, until: tick_of(until), epoch, what };
+        let at = self.filters.partition_point(|f| f.seat < seat);
+        // Of equal refusals the longest counts.
+        let of_seat = self.filters[at..].iter_mut().take_while(|f| f.seat == seat);
+        for known in of_seat {
+            if known.what == what || known.epoch != epoch {
+                let until = if known.epoch == epoch { known.until } else { 0 };
+                *known = Filter { until: filter.until.max(until), ..filter };
+                return;
             }
         }
-        agents
+        self.filters.insert(at, filter);
     }
 
-    /// Number of filters, by role.
-    pub(crate) fn count(&self) -> BTreeMap<u32, u64> {
-        let mut counts = BTreeMap::new();
-        for ((_, role), filters) in self.by_agent.values().flatten() {
-            *counts.entry(*role).or_default() += filters.len() as u64;
-        }
-        counts
+    /// Until when an offer of `resources` is refused; None: it is not.
+    pub(crate) fn refuse(&self, seat: Seat, epoch: u16, resources: &Resources) -> Option<Time> {
+        let at = self.filters.partition_point(|f| f.seat < seat);
+        let of_seat = self.filters[at..].iter().take_while(|f| f.seat == seat);
+        let mut valid = of_seat.filter(|f| f.epoch == epoch);
+        let found = valid.find(|f| self.refused[usize::from(f.what)].contains(resources))?;
+        Some(Time(u64::from(found.until) << TICK_BITS))
     }
 
-    /// When the next filter expires.
-    pub(crate) fn next(&self) -> Option<Time> {
-        self.expiry.first().map(|(at, ..)| *at)
-    }
-
-    /// Drops all filters of these holders; whether there were any.
-    pub(crate) fn drop_holders(&mut self, drop: impl Fn(&Holder) -> bool) -> bool {
-        let mut dropped = false;
-        for of_agent in self.by_agent.values_mut() {
-            let before = of_agent.len();
-            of_agent.retain(|holder, _| !drop(holder));
-            dropped |= of_agent.len() < before;
-        }
+    /// Drops what has expired or is void; whether something was dropped.
+    pub(crate) fn expire(&mut self, now: Time, epochs: impl Fn(Seat) -> u16) -> bool {
+        let before = self.filters.len();
+        let now = u32::try_from(now.0 >> TICK_BITS).unwrap_or(u32::MAX);
+        self.filters.retain(|f| f.until > now && f.epoch == epochs(f.seat));
+        let dropped = self.filters.len() < before;
         if dropped {
-            self.expiry.retain(|(_, _, holder)| !drop(holder));
+            self.collect();
         }
         dropped
     }
 
-    /// Drops all filters on an agent.
-    pub(crate) fn drop_agent(&mut self, agent: AgentId) {
-        if self.by_agent.remove(&agent).is_some() {
-            self.expiry.retain(|(_, a, _)| *a != agent);
+    /// Forgets what nobody refuses any more.
+    fn collect(&mut self) {
+        let mut places = vec![None; self.refused.len()];
+        let mut kept = Vec::new();
+        for filter in &mut self.filters {
+            let place = &mut places[usize::from(filter.what)];
+            let at = *place.get_or_insert_with(|| {
+                kept.push(std::mem::take(&mut self.refused[usize::from(filter.what)]));
+                kept.len() - 1
+            });
+            filter.what = u16::try_from(at).unwrap_or(u16::MAX);
         }
+        self.refused = kept;
+        self.filters.shrink_to_fit();
+    }
+
+    /// When the next one expires.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.filters.iter().map(|f| f.until).min().map(|tick| Time(u64::from(tick) << TICK_BITS))
+    }
+
+    /// When one that is added now would expire.
+    pub(crate) fn expiry(until: Time) -> Time {
+        Time(u64::from(tick_of(until)) << TICK_BITS)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Seats that refuse something, once for each refusal.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = (Seat, u16)> {
+        self.filters.iter().map(|f| (f.seat, f.epoch))
+    }
+
+    /// Bytes on the heap, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.filters.capacity() * size_of::<Filter>()
+            + self.refused.iter().map(|r| r.iter().count() * 64).sum::<usize>()
     }
 }

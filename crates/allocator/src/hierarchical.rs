@@ -1,15 +1,21 @@
 //! Hierarchical weighted DRF (spec/master.md 4.4), driven by events: a cycle looks only at agents on which something
-//! changed, or at all when a framework began to want more.
+//! changed, or at all when somebody began to want more.
 
+use crate::agent::{Agent, Traits};
+use crate::decide::{Circumstances, Wants};
 use crate::filters::Filters;
-use crate::shares::Shares;
-use crate::{AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions};
+use crate::intern::Interner;
+use crate::quota::Quotas;
+use crate::tree::{Seat, Tree};
+use crate::{
+    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Quota,
+    Reason,
+};
 use base::{Now, Rng, Time};
-use resources::{Entry, Resources};
+use resources::Resources;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::time::Duration;
-use wire::v1::agent_info::capability::Type as AgentCapability;
-use wire::v1::framework_info::capability::Type as FrameworkCapability;
 
 /// Longest refusal (spec/master.md 1.2).
 const REFUSE_MAX: Duration = Duration::from_secs(365 * 86400);
@@ -21,187 +27,287 @@ struct Framework {
 }
 
 #[derive(Debug, Clone)]
-struct Agent {
-    options: AgentOptions,
-    total: Resources,
-    /// Without allocation info.
-    free: Resources,
-    /// With allocation info.
-    held: BTreeMap<FrameworkId, Resources>,
-    /// More is held than there is: the agent came back with less.
-    overcommitted: bool,
-    active: bool,
-}
-
-#[derive(Debug, Clone)]
 pub(crate) struct Hierarchical {
     config: Config,
+    region: Option<String>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     agents: BTreeMap<AgentId, Agent>,
-    shares: Shares,
-    filters: Filters,
+    tree: Tree,
+    /// By seat.
+    wants: Vec<Wants>,
+    quotas: Quotas,
+    interner: Interner,
+    whitelist: Option<BTreeSet<String>>,
+    paused: bool,
     /// Agents on which something changed.
     dirty: BTreeSet<AgentId>,
     all_dirty: bool,
+    /// When filters expire, once for each agent at most (and stale entries).
+    expiry: BTreeSet<(Time, AgentId)>,
     last_run: Option<Time>,
+}
+
+/// What one framework is offered on one agent.
+struct Served {
+    seat: Seat,
+    resources: Resources,
 }
 
 impl Hierarchical {
     pub(crate) fn new(config: Config) -> Self {
-        let shares = Shares::new(config.fair_sharing_excluded.clone(), config.weights.clone());
+        let sorters = (config.role_sorter, config.framework_sorter);
+        let tree = Tree::new(config.fair_sharing_excluded.clone(), config.weights.clone(), sorters);
+        let domain = config.domain.as_ref().and_then(|d| d.fault_domain.as_ref());
         Self {
+            region: domain.map(|d| d.region.name.clone()),
             config,
             frameworks: BTreeMap::new(),
             agents: BTreeMap::new(),
-            shares,
-            filters: Filters::default(),
+            tree,
+            wants: Vec::new(),
+            quotas: Quotas::default(),
+            interner: Interner::default(),
+            whitelist: None,
+            paused: false,
             dirty: BTreeSet::new(),
             all_dirty: false,
+            expiry: BTreeSet::new(),
             last_run: None,
         }
     }
 
-    /// Lets a framework compete in exactly the roles in which it wants offers.
-    fn refresh_activity(&mut self, id: FrameworkId) {
-        let Some(framework) = self.frameworks.get(&id) else { return };
-        let (roles, active) = (framework.options.roles.clone(), framework.active);
-        let suppressed = framework.options.suppressed.clone();
-        for role in roles {
-            let number = self.shares.role(&role);
-            self.shares.set_active(id, number, active && !suppressed.contains(&role));
+    fn seat(&mut self, framework: FrameworkId, role: &str) -> Seat {
+        let role = self.tree.role(role);
+        let seat = self.tree.seat(framework, role);
+        if self.wants.len() <= seat as usize {
+            self.wants.resize_with(seat as usize + 1, Wants::default);
+        }
+        seat
+    }
+
+    /// Voids the filters of a seat.
+    fn void_filters(&mut self, seat: Seat) {
+        let wants = &mut self.wants[seat as usize];
+        wants.epoch = wants.epoch.wrapping_add(1);
+        if wants.epoch == 0 {
+            // Those of the first epoch must not come to life again.
+            for agent in self.agents.values_mut() {
+                agent.filters.expire(Time(0), |s| if s == seat { u16::MAX } else { 0 });
+            }
         }
     }
 
-    fn hold(&mut self, id: FrameworkId, agent: AgentId, resources: &Resources, sign: i64) {
-        for role in resources.allocation_roles().into_iter().flatten() {
-            let part = resources.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
-            let number = self.shares.role(role);
-            self.shares.change(id, number, &part, sign);
+    /// Lets a framework compete in exactly the roles in which it wants offers.
+    fn refresh(&mut self, id: FrameworkId) {
+        let Some(framework) = self.frameworks.get(&id).cloned() else { return };
+        for role in &framework.options.roles {
+            let seat = self.seat(id, role);
+            let epoch = self.wants[seat as usize].epoch;
+            self.wants[seat as usize] = Wants::new(&framework.options, role, epoch);
+            let active = framework.active && !framework.options.suppressed.contains(role);
+            self.tree.set_active(seat, active);
         }
-        let Some(agent) = self.agents.get_mut(&agent) else { return };
-        // A shared volume is there for the next as well.
-        let plain = resources.unallocated().nonshared();
+    }
+
+    fn leave(&mut self, id: FrameworkId, roles: impl IntoIterator<Item = String>) {
+        for role in roles {
+            let seat = self.seat(id, &role);
+            self.tree.set_active(seat, false);
+            self.void_filters(seat);
+        }
+    }
+
+    /// A framework got (sign 1) or gave back (sign -1) resources of an agent.
+    fn hold(&mut self, id: FrameworkId, on: AgentId, resources: &Resources, sign: i64) {
+        for role in resources.allocation_roles().into_iter().flatten() {
+            let seat = self.seat(id, role);
+            if resources.allocation_roles().len() == 1 {
+                self.tree.change(seat, resources, sign);
+            } else {
+                let part = resources.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
+                self.tree.change(seat, &part, sign);
+            }
+        }
+        if !self.quotas.is_empty() {
+            self.charge(resources, sign);
+        }
+        let Some(agent) = self.agents.get_mut(&on) else { return };
         let held = agent.held.entry(id).or_default();
         if sign > 0 {
             *held += resources;
-            agent.free -= &plain;
         } else {
             *held -= resources;
             if held.is_empty() {
                 agent.held.remove(&id);
             }
-            if agent.overcommitted {
-                agent.recount();
+        }
+        let interner = &mut self.interner;
+        let old = (!self.quotas.is_empty()).then(|| agent.free.clone());
+        if agent.overcommitted {
+            agent.recount(&mut |r| interner.unallocate(r));
+        } else {
+            // A shared volume is there for the next as well.
+            let plain = interner.unallocate(&resources.nonshared());
+            if sign > 0 {
+                agent.free -= &plain;
+            } else if agent.free.is_empty() {
+                agent.free = plain;
             } else {
                 agent.free += &plain;
             }
         }
+        if let Some(old) = old {
+            self.quotas.change_free(&self.tree, &old, -1);
+            self.quotas.change_free(&self.tree, &agent.free, 1);
+        }
     }
 
-    /// What may be offered of `free`; None if nothing worthwhile.
-    fn offerable(&self, framework: &Framework, role: &str, agent: &Agent) -> Option<Resources> {
-        let has = |capability| framework.options.capabilities.contains(&capability);
-        let agent_has = |capability| agent.options.capabilities.contains(&capability);
-        if has(FrameworkCapability::MultiRole) && !agent_has(AgentCapability::MultiRole) {
-            return None;
+    fn charge(&mut self, resources: &Resources, sign: i64) {
+        for role in resources.allocation_roles().into_iter().flatten() {
+            let part = resources.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
+            let number = self.tree.role(role);
+            self.quotas.charge(&self.tree, number, &part, sign);
         }
-        if role.contains('/') && !agent_has(AgentCapability::HierarchicalRole) {
-            return None;
-        }
-        if self.config.filter_gpu_resources
-            && !has(FrameworkCapability::GpuResources)
-            && agent.total.scalar("gpus") > 0
-        {
-            return None;
-        }
-        if self.is_remote(&agent.options) && !has(FrameworkCapability::RegionAware) {
-            return None;
-        }
-        if !framework.options.constraints.allow(role, &agent.options) {
-            return None;
-        }
-        let takes = |e: &Entry| {
-            (has(FrameworkCapability::RevocableResources) || !e.identity.revocable)
-                && (has(FrameworkCapability::SharedResources) || !e.identity.shared)
-                && (has(FrameworkCapability::ReservationRefinement)
-                    || e.identity.reservations.len() < 2)
-        };
-        let resources = agent.free.allocatable_to(role).filter(takes);
-        let quantities = resources.quantities();
-        let alternatives =
-            framework.options.min_allocatable.get(role).unwrap_or(&self.config.min_allocatable);
-        let worthwhile =
-            alternatives.is_empty() || alternatives.iter().any(|q| quantities.contains(q));
-        (worthwhile && !resources.is_empty()).then_some(resources)
     }
 
-    fn is_remote(&self, agent: &AgentOptions) -> bool {
-        let region = |domain: &Option<wire::v1::DomainInfo>| {
-            domain.as_ref().and_then(|d| d.fault_domain.as_ref()).map(|d| d.region.name.clone())
-        };
-        match (region(&self.config.domain), region(&agent.domain)) {
-            (Some(mine), Some(theirs)) => mine != theirs,
-            _ => false,
+    /// Counts the books of quota anew.
+    fn count_quotas(&mut self) {
+        if self.quotas.is_empty() {
+            return;
         }
+        for agent in self.agents.values() {
+            self.quotas.change_total(&self.tree, &agent.total, 1);
+            self.quotas.change_free(&self.tree, &agent.free, 1);
+            for resources in agent.held.values() {
+                for role in resources.allocation_roles().into_iter().flatten() {
+                    let part =
+                        resources.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
+                    let number = self.tree.role(role);
+                    self.quotas.charge(&self.tree, number, &part, 1);
+                }
+            }
+        }
+    }
+
+    /// An agent's total or use was changed as a whole.
+    fn recount(&mut self, id: AgentId) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        let interner = &mut self.interner;
+        let old = agent.free.clone();
+        agent.recount(&mut |r| interner.unallocate(r));
+        if !self.quotas.is_empty() {
+            self.quotas.change_free(&self.tree, &old, -1);
+            self.quotas.change_free(&self.tree, &agent.free, 1);
+        }
+    }
+
+    fn is_listed(&self, agent: &Agent) -> bool {
+        self.whitelist.as_ref().is_none_or(|hosts| hosts.contains(&agent.options.hostname))
     }
 
     /// Offers what is free on one agent, role after role, framework after framework, least share first.
-    fn allocate_agent(&mut self, id: AgentId, out: &mut Vec<Allocation>) {
-        let Some(agent) = self.agents.get(&id).filter(|a| a.is_candidate()) else {
+    fn allocate_agent(
+        &mut self,
+        id: AgentId,
+        is_first_stage: bool,
+        rng: &mut Rng,
+        out: &mut Vec<Allocation>,
+    ) {
+        let Some(agent) = self.agents.get(&id).filter(|a| a.is_candidate()) else { return };
+        if !self.is_listed(agent) {
             return;
-        };
-        let mut served: Vec<(FrameworkId, u32, Resources)> = Vec::new();
-        let mut left = agent.clone_free();
-        'roles: for role in self.shares.roles_in_order() {
-            let name = self.shares.role_name(role);
-            for framework_id in self.shares.frameworks(role) {
-                if left.free.is_empty() {
-                    break 'roles;
-                }
-                let Some(framework) = self.frameworks.get(&framework_id) else { continue };
-                let Some(resources) = self.offerable(framework, name, &left) else { continue };
-                if self.filters.refuse(id, (framework_id, role), &resources) {
-                    continue;
-                }
-                left.free -= &resources;
-                served.push((framework_id, role, resources));
+        }
+        let mut served: Vec<Served> = Vec::new();
+        let mut left: Option<Resources> = None;
+        // What is served here counts for quota at once; the other books follow below.
+        let mut quotas = std::mem::take(&mut self.quotas);
+        let _ = self.tree.visit_roles(rng, &mut |role, rng| {
+            if is_first_stage && !quotas.lacks(&self.tree, role) {
+                return ControlFlow::Continue(());
             }
-        }
-        for (framework, role, resources) in served {
-            let role = self.shares.role_name(role).to_owned();
-            let resources = resources.allocated_to(&role);
+            self.tree.visit_seats(role, rng, &mut |seat| {
+                let free = left.as_ref().unwrap_or(&agent.free);
+                let wants = &self.wants[seat as usize];
+                // Most refusals are of all that is free: they are found before anything is computed.
+                if agent.filters.refuse(seat, wants.epoch, free).is_some() {
+                    return ControlFlow::Continue(());
+                }
+                let framework = self.frameworks.get(&self.tree.framework_of(seat));
+                let Some(framework) = framework else { return ControlFlow::Continue(()) };
+                let circumstances = Circumstances {
+                    config: &self.config,
+                    tree: &self.tree,
+                    quotas: &quotas,
+                    is_first_stage,
+                };
+                let decided = circumstances.decide(wants, &framework.options, role, agent, free);
+                let resources = match decided {
+                    Err(_) => return ControlFlow::Continue(()),
+                    Ok(None) => {
+                        let resources = left.take().unwrap_or_else(|| agent.free.clone());
+                        served.push(Served { seat, resources });
+                        return ControlFlow::Break(());
+                    }
+                    Ok(Some(resources)) => resources,
+                };
+                if agent.filters.refuse(seat, wants.epoch, &resources).is_some() {
+                    return ControlFlow::Continue(());
+                }
+                quotas.charge(&self.tree, role, &resources, 1);
+                quotas.change_free(&self.tree, &resources, -1);
+                let mut rest = free.clone();
+                rest -= &resources;
+                let is_over = rest.is_empty();
+                left = Some(rest);
+                served.push(Served { seat, resources });
+                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        });
+        for Served { seat, resources } in served {
+            let (framework, role) = (self.tree.framework_of(seat), self.tree.role_of(seat));
+            let name = self.tree.role_name(role).to_owned();
+            let resources = self.interner.allocate(&resources, role, &name);
             self.hold(framework, id, &resources, 1);
-            out.push(Allocation { framework, role, agent: id, resources });
+            out.push(Allocation { framework, role: name, agent: id, resources });
+        }
+        self.quotas = quotas;
+    }
+
+    /// Drops filters that have expired.
+    fn expire(&mut self, now: Time) {
+        while let Some((at, id)) = self.expiry.first().copied().filter(|(at, _)| *at <= now) {
+            self.expiry.remove(&(at, id));
+            let Some(agent) = self.agents.get_mut(&id) else { continue };
+            let wants = &self.wants;
+            if agent.filters.expire(now, |seat| wants[seat as usize].epoch) {
+                self.dirty.insert(id);
+            }
+            agent.watched = agent.filters.next();
+            self.expiry.extend(agent.watched.map(|at| (at, id)));
         }
     }
-}
 
-impl Agent {
-    /// What is used beyond the total may be used of any part of it, so nothing is offered until that is over.
-    fn is_candidate(&self) -> bool {
-        self.active && !self.overcommitted && !self.free.is_empty()
-    }
-
-    /// Counts anew what is free.
-    fn recount(&mut self) {
-        let mut held = Resources::new();
-        for resources in self.held.values() {
-            held += &resources.unallocated().nonshared();
-        }
-        self.overcommitted = !self.total.contains(&held);
-        self.free = self.total.clone();
-        self.free -= &held;
-    }
-
-    /// A copy to take from, without what is held.
-    fn clone_free(&self) -> Self {
-        Self {
-            options: self.options.clone(),
-            total: self.total.clone(),
-            free: self.free.clone(),
-            held: BTreeMap::new(),
-            overcommitted: self.overcommitted,
-            active: self.active,
+    fn refuse(&mut self, framework: FrameworkId, on: AgentId, resources: &Resources, until: Time) {
+        for role in resources.allocation_roles().into_iter().flatten() {
+            let part;
+            let of_role = if resources.allocation_roles().len() == 1 {
+                resources
+            } else {
+                part = resources.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
+                &part
+            };
+            let plain = self.interner.unallocate(of_role);
+            let seat = self.seat(framework, role);
+            let epoch = self.wants[seat as usize].epoch;
+            let Some(agent) = self.agents.get_mut(&on) else { return };
+            agent.filters.add(seat, epoch, &plain, until);
+            let expiry = Filters::expiry(until);
+            if agent.watched.is_none_or(|at| expiry < at) {
+                if let Some(old) = agent.watched.replace(expiry) {
+                    self.expiry.remove(&(old, on));
+                }
+                self.expiry.insert((expiry, on));
+            }
         }
     }
 }
@@ -209,54 +315,41 @@ impl Agent {
 impl Allocator for Hierarchical {
     fn add_framework(&mut self, id: FrameworkId, options: FrameworkOptions, active: bool) {
         self.frameworks.insert(id, Framework { options, active });
-        self.refresh_activity(id);
+        self.refresh(id);
         self.all_dirty |= active;
     }
 
     fn remove_framework(&mut self, id: FrameworkId) {
         if let Some(framework) = self.frameworks.remove(&id) {
-            for role in framework.options.roles {
-                let number = self.shares.role(&role);
-                self.shares.set_active(id, number, false);
-                if !self.agents.values().any(|a| a.held.contains_key(&id)) {
-                    self.shares.remove(id, number);
-                }
-            }
+            self.leave(id, framework.options.roles);
         }
-        self.filters.drop_holders(|(framework, _)| *framework == id);
     }
 
     fn activate_framework(&mut self, id: FrameworkId) {
         if let Some(framework) = self.frameworks.get_mut(&id) {
             framework.active = true;
-            self.refresh_activity(id);
+            self.refresh(id);
             self.all_dirty = true;
         }
     }
 
     fn deactivate_framework(&mut self, id: FrameworkId) {
-        if let Some(framework) = self.frameworks.get_mut(&id) {
-            framework.active = false;
-            self.refresh_activity(id);
-        }
-        self.filters.drop_holders(|(framework, _)| *framework == id);
+        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        framework.active = false;
+        let roles = framework.options.roles.clone();
+        self.leave(id, roles);
     }
 
     fn update_framework(&mut self, id: FrameworkId, options: FrameworkOptions) {
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         let old = std::mem::replace(&mut framework.options, options);
-        let new = &framework.options;
-        let gone: Vec<String> = old.roles.difference(&new.roles).cloned().collect();
-        let unsuppressed: BTreeSet<String> =
-            old.suppressed.difference(&new.suppressed).cloned().collect();
-        for role in &gone {
-            let number = self.shares.role(role);
-            self.shares.set_active(id, number, false);
+        let new = framework.options.clone();
+        self.leave(id, old.roles.difference(&new.roles).cloned());
+        for role in old.suppressed.difference(&new.suppressed) {
+            let seat = self.seat(id, role);
+            self.void_filters(seat);
         }
-        let numbers: BTreeSet<u32> =
-            gone.iter().chain(&unsuppressed).map(|r| self.shares.role(r)).collect();
-        self.filters.drop_holders(|(framework, role)| *framework == id && numbers.contains(role));
-        self.refresh_activity(id);
+        self.refresh(id);
         self.all_dirty = true;
     }
 
@@ -267,33 +360,49 @@ impl Allocator for Hierarchical {
         total: Resources,
         used: &BTreeMap<FrameworkId, Resources>,
     ) {
-        self.shares.change_total(&total, 1);
+        let total = self.interner.intern(total);
+        self.tree.change_total(&total, 1);
+        if !self.quotas.is_empty() {
+            self.quotas.change_total(&self.tree, &total, 1);
+            self.quotas.change_free(&self.tree, &total, 1);
+        }
         let agent = Agent {
+            traits: Traits::of(&options, &total, self.region.as_deref()),
             options,
             free: total.clone(),
             total,
             held: BTreeMap::new(),
             overcommitted: false,
             active: true,
+            filters: Filters::default(),
+            watched: None,
         };
         self.agents.insert(id, agent);
         for (framework, resources) in used {
             self.hold(*framework, id, resources, 1);
         }
-        if let Some(agent) = self.agents.get_mut(&id) {
-            agent.recount();
+        if !used.is_empty() {
+            self.recount(id);
         }
         self.dirty.insert(id);
     }
 
     fn remove_agent(&mut self, id: AgentId) {
         let Some(agent) = self.agents.get(&id) else { return };
-        self.shares.change_total(&agent.total, -1);
-        for (framework, resources) in agent.held.clone() {
+        let (total, all) = (agent.total.clone(), agent.held.clone());
+        self.tree.change_total(&total, -1);
+        for (framework, resources) in all {
             self.hold(framework, id, &resources, -1);
         }
-        self.agents.remove(&id);
-        self.filters.drop_agent(id);
+        if let Some(agent) = self.agents.remove(&id) {
+            if !self.quotas.is_empty() {
+                self.quotas.change_total(&self.tree, &total, -1);
+                self.quotas.change_free(&self.tree, &agent.free, -1);
+            }
+            if let Some(at) = agent.watched {
+                self.expiry.remove(&(at, id));
+            }
+        }
         self.dirty.remove(&id);
     }
 
@@ -311,25 +420,29 @@ impl Allocator for Hierarchical {
     }
 
     fn update_agent(&mut self, id: AgentId, options: AgentOptions, total: Resources) {
+        let total = self.interner.intern(total);
         let Some(agent) = self.agents.get_mut(&id) else { return };
         if agent.options.attributes != options.attributes {
-            self.filters.drop_agent(id);
+            agent.filters.clear();
         }
+        agent.traits = Traits::of(&options, &total, self.region.as_deref());
         agent.options = options;
         if agent.total != total {
             let old = std::mem::replace(&mut agent.total, total.clone());
-            agent.recount();
-            self.shares.change_total(&old, -1);
-            self.shares.change_total(&total, 1);
+            self.tree.change_total(&old, -1);
+            self.tree.change_total(&total, 1);
+            if !self.quotas.is_empty() {
+                self.quotas.change_total(&self.tree, &old, -1);
+                self.quotas.change_total(&self.tree, &total, 1);
+            }
+            self.recount(id);
         }
         self.dirty.insert(id);
     }
 
     fn track(&mut self, framework: FrameworkId, agent: AgentId, resources: &Resources) {
         self.hold(framework, agent, resources, 1);
-        if let Some(agent) = self.agents.get_mut(&agent) {
-            agent.recount();
-        }
+        self.recount(agent);
     }
 
     fn recover(
@@ -349,13 +462,8 @@ impl Allocator for Hierarchical {
         }
         self.hold(framework, agent, resources, -1);
         self.dirty.insert(agent);
-        let Some(refuse) = refuse.filter(|r| !r.is_zero()) else { return };
-        for role in resources.allocation_roles().into_iter().flatten() {
-            let part = resources
-                .filter(|e| e.identity.allocated_to.as_deref() == Some(role))
-                .unallocated();
-            let number = self.shares.role(role);
-            self.filters.add(agent, (framework, number), part, now.mono + refuse.min(REFUSE_MAX));
+        if let Some(refuse) = refuse.filter(|r| !r.is_zero()) {
+            self.refuse(framework, agent, resources, now.mono + refuse.min(REFUSE_MAX));
         }
     }
 
@@ -363,9 +471,11 @@ impl Allocator for Hierarchical {
         let Some(known) = self.frameworks.get_mut(&framework) else { return };
         let roles = if roles.is_empty() { known.options.roles.clone() } else { roles.clone() };
         known.options.suppressed.retain(|role| !roles.contains(role));
-        let numbers: BTreeSet<u32> = roles.iter().map(|r| self.shares.role(r)).collect();
-        self.filters.drop_holders(|(f, role)| *f == framework && numbers.contains(role));
-        self.refresh_activity(framework);
+        for role in &roles {
+            let seat = self.seat(framework, role);
+            self.void_filters(seat);
+        }
+        self.refresh(framework);
         self.all_dirty = true;
     }
 
@@ -373,48 +483,173 @@ impl Allocator for Hierarchical {
         let Some(known) = self.frameworks.get_mut(&framework) else { return };
         let roles = if roles.is_empty() { known.options.roles.clone() } else { roles.clone() };
         known.options.suppressed.extend(roles);
-        self.refresh_activity(framework);
+        self.refresh(framework);
+    }
+
+    fn set_quota(&mut self, role: &str, quota: Quota) {
+        let number = self.tree.role(role);
+        self.quotas.set(number, quota);
+        self.count_quotas();
+        self.all_dirty = true;
+    }
+
+    fn quota_consumption(&self, role: &str) -> BTreeMap<String, resources::Milli> {
+        let mut consumed: BTreeMap<String, resources::Milli> = BTreeMap::new();
+        let mut add = |name: &str, value: &resources::Value, sign: i64| {
+            if let resources::Value::Scalar(milli) = value {
+                *consumed.entry(name.to_owned()).or_default() += sign * milli;
+            }
+        };
+        let is_below = |of: &str| resources::is_descendant_or_self(of, role);
+        for agent in self.agents.values() {
+            for entry in agent.total.iter().filter(|e| e.reserved_to().is_some_and(is_below)) {
+                add(&entry.identity.name, &entry.value, 1);
+            }
+            for entry in agent.held.values().flat_map(Resources::iter) {
+                let to = entry.identity.allocated_to.as_deref();
+                if entry.is_quota_charged() && to.is_some_and(is_below) {
+                    add(&entry.identity.name, &entry.value, 1);
+                }
+            }
+        }
+        consumed.retain(|_, milli| *milli != 0);
+        consumed
+    }
+
+    fn set_weight(&mut self, role: &str, weight: f64) {
+        self.tree.set_weight(role, weight);
+        self.all_dirty = true;
+    }
+
+    fn set_whitelist(&mut self, hosts: Option<BTreeSet<String>>) {
+        if self.whitelist != hosts {
+            self.whitelist = hosts;
+            self.all_dirty = true;
+        }
+    }
+
+    fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    fn resume(&mut self) {
+        self.paused = false;
+        self.all_dirty = true;
     }
 
     fn next_run(&self) -> Option<Time> {
+        if self.paused {
+            return None;
+        }
         if self.all_dirty || !self.dirty.is_empty() {
             return Some(self.last_run.map_or(Time(0), |at| at + self.config.coalesce));
         }
-        self.filters.next()
+        self.expiry.first().map(|(at, _)| *at)
     }
 
     fn allocate(&mut self, now: Now, rng: &mut Rng) -> Vec<Allocation> {
+        let mut out = Vec::new();
+        if self.paused {
+            return out;
+        }
         self.last_run = Some(now.mono);
-        let expired = self.filters.expire(now.mono);
-        self.dirty.extend(expired);
+        self.expire(now.mono);
         let dirty = std::mem::take(&mut self.dirty);
         let mut agents: Vec<AgentId> = if std::mem::take(&mut self.all_dirty) {
             self.agents.keys().copied().collect()
         } else {
             dirty.into_iter().collect()
         };
-        rng.shuffle(&mut agents);
-        self.shares.refresh();
-        let mut out = Vec::new();
-        for agent in agents {
-            self.allocate_agent(agent, &mut out);
+        self.tree.refresh();
+        if !self.quotas.is_empty() {
+            rng.shuffle(&mut agents);
+            for agent in &agents {
+                self.allocate_agent(*agent, true, rng, &mut out);
+            }
         }
-        out
+        rng.shuffle(&mut agents);
+        let guaranteed = out.len();
+        for agent in agents {
+            self.allocate_agent(agent, false, rng, &mut out);
+        }
+        merge(out, guaranteed)
     }
 
     fn active_filters(&self) -> BTreeMap<String, u64> {
-        let mut counts = BTreeMap::new();
-        for (role, count) in self.filters.count() {
-            counts.insert(self.shares.role_name(role).to_owned(), count);
+        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+        for (seat, epoch) in self.agents.values().flat_map(|a| a.filters.seats()) {
+            if self.wants[seat as usize].epoch == epoch {
+                *counts.entry(self.tree.role_of(seat)).or_default() += 1;
+            }
         }
-        counts
+        counts.into_iter().map(|(r, n)| (self.tree.role_name(r).to_owned(), n)).collect()
+    }
+
+    fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason {
+        if self.paused {
+            return Reason::Paused;
+        }
+        let Some(known) = self.frameworks.get(&framework) else { return Reason::Inactive };
+        if !known.options.roles.contains(role) || !known.active {
+            return Reason::Inactive;
+        }
+        if known.options.suppressed.contains(role) {
+            return Reason::Suppressed;
+        }
+        let Some(at) = self.agents.get(&agent).filter(|a| a.active && !a.overcommitted) else {
+            return Reason::AgentInactive;
+        };
+        if !self.is_listed(at) {
+            return Reason::NotListed;
+        }
+        if at.free.is_empty() {
+            return Reason::Taken;
+        }
+        let known_role = self.tree.known_role(role);
+        let Some((role, seat)) =
+            known_role.and_then(|role| Some((role, self.tree.known_seat(framework, role)?)))
+        else {
+            return Reason::Inactive;
+        };
+        let wants = &self.wants[seat as usize];
+        let circumstances = Circumstances {
+            config: &self.config,
+            tree: &self.tree,
+            quotas: &self.quotas,
+            is_first_stage: false,
+        };
+        match circumstances.decide(wants, &known.options, role, at, &at.free) {
+            Err(reason) => reason,
+            Ok(part) => {
+                match at.filters.refuse(seat, wants.epoch, part.as_ref().unwrap_or(&at.free)) {
+                    Some(until) => Reason::Refused { until },
+                    None => Reason::Next,
+                }
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let entries = |r: &Resources| r.iter().count() * 48;
+        let agents = self.agents.values().map(|a| {
+            size_of::<Agent>()
+                + entries(&a.total)
+                + entries(&a.free)
+                + a.held.values().map(|r| 64 + entries(r)).sum::<usize>()
+                + a.options.hostname.len()
+                + a.options.attributes.len() * size_of::<wire::v1::Attribute>()
+                + a.options.capabilities.len() * 16
+                + a.filters.bytes()
+                + 48
+        });
+        agents.sum()
     }
 
     fn check(&self) -> Result<(), String> {
         let mut held: BTreeMap<&str, i64> = BTreeMap::new();
         for (id, agent) in &self.agents {
             let mut counted = agent.clone();
-            counted.recount();
+            counted.recount(&mut Resources::unallocated);
             for resources in agent.held.values() {
                 for entry in resources.iter() {
                     let resources::Value::Scalar(milli) = entry.value else { continue };
@@ -430,10 +665,25 @@ impl Allocator for Hierarchical {
                 ));
             }
         }
-        let shares = self.shares.held();
+        let shares = self.tree.held();
         if held != shares {
             return Err(format!("agents hold {held:?}, shares say {shares:?}"));
         }
         Ok(())
     }
+}
+
+/// What a framework was offered on an agent in both stages is one offer.
+fn merge(mut all: Vec<Allocation>, guaranteed: usize) -> Vec<Allocation> {
+    if guaranteed == 0 {
+        return all;
+    }
+    let mut merged: BTreeMap<(FrameworkId, AgentId, String), Resources> = BTreeMap::new();
+    for part in all.drain(..) {
+        let key = (part.framework, part.agent, part.role);
+        *merged.entry(key).or_default() += &part.resources;
+    }
+    let allocation =
+        |((framework, agent, role), resources)| Allocation { framework, role, agent, resources };
+    merged.into_iter().map(allocation).collect()
 }

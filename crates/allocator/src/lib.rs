@@ -4,15 +4,19 @@
 //! Nothing is offered twice: what `allocate` returns counts as allocated until [`Allocator::recover`] gives it back.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod constraints;
+mod decide;
 mod filters;
 mod hierarchical;
-mod shares;
+mod intern;
+mod quota;
+mod tree;
 
 pub use constraints::{Constraints, validate_constraints};
 
 use base::{Now, Rng, Time};
-use resources::{Quantities, Resources};
+use resources::{Milli, Quantities, Resources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::v1;
@@ -71,6 +75,71 @@ pub struct Config {
     pub domain: Option<v1::DomainInfo>,
     /// `--weights`: role to weight.
     pub weights: BTreeMap<String, f64>,
+    /// `--role_sorter`.
+    pub role_sorter: Sorter,
+    /// `--framework_sorter`.
+    pub framework_sorter: Sorter,
+}
+
+/// In which order siblings are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sorter {
+    /// Least dominant share first.
+    #[default]
+    Drf,
+    /// At random, by weight.
+    Random,
+}
+
+/// What a role is promised, and what it may not exceed, with everything below it (spec/master.md 4.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Thousandths of each scalar that are kept for it.
+    pub guarantees: BTreeMap<String, Milli>,
+    /// Thousandths of each scalar that it may have; others without limit.
+    pub limits: BTreeMap<String, Milli>,
+}
+
+/// Why a framework is not offered an agent for a role: the first reason that the policy meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing is in the way: it is offered in its turn.
+    Next,
+    /// Offers are held back until enough agents are back after a restart of the master.
+    Paused,
+    /// The framework is not connected, or not subscribed to the role.
+    Inactive,
+    /// It suppressed offers for the role.
+    Suppressed,
+    /// The agent is not connected, deactivated, or uses more than it has.
+    AgentInactive,
+    /// The agent is not on the whitelist.
+    NotListed,
+    /// All of it is used or offered.
+    Taken,
+    /// The agent lacks a capability that the framework or role needs.
+    AgentCapability,
+    /// The agent has GPUs, and the framework can't use them.
+    Gpus,
+    /// The agent is in another region, and the framework is not aware of regions.
+    Region,
+    /// The framework's offer constraints exclude it.
+    Constraint,
+    /// What is free there is reserved for others, revocable or shared.
+    Reserved,
+    /// The role has all that its limits allow.
+    Limit,
+    /// What is free is kept for the guarantees of others.
+    Headroom,
+    /// In the first stage: the role has what it is guaranteed.
+    Satisfied,
+    /// What is left is less than the least that is offered.
+    BelowMinimum,
+    /// The framework declined it.
+    Refused {
+        /// Until when that holds.
+        until: Time,
+    },
 }
 
 /// One result of a cycle: one offer.
@@ -136,6 +205,23 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn revive(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
     /// The framework wants no more offers for `roles` (empty: all its roles).
     fn suppress(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
+    /// Sets a role's quota; the default is none.
+    fn set_quota(&mut self, role: &str, quota: Quota);
+    /// What counts for a role's quota: reservations to it and those below it, and unreserved scalars that they hold or
+    /// are offered, in thousandths.
+    fn quota_consumption(&self, role: &str) -> BTreeMap<String, Milli>;
+    /// Sets a role's weight: finite and positive.
+    fn set_weight(&mut self, role: &str, weight: f64);
+    /// Only agents of these hosts are offered; None: all.
+    fn set_whitelist(&mut self, hosts: Option<BTreeSet<String>>);
+    /// Makes no offers until [`Allocator::resume`].
+    fn pause(&mut self);
+    /// Ends [`Allocator::pause`].
+    fn resume(&mut self);
+    /// Why a framework is not offered an agent for a role, from the code that decides it.
+    fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason;
+    /// Memory that agents take, in bytes, about.
+    fn bytes(&self) -> usize;
     /// When [`Allocator::allocate`] should be called next: the coalesced time of pending requests, an expiring
     /// filter or the batch interval; None when nothing can change by itself.
     fn next_run(&self) -> Option<Time>;

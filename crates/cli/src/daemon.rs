@@ -140,6 +140,8 @@ pub(crate) fn master_config(
             filter_gpu_resources: flags.is_set("filter_gpu_resources"),
             domain,
             weights: weights(flags)?,
+            role_sorter: allocator::Sorter::Drf,
+            framework_sorter: allocator::Sorter::Drf,
         },
         agent_ping_timeout: flags.duration("agent_ping_timeout")?,
         max_agent_ping_timeouts: flags.number("max_agent_ping_timeouts")?,

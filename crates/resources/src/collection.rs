@@ -95,6 +95,48 @@ impl Resources {
         out
     }
 
+    /// The same amounts under identities that `change` gives. Entries of different identities must not become of
+    /// the same one.
+    #[must_use]
+    pub fn with_identities(
+        mut self,
+        mut change: impl FnMut(Arc<crate::Identity>) -> Arc<crate::Identity>,
+    ) -> Self {
+        for entry in &mut self.entries {
+            entry.identity = change(entry.identity.clone());
+        }
+        self
+    }
+
+    /// At most so much of each unreserved scalar that can't be taken back as `cap` says for its name (None: any
+    /// amount); all of everything else. What can't be divided is there as a whole or not at all.
+    #[must_use]
+    pub fn capped(&self, cap: impl Fn(&str) -> Option<Milli>) -> Self {
+        let mut taken: BTreeMap<&str, Milli> = BTreeMap::new();
+        let mut out = Self::new();
+        for entry in &self.entries {
+            let identity = &entry.identity;
+            let Value::Scalar(milli) = entry.value else {
+                out.entries.push(entry.clone());
+                continue;
+            };
+            let limit = cap(&identity.name).filter(|_| entry.is_quota_charged());
+            let Some(limit) = limit else {
+                out.entries.push(entry.clone());
+                continue;
+            };
+            let taken = taken.entry(&identity.name).or_default();
+            let room = (limit - *taken).max(0).min(milli);
+            let room = if entry.is_mergeable() || room == milli { room } else { 0 };
+            if room > 0 {
+                *taken += room;
+                let value = Value::Scalar(room);
+                out.entries.push(Entry { identity: identity.clone(), value });
+            }
+        }
+        out
+    }
+
     /// The same resources, allocated to `role`.
     #[must_use]
     pub fn allocated_to(&self, role: &str) -> Self {
@@ -158,6 +200,12 @@ impl Resources {
                 Value::Ranges(_) | Value::Set(_) => None,
             });
         scalars.sum()
+    }
+
+    /// Sum of the amounts of this name, whatever their kind.
+    #[must_use]
+    pub fn quantity(&self, name: &str) -> Milli {
+        self.entries.iter().filter(|e| e.identity.name == name).map(|e| e.value.quantity()).sum()
     }
 
     /// Names of all resources.

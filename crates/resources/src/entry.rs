@@ -67,6 +67,14 @@ impl Entry {
         newest.is_some_and(|r| r.r#type() == v1::resource::reservation_info::Type::Dynamic)
     }
 
+    /// Whether it counts for quota when it is allocated: a scalar that is neither reserved nor revocable.
+    #[must_use]
+    pub fn is_quota_charged(&self) -> bool {
+        matches!(self.value, Value::Scalar(_))
+            && self.identity.reservations.is_empty()
+            && !self.identity.revocable
+    }
+
     /// Whether it is a persistent volume.
     #[must_use]
     pub fn is_volume(&self) -> bool {
@@ -81,6 +89,17 @@ impl Entry {
 }
 
 impl Identity {
+    /// Whether it is nothing but a name.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.allocated_to.is_none()
+            && self.reservations.is_empty()
+            && self.disk.is_none()
+            && !self.revocable
+            && !self.shared
+            && self.provider.is_none()
+    }
+
     /// Equality of identities: the volume's mount and the persistence's principal don't count.
     fn is_like(&self, other: &Self) -> bool {
         let disk = |identity: &Self| {

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::v1::agent_info::capability::Type as AgentCapability;
 
+mod fairness;
 mod offers;
+mod quota;
 mod random;
 
 struct Cluster {
@@ -19,7 +21,11 @@ struct Cluster {
 }
 
 fn cluster() -> Cluster {
-    let config = Config {
+    cluster_with(|_| {})
+}
+
+fn cluster_with(change: impl FnOnce(&mut Config)) -> Cluster {
+    let mut config = Config {
         allocation_interval: Duration::from_secs(1),
         coalesce: Duration::from_millis(2),
         min_allocatable: Quantities::parse_alternatives("cpus:0.01|mem:32").expect("quantities"),
@@ -27,7 +33,10 @@ fn cluster() -> Cluster {
         filter_gpu_resources: true,
         domain: None,
         weights: BTreeMap::from([("heavy".to_owned(), 2.0)]),
+        role_sorter: allocator::Sorter::Drf,
+        framework_sorter: allocator::Sorter::Drf,
     };
+    change(&mut config);
     Cluster { allocator: allocator::hierarchical(config), rng: Rng::new(1), now: Now::at_secs(10) }
 }
 

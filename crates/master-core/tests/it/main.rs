@@ -34,6 +34,8 @@ fn config() -> Config {
             filter_gpu_resources: true,
             domain: None,
             weights: BTreeMap::new(),
+            role_sorter: allocator::Sorter::Drf,
+            framework_sorter: allocator::Sorter::Drf,
         },
         agent_ping_timeout: Duration::from_secs(15),
         max_agent_ping_timeouts: 5,

@@ -1,0 +1,189 @@
+//! The allocator at scale. `--agents N --frameworks M [--roles R] [--fragmented] [--rounds N] [--json]`; without
+//! arguments the sizes of docs/benchmarks.md.
+//!
+//! Every framework declines everything with long filters, round after round (the peer's DeclineOffers); then one agent
+//! after the other changes.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark reads the clock"
+)]
+
+use allocator::{
+    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Sorter,
+};
+use base::{Now, Rng};
+use resources::{Quantities, Resources};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use wire::v1::agent_info::capability::Type as AgentCapability;
+
+const REFUSE: Duration = Duration::from_secs(100_000);
+/// Single agents that change one after the other.
+const CHANGES: u32 = 1000;
+
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    agents: u32,
+    frameworks: u32,
+    roles: u32,
+    /// Whether a part of each agent is in use, in pieces.
+    fragmented: bool,
+    rounds: u64,
+}
+
+struct Figures {
+    added: Duration,
+    cycles: Vec<Duration>,
+    incremental: Vec<Duration>,
+    bytes_per_agent: usize,
+    /// Frameworks that never got an offer.
+    starved: usize,
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|w| w != "--bench").collect();
+    let number = |name: &str| {
+        let at = words.iter().position(|w| w == name)?;
+        words.get(at + 1).and_then(|w| w.parse::<u32>().ok())
+    };
+    let has = |name: &str| words.iter().any(|w| w == name);
+    let standard = |agents, frameworks, roles, fragmented| Size {
+        agents,
+        frameworks,
+        roles,
+        fragmented,
+        rounds: 50,
+    };
+    let sizes = match number("--agents") {
+        Some(agents) => vec![Size {
+            rounds: u64::from(number("--rounds").unwrap_or(50)),
+            ..standard(
+                agents,
+                number("--frameworks").unwrap_or(200),
+                number("--roles").unwrap_or(1),
+                has("--fragmented"),
+            )
+        }],
+        None => vec![
+            standard(1_000, 200, 1, false),
+            standard(10_000, 200, 1, false),
+            standard(10_000, 200, 100, true),
+            standard(50_000, 200, 1, false),
+            standard(50_000, 200, 100, true),
+            standard(10_000, 1_000, 1, false),
+        ],
+    };
+    for size in sizes {
+        print(size, &run(size), has("--json"));
+    }
+}
+
+fn print(size: Size, figures: &Figures, json: bool) {
+    let mut cycles = figures.cycles.clone();
+    let ms = |d: Duration| d.as_secs_f64() * 1e3;
+    let (first, last) = (ms(cycles[0]), ms(cycles[cycles.len() - 1]));
+    cycles.sort();
+    let (median, longest) = (ms(cycles[cycles.len() / 2]), ms(cycles[cycles.len() - 1]));
+    let mut changes = figures.incremental.clone();
+    changes.sort();
+    let incremental = changes[changes.len() / 2].as_secs_f64() * 1e6;
+    let Size { agents, frameworks, roles, fragmented, rounds } = size;
+    let (bytes, starved) = (figures.bytes_per_agent, figures.starved);
+    if json {
+        println!(
+            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_max_ms\":{longest:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
+            ms(figures.added)
+        );
+    } else {
+        println!(
+            "{agents} agents, {frameworks} frameworks, {roles} roles{}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms, round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
+            if fragmented { ", fragmented" } else { "" },
+            ms(figures.added)
+        );
+    }
+}
+
+fn new_allocator() -> Box<dyn Allocator> {
+    allocator::hierarchical(Config {
+        allocation_interval: Duration::from_secs(1),
+        coalesce: Duration::from_millis(2),
+        min_allocatable: Quantities::parse_alternatives("cpus:0.01|mem:32").expect("quantities"),
+        fair_sharing_excluded: BTreeSet::new(),
+        filter_gpu_resources: true,
+        domain: None,
+        weights: BTreeMap::new(),
+        role_sorter: Sorter::Drf,
+        framework_sorter: Sorter::Drf,
+    })
+}
+
+fn decline(allocator: &mut dyn Allocator, now: Now, offers: Vec<Allocation>) {
+    for offer in offers {
+        let Allocation { framework, agent, resources, .. } = offer;
+        allocator.recover(now, framework, agent, &resources, Some(REFUSE));
+    }
+}
+
+fn role(number: u32, roles: u32) -> String {
+    format!("role{}", number % roles)
+}
+
+fn run(size: Size) -> Figures {
+    let mut allocator = new_allocator();
+    let mut rng = Rng::new(1);
+    let start = Instant::now();
+    for agent in 0..size.agents {
+        let total = Resources::parse("cpus:2;mem:1024;disk:4096;ports:[31000-32000]", "*")
+            .expect("resources");
+        let mut used = BTreeMap::new();
+        if size.fragmented {
+            let port = 31_001 + u64::from(agent % 7) * 3;
+            let part =
+                format!("cpus:0.5;mem:128;ports:[{port}-{port}, {}-{}]", port + 40, port + 45);
+            let part = Resources::parse(&part, "*").expect("resources");
+            let framework = agent % size.frameworks;
+            used.insert(FrameworkId(framework), part.allocated_to(&role(framework, size.roles)));
+        }
+        let capabilities =
+            BTreeSet::from([AgentCapability::MultiRole, AgentCapability::HierarchicalRole]);
+        let options = AgentOptions { capabilities, ..AgentOptions::default() };
+        allocator.add_agent(AgentId(agent), options, total, &used);
+    }
+    let added = start.elapsed();
+    for framework in 0..size.frameworks {
+        let options = FrameworkOptions {
+            roles: BTreeSet::from([role(framework, size.roles)]),
+            ..FrameworkOptions::default()
+        };
+        allocator.add_framework(FrameworkId(framework), options, true);
+    }
+    let mut cycles = Vec::new();
+    let mut offered = BTreeSet::new();
+    let mut now = Now::at_secs(1);
+    for _ in 0..size.rounds {
+        now.mono = now.mono + Duration::from_secs(1);
+        let start = Instant::now();
+        let offers = allocator.allocate(now, &mut rng);
+        cycles.push(start.elapsed());
+        assert_eq!(offers.len(), size.agents as usize, "every agent is offered in every round");
+        offered.extend(offers.iter().map(|o| o.framework));
+        decline(&mut *allocator, now, offers);
+    }
+    let bytes_per_agent = allocator.bytes() / size.agents as usize;
+    // Take what is free, so that nothing but one agent is left to offer at a time.
+    let mut held: Vec<Allocation> = allocator.allocate(now, &mut rng);
+    let mut incremental = Vec::new();
+    for change in 0..CHANGES.min(size.agents) {
+        let Allocation { framework, agent, resources, .. } =
+            held.swap_remove((change as usize * 7919) % held.len());
+        allocator.recover(now, framework, agent, &resources, None);
+        let start = Instant::now();
+        let offers = allocator.allocate(now, &mut rng);
+        incremental.push(start.elapsed());
+        assert_eq!(offers.len(), 1);
+        held.extend(offers);
+    }
+    let starved = size.frameworks as usize - offered.len();
+    Figures { added, cycles, incremental, bytes_per_agent, starved }
+}

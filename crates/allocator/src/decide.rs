@@ -1,0 +1,139 @@
+//! One decision: what of an agent's free resources a framework is offered for a role, or the first reason why nothing.
+
+use crate::agent::Agent;
+use crate::quota::Quotas;
+use crate::tree::Tree;
+use crate::{Config, FrameworkOptions, Reason};
+use resources::{Entry, Milli, Quantities, Resources};
+use wire::v1::framework_info::capability::Type as Capability;
+
+/// What the policy must know of a framework in a role.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent capabilities")]
+pub(crate) struct Wants {
+    /// Distinguishes filters of before and after a revive.
+    pub(crate) epoch: u16,
+    is_multi_role: bool,
+    takes_gpus: bool,
+    takes_remote: bool,
+    takes_revocable: bool,
+    takes_shared: bool,
+    takes_refined: bool,
+    is_below: bool,
+    is_constrained: bool,
+    /// Alternatives; None: those of the cluster.
+    min_allocatable: Option<Vec<Quantities>>,
+}
+
+impl Wants {
+    pub(crate) fn new(options: &FrameworkOptions, role: &str, epoch: u16) -> Self {
+        let has = |capability| options.capabilities.contains(&capability);
+        Self {
+            epoch,
+            is_multi_role: has(Capability::MultiRole),
+            takes_gpus: has(Capability::GpuResources),
+            takes_remote: has(Capability::RegionAware),
+            takes_revocable: has(Capability::RevocableResources),
+            takes_shared: has(Capability::SharedResources),
+            takes_refined: has(Capability::ReservationRefinement),
+            is_below: role.contains('/'),
+            is_constrained: options.constraints.roles().any(|r| r == role),
+            min_allocatable: options.min_allocatable.get(role).cloned(),
+        }
+    }
+}
+
+/// Everything a decision depends on besides who and where.
+pub(crate) struct Circumstances<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) tree: &'a Tree,
+    pub(crate) quotas: &'a Quotas,
+    /// Only what is guaranteed, and what may go with it.
+    pub(crate) is_first_stage: bool,
+}
+
+impl Circumstances<'_> {
+    /// What of `free` on `agent` is to be offered; None: all of it.
+    pub(crate) fn decide(
+        &self,
+        wants: &Wants,
+        options: &FrameworkOptions,
+        role: u32,
+        agent: &Agent,
+        free: &Resources,
+    ) -> Result<Option<Resources>, Reason> {
+        let traits = agent.traits;
+        if wants.is_multi_role && !traits.is_multi_role || wants.is_below && !traits.is_hierarchical
+        {
+            return Err(Reason::AgentCapability);
+        }
+        if traits.has_gpus && !wants.takes_gpus && self.config.filter_gpu_resources {
+            return Err(Reason::Gpus);
+        }
+        if traits.is_remote && !wants.takes_remote {
+            return Err(Reason::Region);
+        }
+        let name = self.tree.role_name(role);
+        if wants.is_constrained && !options.constraints.allow(name, &agent.options) {
+            return Err(Reason::Constraint);
+        }
+        let mut part = None;
+        if !traits.is_plain {
+            part = Some(free.allocatable_to(name).filter(|e| wants.takes(e)));
+        }
+        if part.as_ref().unwrap_or(free).is_empty() {
+            return Err(Reason::Reserved);
+        }
+        if !self.quotas.is_empty() {
+            part = Some(self.within_quota(role, part.as_ref().unwrap_or(free))?);
+        }
+        let usable = part.as_ref().unwrap_or(free);
+        let enough = wants.min_allocatable.as_ref().unwrap_or(&self.config.min_allocatable);
+        let is_enough =
+            |least: &Quantities| least.iter().all(|(name, milli)| usable.quantity(name) >= milli);
+        if usable.is_empty() || !enough.is_empty() && !enough.iter().any(is_enough) {
+            return Err(Reason::BelowMinimum);
+        }
+        Ok(part)
+    }
+
+    fn within_quota(&self, role: u32, usable: &Resources) -> Result<Resources, Reason> {
+        let limit = |name: &str| self.quotas.limit_room(self.tree, role, name);
+        let lack = |name: &str| {
+            if self.is_first_stage { self.quotas.lack(self.tree, role, name) } else { 0 }
+        };
+        if self.is_first_stage {
+            let helps = |e: &Entry| {
+                let name = &e.identity.name;
+                e.is_quota_charged() && lack(name) > 0 && limit(name) != Some(0)
+            };
+            if !usable.iter().any(helps) {
+                return Err(Reason::Satisfied);
+            }
+        }
+        let spare = |name: &str| self.quotas.spare(self.tree, name).map(|s| s + lack(name));
+        let least = |a: Option<Milli>, b: Option<Milli>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, other) => one.or(other),
+        };
+        let capped = usable.capped(|name| least(limit(name), spare(name)));
+        let has_scalars = |r: &Resources| r.iter().any(Entry::is_quota_charged);
+        if has_scalars(usable) && !has_scalars(&capped) {
+            let over = usable.iter().any(|e| limit(&e.identity.name) == Some(0));
+            let is_all = capped.iter().all(|e| e.identity.reservations.is_empty());
+            if is_all {
+                return Err(if over { Reason::Limit } else { Reason::Headroom });
+            }
+        }
+        Ok(capped)
+    }
+}
+
+impl Wants {
+    fn takes(&self, entry: &Entry) -> bool {
+        let identity = &entry.identity;
+        (self.takes_revocable || !identity.revocable)
+            && (self.takes_shared || !identity.shared)
+            && (self.takes_refined || identity.reservations.len() < 2)
+    }
+}

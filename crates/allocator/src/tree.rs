@@ -1,0 +1,441 @@
+//! The tree of roles, ordered by dominant share (Ghodsi et al., Dominant Resource Fairness, NSDI 2011): who has how
+//! much, and who is next.
+//!
+//! A framework in a role has a seat. Orders are kept up to date with every change, so that finding the next one costs
+//! nothing; a change costs a place in one ordered set for each level of the tree.
+
+use crate::{FrameworkId, Sorter};
+use base::Rng;
+use resources::{Milli, Resources, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Number of a framework in a role.
+pub(crate) type Seat = u32;
+
+/// Scalars by the number of their name.
+pub(crate) type Scalars = Vec<Milli>;
+
+/// What one holder has.
+#[derive(Debug, Clone, Default)]
+struct Holding {
+    scalars: Scalars,
+    /// Number of allocations: breaks ties between equal shares.
+    count: u64,
+}
+
+/// Place among siblings: bits of the share (finite and not negative, so that they order as it does), count, name.
+type Place = (u64, u64, Arc<str>, Child);
+
+/// What is below a role: another one, or its own frameworks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Child {
+    Own,
+    Role(u32),
+}
+
+#[derive(Debug, Clone)]
+struct Role {
+    name: Arc<str>,
+    weight: f64,
+    parent: Option<u32>,
+    /// Of the role and everything below it.
+    tree: Holding,
+    /// Of the role itself.
+    own: Holding,
+    /// Active seats here and below.
+    active: usize,
+    seats: BTreeMap<FrameworkId, Seat>,
+    /// Active seats of the role, least share first.
+    order: BTreeSet<(u64, u64, Seat)>,
+    /// Children with active seats, least share first; the role's own frameworks compete as one of them.
+    children: BTreeSet<Place>,
+    /// Where it is in its parent's `children`.
+    place: Option<Place>,
+    /// Where its own frameworks are in `children`.
+    own_place: Option<Place>,
+}
+
+#[derive(Debug, Clone)]
+struct SeatState {
+    framework: FrameworkId,
+    role: u32,
+    holding: Holding,
+    active: bool,
+    place: Option<(u64, u64)>,
+}
+
+/// The tree; role 0 is its root.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
+    names: Vec<String>,
+    excluded: BTreeSet<String>,
+    weights: BTreeMap<String, f64>,
+    total: Scalars,
+    roles: Vec<Role>,
+    numbers: BTreeMap<String, u32>,
+    seats: Vec<SeatState>,
+    role_sorter: Sorter,
+    framework_sorter: Sorter,
+    /// The total changed: every place is another.
+    stale: bool,
+}
+
+fn apply(scalars: &mut Scalars, changes: &[(usize, Milli)], sign: i64) {
+    for (at, milli) in changes {
+        if scalars.len() <= *at {
+            scalars.resize(at + 1, 0);
+        }
+        scalars[*at] += sign * milli;
+    }
+}
+
+impl Tree {
+    pub(crate) fn new(
+        excluded: BTreeSet<String>,
+        weights: BTreeMap<String, f64>,
+        sorters: (Sorter, Sorter),
+    ) -> Self {
+        let mut tree = Self {
+            names: Vec::new(),
+            excluded,
+            weights,
+            total: Scalars::new(),
+            roles: Vec::new(),
+            numbers: BTreeMap::new(),
+            seats: Vec::new(),
+            role_sorter: sorters.0,
+            framework_sorter: sorters.1,
+            stale: false,
+        };
+        tree.make_role("", None);
+        tree
+    }
+
+    fn make_role(&mut self, name: &str, parent: Option<u32>) -> u32 {
+        let number = u32::try_from(self.roles.len()).unwrap_or(u32::MAX);
+        self.roles.push(Role {
+            name: name.into(),
+            weight: self.weights.get(name).copied().unwrap_or(1.0),
+            parent,
+            tree: Holding::default(),
+            own: Holding::default(),
+            active: 0,
+            seats: BTreeMap::new(),
+            order: BTreeSet::new(),
+            children: BTreeSet::new(),
+            place: None,
+            own_place: None,
+        });
+        number
+    }
+
+    /// Number of a role, made at first use.
+    pub(crate) fn role(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let parent = match name.rsplit_once('/') {
+            Some((above, _)) => self.role(above),
+            None => 0,
+        };
+        let number = self.make_role(name, Some(parent));
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    pub(crate) fn role_name(&self, role: u32) -> &str {
+        &self.roles[role as usize].name
+    }
+
+    pub(crate) fn known_role(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    /// A role and those above it, nearest first.
+    pub(crate) fn chain(&self, role: u32) -> impl Iterator<Item = u32> {
+        let parent = |role: &u32| self.roles[*role as usize].parent.filter(|p| *p != 0);
+        std::iter::successors(Some(role), parent)
+    }
+
+    /// The seat of a framework in a role, made at first use.
+    pub(crate) fn seat(&mut self, framework: FrameworkId, role: u32) -> Seat {
+        if let Some(seat) = self.roles[role as usize].seats.get(&framework) {
+            return *seat;
+        }
+        let seat = Seat::try_from(self.seats.len()).unwrap_or(Seat::MAX);
+        let holding = Holding::default();
+        self.seats.push(SeatState { framework, role, holding, active: false, place: None });
+        self.roles[role as usize].seats.insert(framework, seat);
+        seat
+    }
+
+    pub(crate) fn known_seat(&self, framework: FrameworkId, role: u32) -> Option<Seat> {
+        self.roles[role as usize].seats.get(&framework).copied()
+    }
+
+    pub(crate) fn framework_of(&self, seat: Seat) -> FrameworkId {
+        self.seats[seat as usize].framework
+    }
+
+    pub(crate) fn role_of(&self, seat: Seat) -> u32 {
+        self.seats[seat as usize].role
+    }
+
+    /// Number of the name of a scalar.
+    fn scalar(&mut self, name: &str) -> usize {
+        self.names.iter().position(|n| n == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        })
+    }
+
+    pub(crate) fn known_scalar(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|n| n == name)
+    }
+
+    fn scalars(&mut self, resources: &Resources) -> Vec<(usize, Milli)> {
+        let mut out = Vec::with_capacity(4);
+        for entry in resources.iter() {
+            let Value::Scalar(milli) = entry.value else { continue };
+            let number = self.scalar(&entry.identity.name);
+            if self.excluded.is_empty() || !self.excluded.contains(&entry.identity.name) {
+                out.push((number, milli));
+            }
+        }
+        out
+    }
+
+    /// The cluster has more (sign 1) or less (sign -1).
+    pub(crate) fn change_total(&mut self, resources: &Resources, sign: i64) {
+        for role in resources.iter().filter_map(resources::Entry::reserved_to) {
+            self.role(role);
+        }
+        let changes = self.scalars(resources);
+        apply(&mut self.total, &changes, sign);
+        self.stale = true;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a share is approximate by nature")]
+    fn share(&self, scalars: &[Milli]) -> f64 {
+        let mut share = 0.0_f64;
+        for (have, total) in scalars.iter().zip(&self.total).filter(|(_, total)| **total > 0) {
+            share = share.max((*have).max(0) as f64 / *total as f64);
+        }
+        share
+    }
+
+    /// A framework got (sign 1) or gave back (sign -1) resources.
+    pub(crate) fn change(&mut self, seat: Seat, resources: &Resources, sign: i64) {
+        let changes = self.scalars(resources);
+        let counts = u64::from(sign > 0);
+        let state = &mut self.seats[seat as usize];
+        let role = state.role;
+        apply(&mut state.holding.scalars, &changes, sign);
+        state.holding.count += counts;
+        let own = &mut self.roles[role as usize].own;
+        apply(&mut own.scalars, &changes, sign);
+        own.count += counts;
+        let mut at = Some(role);
+        while let Some(number) = at {
+            let node = &mut self.roles[number as usize];
+            apply(&mut node.tree.scalars, &changes, sign);
+            node.tree.count += counts;
+            at = node.parent.filter(|p| *p != 0);
+        }
+        if !self.stale {
+            self.place_seat(seat);
+            self.place_own(role);
+            self.place_up(role);
+        }
+    }
+
+    /// Lets a framework compete in a role, or not.
+    pub(crate) fn set_active(&mut self, seat: Seat, active: bool) {
+        let state = &mut self.seats[seat as usize];
+        if state.active == active {
+            return;
+        }
+        state.active = active;
+        let role = state.role;
+        let mut at = Some(role);
+        while let Some(number) = at {
+            let node = &mut self.roles[number as usize];
+            node.active = if active { node.active + 1 } else { node.active - 1 };
+            at = node.parent;
+        }
+        self.place_seat(seat);
+        self.place_own(role);
+        self.place_up(role);
+    }
+
+    /// Changes a role's weight.
+    pub(crate) fn set_weight(&mut self, role: &str, weight: f64) {
+        self.weights.insert(role.to_owned(), weight);
+        let number = self.role(role);
+        self.roles[number as usize].weight = weight;
+        self.stale = true;
+    }
+
+    fn place_seat(&mut self, seat: Seat) {
+        let state = &self.seats[seat as usize];
+        let share = self.share(&state.holding.scalars).to_bits();
+        let new = state.active.then_some((share, state.holding.count));
+        let state = &mut self.seats[seat as usize];
+        let old = std::mem::replace(&mut state.place, new);
+        let order = &mut self.roles[state.role as usize].order;
+        if old == new {
+            return;
+        }
+        if let Some((share, count)) = old {
+            order.remove(&(share, count, seat));
+        }
+        if let Some((share, count)) = new {
+            order.insert((share, count, seat));
+        }
+    }
+
+    /// The place of a role's own frameworks among its children.
+    fn place_own(&mut self, role: u32) {
+        let node = &self.roles[role as usize];
+        let new = (!node.order.is_empty()).then(|| {
+            let share = self.share(&node.own.scalars) / node.weight;
+            (share.to_bits(), node.own.count, Arc::from("."), Child::Own)
+        });
+        let node = &mut self.roles[role as usize];
+        let old = std::mem::replace(&mut node.own_place, new.clone());
+        replace(&mut node.children, old, new);
+    }
+
+    /// The places of a role and those above it among their siblings.
+    fn place_up(&mut self, role: u32) {
+        let mut number = role;
+        while let Some(parent) = self.roles[number as usize].parent {
+            let node = &self.roles[number as usize];
+            let new = (node.active > 0).then(|| {
+                let share = self.share(&node.tree.scalars) / node.weight;
+                (share.to_bits(), node.tree.count, node.name.clone(), Child::Role(number))
+            });
+            let old = std::mem::replace(&mut self.roles[number as usize].place, new.clone());
+            replace(&mut self.roles[parent as usize].children, old, new);
+            number = parent;
+        }
+    }
+
+    /// After a change of the total or of weights every place is another.
+    pub(crate) fn refresh(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        for seat in 0..self.seats.len() {
+            self.place_seat(Seat::try_from(seat).unwrap_or(Seat::MAX));
+        }
+        for role in (1..self.roles.len()).rev() {
+            let role = u32::try_from(role).unwrap_or(u32::MAX);
+            self.place_own(role);
+            self.place_up(role);
+        }
+    }
+
+    /// Visits roles with active frameworks in the order in which they are served: depth first, siblings by the sorter.
+    pub(crate) fn visit_roles(
+        &self,
+        rng: &mut Rng,
+        visit: &mut impl FnMut(u32, &mut Rng) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.visit_below(0, rng, visit)
+    }
+
+    fn visit_below(
+        &self,
+        role: u32,
+        rng: &mut Rng,
+        visit: &mut impl FnMut(u32, &mut Rng) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let children = self.roles[role as usize].children.iter().map(|(.., child)| *child);
+        let mut step = |child, rng: &mut Rng| match child {
+            Child::Own => visit(role, rng),
+            Child::Role(number) => self.visit_below(number, rng, visit),
+        };
+        match self.role_sorter {
+            Sorter::Drf => {
+                for child in children {
+                    step(child, rng)?;
+                }
+            }
+            Sorter::Random => {
+                let weight = |child: &Child| match child {
+                    Child::Own => self.roles[role as usize].weight,
+                    Child::Role(number) => self.roles[*number as usize].weight,
+                };
+                for child in permuted(children.collect(), weight, rng) {
+                    step(child, rng)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Visits the active seats of a role in the order of the sorter.
+    pub(crate) fn visit_seats(
+        &self,
+        role: u32,
+        rng: &mut Rng,
+        visit: &mut impl FnMut(Seat) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let seats = self.roles[role as usize].order.iter().map(|(.., seat)| *seat);
+        match self.framework_sorter {
+            Sorter::Drf => {
+                for seat in seats {
+                    visit(seat)?;
+                }
+            }
+            Sorter::Random => {
+                for seat in permuted(seats.collect(), |_| 1.0, rng) {
+                    visit(seat)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Sum of what all frameworks hold, by name; for checks.
+    pub(crate) fn held(&self) -> BTreeMap<&str, Milli> {
+        let mut sums: BTreeMap<&str, Milli> = BTreeMap::new();
+        for seat in &self.seats {
+            let scalars = seat.holding.scalars.iter().enumerate();
+            for (at, milli) in scalars.filter(|(_, m)| **m != 0) {
+                *sums.entry(&self.names[at]).or_default() += milli;
+            }
+        }
+        sums.retain(|_, milli| *milli != 0);
+        sums
+    }
+}
+
+fn replace(set: &mut BTreeSet<Place>, old: Option<Place>, new: Option<Place>) {
+    if old == new {
+        return;
+    }
+    if let Some(old) = old {
+        set.remove(&old);
+    }
+    if let Some(new) = new {
+        set.insert(new);
+    }
+}
+
+/// A random order in which an item of twice the weight is twice as likely to be first (Efraimidis and Spirakis 2006).
+#[expect(clippy::cast_precision_loss, reason = "53 random bits are enough")]
+fn permuted<T: Copy>(items: Vec<T>, weight: impl Fn(&T) -> f64, rng: &mut Rng) -> Vec<T> {
+    let mut drawn: Vec<(f64, T)> = items
+        .into_iter()
+        .map(|item| {
+            let uniform = ((rng.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+            (uniform.ln() / weight(&item), item)
+        })
+        .collect();
+    drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
+    drawn.into_iter().map(|(_, item)| item).collect()
+}

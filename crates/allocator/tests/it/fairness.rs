@@ -1,0 +1,165 @@
+//! Shares: the worked examples of the paper (Ghodsi et al., Dominant Resource Fairness, NSDI 2011), weights, the tree
+//! of roles, the random sorter.
+
+use super::*;
+use allocator::Sorter;
+
+/// Lets frameworks take `demand` of what they are offered, one task an offer, until nothing fits.
+fn fill(c: &mut Cluster, demands: &[(u32, &str, &str)]) -> BTreeMap<u32, u32> {
+    let mut tasks: BTreeMap<u32, u32> = BTreeMap::new();
+    for _ in 0..1000 {
+        let offers = c.allocations();
+        if offers.is_empty() {
+            break;
+        }
+        for offer in offers {
+            let (_, role, demand) = demands.iter().find(|d| d.0 == offer.framework.0).expect("it");
+            let task = resources(demand).allocated_to(role);
+            let mut rest = offer.resources.clone();
+            if rest.contains(&task) {
+                rest -= &task;
+                *tasks.entry(offer.framework.0).or_default() += 1;
+                c.allocator.recover(c.now, offer.framework, offer.agent, &rest, None);
+            } else {
+                // Nothing that it could use: it does not ask again.
+                c.allocator.suppress(offer.framework, &BTreeSet::new());
+                c.allocator.recover(c.now, offer.framework, offer.agent, &rest, None);
+            }
+        }
+    }
+    tasks
+}
+
+#[test]
+fn the_first_example_of_the_paper_gives_three_and_two_tasks() {
+    let mut c = cluster();
+    c.agent(1, "cpus:9;mem:18000");
+    c.framework(1, &["a"]);
+    c.framework(2, &["b"]);
+    let demands = [(1, "a", "cpus:1;mem:4000"), (2, "b", "cpus:3;mem:1000")];
+    assert_eq!(fill(&mut c, &demands), BTreeMap::from([(1, 3), (2, 2)]));
+}
+
+#[test]
+fn twice_the_weight_is_twice_the_share() {
+    let mut c = cluster();
+    c.agent(1, "cpus:30;mem:30000");
+    c.framework(1, &["heavy"]);
+    c.framework(2, &["light"]);
+    let demands = [(1, "heavy", "cpus:1;mem:1000"), (2, "light", "cpus:1;mem:1000")];
+    assert_eq!(fill(&mut c, &demands), BTreeMap::from([(1, 20), (2, 10)]));
+    let mut c = cluster();
+    c.allocator.set_weight("light", 4.0);
+    c.agent(1, "cpus:30;mem:30000");
+    c.framework(1, &["heavy"]);
+    c.framework(2, &["light"]);
+    assert_eq!(fill(&mut c, &demands), BTreeMap::from([(1, 10), (2, 20)]));
+}
+
+#[test]
+fn siblings_share_what_their_parent_gets() {
+    let mut c = cluster();
+    c.agent(1, "cpus:24;mem:24000");
+    c.framework(1, &["eng/web"]);
+    c.framework(2, &["eng/batch"]);
+    c.framework(3, &["ads"]);
+    let task = "cpus:1;mem:1000";
+    let demands = [(1, "eng/web", task), (2, "eng/batch", task), (3, "ads", task)];
+    assert_eq!(fill(&mut c, &demands), BTreeMap::from([(1, 6), (2, 6), (3, 12)]));
+}
+
+#[test]
+fn a_role_with_children_competes_with_them_as_one_of_them() {
+    let mut c = cluster();
+    c.agent(1, "cpus:24;mem:24000");
+    c.framework(1, &["eng"]);
+    c.framework(2, &["eng/batch"]);
+    c.framework(3, &["ads"]);
+    let task = "cpus:1;mem:1000";
+    let demands = [(1, "eng", task), (2, "eng/batch", task), (3, "ads", task)];
+    assert_eq!(fill(&mut c, &demands), BTreeMap::from([(1, 6), (2, 6), (3, 12)]));
+}
+
+#[test]
+fn frameworks_of_a_role_share_it_evenly() {
+    let mut c = cluster();
+    c.agent(1, "cpus:12;mem:12000");
+    c.framework(1, &["a"]);
+    c.framework(2, &["a"]);
+    c.framework(3, &["b"]);
+    let task = "cpus:1;mem:1000";
+    let demands = [(1, "a", task), (2, "a", task), (3, "b", task)];
+    assert_eq!(fill(&mut c, &demands), BTreeMap::from([(1, 3), (2, 3), (3, 6)]));
+}
+
+#[test]
+fn the_random_sorter_serves_everybody_by_weight() {
+    let mut c = cluster_with(|config| {
+        config.role_sorter = Sorter::Random;
+        config.framework_sorter = Sorter::Random;
+    });
+    c.framework(1, &["heavy"]);
+    c.framework(2, &["a"]);
+    c.framework(3, &["a"]);
+    c.agent(1, "cpus:1;mem:100");
+    let mut turns: BTreeMap<u32, i64> = BTreeMap::new();
+    for _ in 0..3000 {
+        let offer = c.allocations().remove(0);
+        *turns.entry(offer.framework.0).or_default() += 1;
+        c.decline(&offer, None);
+    }
+    // Two thirds, and half of one third each.
+    for (framework, expected) in [(1, 2000), (2, 500), (3, 500)] {
+        assert!((turns[&framework] - expected).abs() < 150, "{turns:?}");
+    }
+}
+
+#[test]
+fn agents_that_are_not_on_the_whitelist_are_not_offered() {
+    let mut c = cluster();
+    c.framework(1, &["a"]);
+    c.allocator.set_whitelist(Some(set(&["host2"])));
+    c.agent(1, "cpus:1;mem:100");
+    c.agent(2, "cpus:2;mem:100");
+    assert_eq!(c.run(), ["1 a 2 cpus:2; mem:100"]);
+    assert_eq!(c.allocator.why(FrameworkId(1), "a", AgentId(1)), allocator::Reason::NotListed);
+    c.allocator.set_whitelist(None);
+    assert_eq!(c.run(), ["1 a 1 cpus:1; mem:100"]);
+}
+
+#[test]
+fn a_paused_allocator_makes_no_offers() {
+    let mut c = cluster();
+    c.allocator.pause();
+    c.framework(1, &["a"]);
+    c.agent(1, "cpus:1;mem:100");
+    assert!(c.run().is_empty());
+    assert_eq!(c.allocator.next_run(), None);
+    c.allocator.resume();
+    assert_eq!(c.run(), ["1 a 1 cpus:1; mem:100"]);
+}
+
+#[test]
+fn why_names_the_first_thing_in_the_way() {
+    use allocator::Reason;
+    let mut c = cluster();
+    c.framework(1, &["a", "b"]);
+    c.agent(1, "cpus:4;mem:1024");
+    c.agent(2, "cpus(x):4;mem(x):1024");
+    c.agent(3, "cpus:4;mem:1024;gpus:1");
+    c.agent(4, "mem:8");
+    let why =
+        |c: &Cluster, role: &str, agent| c.allocator.why(FrameworkId(1), role, AgentId(agent));
+    assert_eq!(why(&c, "a", 1), Reason::Next);
+    assert_eq!(why(&c, "a", 2), Reason::Reserved);
+    assert_eq!(why(&c, "a", 3), Reason::Gpus);
+    assert_eq!(why(&c, "a", 4), Reason::BelowMinimum);
+    assert_eq!(why(&c, "a", 9), Reason::AgentInactive);
+    assert_eq!(why(&c, "z", 1), Reason::Inactive);
+    c.allocator.suppress(FrameworkId(1), &set(&["b"]));
+    assert_eq!(why(&c, "b", 1), Reason::Suppressed);
+    let offer = c.allocations().remove(0);
+    assert_eq!(why(&c, "a", 1), Reason::Taken);
+    c.decline(&offer, Some(Duration::from_secs(60)));
+    assert!(matches!(why(&c, &offer.role, 1), Reason::Refused { until } if until > c.now.mono));
+}
