@@ -140,8 +140,8 @@ pub(crate) fn master_config(
             filter_gpu_resources: flags.is_set("filter_gpu_resources"),
             domain,
             weights: weights(flags)?,
-            role_sorter: allocator::Sorter::Drf,
-            framework_sorter: allocator::Sorter::Drf,
+            role_sorter: sorter(flags, "role_sorter")?,
+            framework_sorter: sorter(flags, "framework_sorter")?,
         },
         agent_ping_timeout: flags.duration("agent_ping_timeout")?,
         max_agent_ping_timeouts: flags.number("max_agent_ping_timeouts")?,
@@ -157,6 +157,8 @@ pub(crate) fn master_config(
         registry_max_agent_age: flags.duration("registry_max_agent_age")?,
         registry_max_agent_count: flags.number("registry_max_agent_count")?,
         registry_gc_interval: flags.duration("registry_gc_interval")?,
+        allocator_agent_recovery_factor: factor(flags)?,
+        allocator_recovery_timeout: flags.duration("allocator_recovery_timeout")?,
         require_agent_domain: flags.is_set("require_agent_domain"),
         seed,
         flags: flags.map(),
@@ -167,6 +169,22 @@ pub(crate) fn master_config(
         core,
         log_file,
         limits: Limits::default(),
+    })
+}
+
+fn sorter(flags: &Flags, name: &str) -> Result<allocator::Sorter, String> {
+    match flags.text(name) {
+        None | Some("drf") => Ok(allocator::Sorter::Drf),
+        Some("random") => Ok(allocator::Sorter::Random),
+        Some(other) => Err(format!("--{name}: expected drf or random, got '{other}'")),
+    }
+}
+
+fn factor(flags: &Flags) -> Result<f64, String> {
+    let text = flags.text("allocator_agent_recovery_factor").unwrap_or_default();
+    let factor: Option<f64> = text.parse().ok().filter(|f| (0.0..=1.0).contains(f));
+    factor.ok_or_else(|| {
+        format!("--allocator_agent_recovery_factor: expected a number from 0 to 1, got '{text}'")
     })
 }
 

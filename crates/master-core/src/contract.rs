@@ -87,6 +87,28 @@ pub enum OperatorCall {
         /// Its id.
         agent_id: String,
     },
+    /// Sets quotas, all or none.
+    UpdateQuota {
+        /// Whether consumption and capacity are left unchecked.
+        force: bool,
+        /// An empty one removes the quota of its role.
+        configs: Vec<v1::quota::QuotaConfig>,
+    },
+    /// Sets the quota of a role that has none (the older way).
+    SetQuota {
+        /// What is asked for.
+        request: Box<v1::quota::QuotaRequest>,
+    },
+    /// Removes the quota of a role.
+    RemoveQuota {
+        /// The role.
+        role: String,
+    },
+    /// Sets weights of roles.
+    UpdateWeights {
+        /// Roles with weights.
+        infos: Vec<v1::WeightInfo>,
+    },
     /// Reserves, unreserves, or makes, destroys or resizes volumes. Answered with 202 when it is on its way.
     Apply {
         /// The agent.
@@ -190,6 +212,11 @@ pub struct Config {
     pub registry_max_agent_count: usize,
     /// `--registry_gc_interval`.
     pub registry_gc_interval: Duration,
+    /// `--allocator_agent_recovery_factor`: with quotas, this share of the known agents must be back after a start
+    /// before offers are made.
+    pub allocator_agent_recovery_factor: f64,
+    /// `--allocator_recovery_timeout`: longest time to wait for them.
+    pub allocator_recovery_timeout: Duration,
     /// `--require_agent_domain`.
     pub require_agent_domain: bool,
     /// Seed of the master's generator.

@@ -16,6 +16,7 @@ mod master;
 mod offers;
 mod operations;
 mod operator;
+mod quota;
 mod reconcile;
 mod registration;
 pub mod registry;

@@ -27,6 +27,8 @@ pub(crate) enum Timer {
     Recovered,
     /// Take the next agent out of the queue of removals.
     Removal,
+    /// Enough agents should be back to make offers, or will not come.
+    AllocatorRecovery,
     /// Clean the registry.
     Gc,
 }
@@ -46,6 +48,10 @@ pub(crate) enum Waiting {
     Gone { token: Token, id: String },
     /// An agent is removed.
     Removed { agent: AgentId, message: String },
+    /// Quotas are set.
+    Quota { token: Token, configs: Vec<v1::quota::QuotaConfig> },
+    /// Weights are set.
+    Weights { token: Token, weights: BTreeMap<String, f64> },
     /// Entries are forgotten.
     Forgotten { unreachable: Vec<String>, gone: Vec<String> },
 }
@@ -77,6 +83,8 @@ pub struct Master {
     pub(crate) next_agent: u32,
     pub(crate) next_offer: u64,
     pub(crate) next_key: u32,
+    /// Agents that must be back before offers are made, while the allocator is paused.
+    pub(crate) awaited: Option<usize>,
 }
 
 /// What a handler may do to the world.
@@ -121,6 +129,7 @@ impl Master {
             next_agent: 0,
             next_offer: 0,
             next_key: 0,
+            awaited: None,
         }
     }
 
@@ -191,6 +200,7 @@ impl Master {
             Timer::Reregister(agent) => self.on_reregister_timeout(cx, agent),
             Timer::Offer(id) => self.rescind(cx, &id),
             Timer::Recovered => self.on_recovered_timeout(cx),
+            Timer::AllocatorRecovery => self.allocator.resume(),
             Timer::Removal => self.next_removal(cx),
             Timer::Gc => self.collect_registry(cx),
         }
@@ -223,6 +233,8 @@ impl Master {
                 Waiting::RecoveredUnreachable { id } => self.on_recovered_unreachable(cx, &id),
                 Waiting::Gone { token, id } => self.on_gone(cx, token, &id),
                 Waiting::Removed { agent, message } => self.on_removed(cx, agent, &message),
+                Waiting::Quota { token, configs } => self.on_quota(cx, token, configs),
+                Waiting::Weights { token, weights } => self.on_weights(cx, token, weights),
                 Waiting::Forgotten { unreachable, gone } => {
                     self.state.unreachable.retain(|id, _| !unreachable.contains(id));
                     self.state.gone.retain(|id, _| !gone.contains(id));

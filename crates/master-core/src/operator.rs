@@ -30,6 +30,12 @@ impl Master {
                 }
                 None => cx.respond(token, 400, "No framework found with specified ID"),
             },
+            OperatorCall::UpdateQuota { force, configs } => {
+                self.update_quota(cx, token, force, configs)
+            }
+            OperatorCall::SetQuota { request } => self.set_quota(cx, token, &request),
+            OperatorCall::RemoveQuota { role } => self.remove_quota(cx, token, role),
+            OperatorCall::UpdateWeights { infos } => self.update_weights(cx, token, &infos),
             OperatorCall::MarkAgentGone { agent_id } => self.mark_gone(cx, token, agent_id),
             OperatorCall::Apply { agent_id, operation, principal } => {
                 match self.operate(cx, &agent_id, *operation, principal.as_deref()) {

@@ -30,6 +30,7 @@ impl Master {
         }
         self.state.elected = Some(cx.now.wall);
         for ((section, key), value) in registry {
+            self.recover_policy(&section, &key, &value);
             if section == AGENTS {
                 if let Ok(agent) = wire::protobuf::from_slice::<internal::RegistryAgent>(&value) {
                     self.state.recovered_agents.insert(key, agent.info);
@@ -50,7 +51,38 @@ impl Master {
         if !self.state.recovered_agents.is_empty() {
             self.timers.set(Timer::Recovered, cx.now.mono + self.config.agent_reregister_timeout);
         }
+        if !self.state.quotas.is_empty() && !self.state.recovered_agents.is_empty() {
+            self.hold_offers(cx);
+        }
         self.timers.set(Timer::Gc, cx.now.mono + self.config.registry_gc_interval);
+    }
+
+    /// While few agents are back, what is guaranteed to one role would be given to others (spec/master.md 4.4).
+    fn hold_offers(&mut self, cx: &Cx<'_>) {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a number of agents"
+        )]
+        let wanted = (self.state.recovered_agents.len() as f64
+            * self.config.allocator_agent_recovery_factor)
+            .max(0.0) as usize;
+        if wanted > 0 {
+            self.allocator.pause();
+            self.awaited = Some(wanted);
+            let timeout = self.config.allocator_recovery_timeout;
+            self.timers.set(Timer::AllocatorRecovery, cx.now.mono + timeout);
+        }
+    }
+
+    /// Ends [`Master::hold_offers`] when enough agents are here.
+    fn count_awaited(&mut self) {
+        if self.awaited.is_some_and(|wanted| self.state.agents.len() >= wanted) {
+            self.awaited = None;
+            self.timers.cancel(&Timer::AllocatorRecovery);
+            self.allocator.resume();
+        }
     }
 
     pub(crate) fn on_agent_message(
@@ -257,6 +289,7 @@ impl Master {
         };
         let options = options(&agent);
         self.state.agents.insert(key, Arc::new(agent));
+        self.count_awaited();
         self.agent_keys.insert(id.to_owned(), key);
         self.allocator.add_agent(key, options, total, &BTreeMap::new());
         self.allocator.deactivate_agent(key);

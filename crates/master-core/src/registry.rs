@@ -7,6 +7,11 @@ pub const UNREACHABLE: &str = "unreachable";
 /// Section of agents marked gone: agent id to `internal::RegistryAgentGone`.
 pub const GONE: &str = "gone";
 
+/// Section of quotas: role to `v1::quota::QuotaConfig`.
+pub const QUOTA: &str = "quota";
+/// Section of weights that operators set: role to `v1::WeightInfo`.
+pub const WEIGHTS: &str = "weights";
+
 /// One change of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryOp {

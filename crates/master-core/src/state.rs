@@ -35,8 +35,10 @@ pub struct State {
     pub flags: BTreeMap<String, String>,
     /// `--roles`.
     pub role_whitelist: Option<BTreeSet<String>>,
-    /// `--weights`.
+    /// `--weights`, and those that operators set.
     pub weights: BTreeMap<String, f64>,
+    /// Quotas, by role.
+    pub quotas: BTreeMap<String, v1::quota::QuotaConfig>,
 }
 
 /// A framework.

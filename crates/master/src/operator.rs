@@ -4,6 +4,7 @@ use crate::shared::Shared;
 use crate::{metrics, writes};
 use http_api::negotiate::Encoding;
 use http_api::{Request, Response, negotiate, respond};
+use master_core::State;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use wire::v1;
@@ -82,6 +83,20 @@ async fn read(shared: &Arc<Shared>, kind: Type, encoding: Encoding) -> Response 
                 elected_time: view.elected.map(base::WallTime::as_secs_f64),
             });
         }
+        Type::GetWeights => {
+            answer.r#type = Some(response::Type::GetWeights as i32);
+            let weight_infos: Vec<v1::WeightInfo> = view
+                .weights
+                .iter()
+                .map(|(role, weight)| v1::WeightInfo { role: Some(role.clone()), weight: *weight })
+                .collect();
+            answer.get_weights =
+                (!weight_infos.is_empty()).then_some(response::GetWeights { weight_infos });
+        }
+        Type::GetQuota => {
+            answer.r#type = Some(response::Type::GetQuota as i32);
+            answer.get_quota = Some(response::GetQuota { status: quota_status(&view) });
+        }
         Type::Unknown => return respond::text(501, "Unknown call type"),
         other => {
             return respond::text(
@@ -91,4 +106,26 @@ async fn read(shared: &Arc<Shared>, kind: Type, encoding: Encoding) -> Response 
         }
     }
     respond::content(encoding.media_type(), encoding.encode(&answer))
+}
+
+/// All quotas, in the newer and the older form.
+pub(crate) fn quota_status(state: &State) -> v1::quota::QuotaStatus {
+    let info = |config: &v1::quota::QuotaConfig| v1::quota::QuotaInfo {
+        role: Some(config.role.clone()),
+        principal: None,
+        guarantee: config
+            .guarantees
+            .iter()
+            .map(|(name, scalar)| v1::Resource {
+                name: name.clone(),
+                r#type: v1::value::Type::Scalar as i32,
+                scalar: Some(*scalar),
+                ..Default::default()
+            })
+            .collect(),
+    };
+    v1::quota::QuotaStatus {
+        infos: state.quotas.values().map(info).collect(),
+        configs: state.quotas.values().cloned().collect(),
+    }
 }

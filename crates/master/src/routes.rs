@@ -43,6 +43,12 @@ impl Handler for Routes {
             "/health" => respond::text(200, ""),
             "/redirect" => self.redirect().await,
             path if writes::is_form(path) => writes::form(&self.shared, path, request).await,
+            path if path == "/weights" || path == "/quota" || path.starts_with("/quota/") => {
+                match writes::policy(&self.shared, path, request).await {
+                    Ok(response) => response,
+                    Err(request) => self.read(path, request).await,
+                }
+            }
             path => self.read(path, request).await,
         }
     }

@@ -39,8 +39,9 @@ pub(crate) fn answer(path: &str, query: &str, state: &State, started: SystemTime
             .iter()
             .map(|(role, weight)| json!({"role": role, "weight": weight}))
             .collect(),
+        "/quota" => message(&crate::operator::quota_status(state)),
         // Nothing of these can be set yet, so there is nothing in them.
-        "/quota" | "/maintenance/schedule" | "/maintenance/status" => json!({}),
+        "/maintenance/schedule" | "/maintenance/status" => json!({}),
         _ => return None,
     })
 }
@@ -371,6 +372,26 @@ fn at<'a>(known: &mut Known<'a>, role: &str, mut change: impl FnMut(&mut Role<'a
     }
 }
 
+/// What counts for quota: reservations, and unreserved resources in use.
+fn consumed(role: &Role<'_>) -> Resources {
+    sum([&role.allocated.unreserved().nonrevocable(), &role.reserved].into_iter())
+}
+
+fn quota(state: &State, role: &str, consumed: Value) -> Value {
+    let config = state.quotas.get(role);
+    let amounts = |map: Option<&BTreeMap<String, v1::value::Scalar>>| -> Value {
+        let pairs: Map<String, Value> =
+            map.into_iter().flatten().map(|(n, s)| (n.clone(), json!(s.value))).collect();
+        pairs.into()
+    };
+    json!({
+        "role": role,
+        "guarantee": amounts(config.map(|c| &c.guarantees)),
+        "limit": amounts(config.map(|c| &c.limits)),
+        "consumed": consumed,
+    })
+}
+
 fn roles(state: &State) -> Value {
     let mut known: Known<'_> = BTreeMap::new();
     for framework in state.frameworks.values() {
@@ -392,7 +413,8 @@ fn roles(state: &State) -> Value {
             at(&mut known, &role, |r| r.reserved += &resources);
         }
     }
-    for role in state.weights.keys().chain(state.role_whitelist.iter().flatten()) {
+    let named = state.weights.keys().chain(state.quotas.keys());
+    for role in named.chain(state.role_whitelist.iter().flatten()) {
         at(&mut known, role, |_| {});
     }
     let one = |(name, role): (&String, &Role<'_>)| {
@@ -409,7 +431,7 @@ fn roles(state: &State) -> Value {
         json!({
             "name": name,
             "weight": state.weights.get(name).copied().unwrap_or(1.0),
-            "quota": {"role": name, "guarantee": {}, "limit": {}, "consumed": quantities(&role.allocated)},
+            "quota": quota(state, name, quantities(&consumed(role))),
             "resources": quantities(&both),
             "allocated": quantities(&role.allocated),
             "offered": quantities(&role.offered),

@@ -58,6 +58,24 @@ pub(crate) fn change(call: &Call) -> Option<Result<OperatorCall, &'static str>> 
                 Some(operation::ShrinkVolume { volume: m.volume.clone(), subtract: m.subtract });
             Ok(apply(agent, Operation { shrink_volume, ..of(Kind::ShrinkVolume) }))
         }),
+        Type::UpdateQuota => call.update_quota.as_ref().ok_or("update_quota").map(|m| {
+            OperatorCall::UpdateQuota { force: m.force(), configs: m.quota_configs.clone() }
+        }),
+        Type::SetQuota => call
+            .set_quota
+            .as_ref()
+            .ok_or("set_quota")
+            .map(|m| OperatorCall::SetQuota { request: Box::new(m.quota_request.clone()) }),
+        Type::RemoveQuota => call
+            .remove_quota
+            .as_ref()
+            .ok_or("remove_quota")
+            .map(|m| OperatorCall::RemoveQuota { role: m.role.clone() }),
+        Type::UpdateWeights => call
+            .update_weights
+            .as_ref()
+            .ok_or("update_weights")
+            .map(|m| OperatorCall::UpdateWeights { infos: m.weight_infos.clone() }),
         _ => return None,
     })
 }
@@ -145,6 +163,61 @@ fn form_change(path: &str, body: &str) -> Result<OperatorCall, String> {
         _ => destroy(list("volumes")?),
     };
     Ok(apply(&agent, operation))
+}
+
+/// `/quota` and `/weights` with a method that changes them; None: it is a read.
+pub(crate) async fn policy(
+    shared: &Arc<Shared>,
+    path: &str,
+    request: Request,
+) -> Result<Response, Request> {
+    use http::Method;
+    let method = request.method().clone();
+    let is_read = matches!(method, Method::GET | Method::HEAD);
+    let role = path.strip_prefix("/quota/").map(str::to_owned);
+    if is_read && role.is_none() {
+        return Err(request);
+    }
+    let change = match (path, method) {
+        ("/quota", Method::POST) => quota_request(request).await,
+        ("/weights", Method::PUT) => weights_request(request).await,
+        (_, Method::DELETE) if role.is_some() => {
+            Ok(OperatorCall::RemoveQuota { role: role.unwrap_or_default() })
+        }
+        ("/weights", method) => return Ok(respond::method_not_allowed("GET, PUT", &method)),
+        (_, method) => return Ok(respond::method_not_allowed("GET, POST, DELETE", &method)),
+    };
+    Ok(match change {
+        Ok(call) => ask(shared, call).await,
+        Err(text) => respond::text(400, text),
+    })
+}
+
+async fn body(request: Request) -> Result<String, String> {
+    let whole = Limited::new(request.into_body(), FORM_MAX).collect().await;
+    let whole = whole
+        .map_err(|_| format!("The body is longer than {FORM_MAX} bytes or could not be read"))?;
+    Ok(String::from_utf8_lossy(&whole.to_bytes()).into_owned())
+}
+
+async fn quota_request(request: Request) -> Result<OperatorCall, String> {
+    let text = body(request).await?;
+    let value: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|e| format!("Failed to parse set quota request JSON '{text}': {e}"))?;
+    let request = wire::json::from_value(&value)
+        .map_err(|e| format!("Failed to validate set quota request JSON '{text}': {e}"))?;
+    Ok(OperatorCall::SetQuota { request: Box::new(request) })
+}
+
+async fn weights_request(request: Request) -> Result<OperatorCall, String> {
+    let text = body(request).await?;
+    let values: Vec<serde_json::Value> = serde_json::from_str(&text)
+        .map_err(|e| format!("Failed to parse update weights request JSON '{text}': {e}"))?;
+    let infos = values.iter().map(wire::json::from_value::<v1::WeightInfo>);
+    let infos = infos
+        .collect::<Result<_, _>>()
+        .map_err(|e| format!("Failed to convert weights JSON array to protobuf '{text}': {e}"))?;
+    Ok(OperatorCall::UpdateWeights { infos })
 }
 
 /// Has the core carry out a change.

@@ -84,6 +84,8 @@ fn config(id: String, seed: u64) -> Config {
         registry_max_agent_age: Duration::from_secs(14 * 86400),
         registry_max_agent_count: 102_400,
         registry_gc_interval: Duration::from_secs(900),
+        allocator_agent_recovery_factor: 0.8,
+        allocator_recovery_timeout: Duration::from_secs(600),
         require_agent_domain: false,
         seed,
         flags: BTreeMap::new(),

@@ -14,6 +14,7 @@ mod agents;
 mod calls;
 mod launch;
 mod operations;
+mod quota;
 mod robustness;
 mod subscribe;
 
@@ -51,6 +52,8 @@ fn config() -> Config {
         registry_max_agent_age: Duration::from_secs(86400),
         registry_max_agent_count: 1000,
         registry_gc_interval: Duration::from_secs(900),
+        allocator_agent_recovery_factor: 0.8,
+        allocator_recovery_timeout: Duration::from_secs(600),
         require_agent_domain: false,
         seed: 1,
         flags: BTreeMap::new(),

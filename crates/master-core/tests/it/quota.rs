@@ -1,0 +1,203 @@
+//! Quota and weights: validation, registry, offers that give way (spec/master.md 4.2, 4.3, section 8).
+
+use crate::*;
+use master_core::contract::OperatorCall;
+
+fn ask(w: &mut World, call: OperatorCall) -> (u16, String, Vec<Effect>) {
+    w.next += 1;
+    let token = Token(w.next);
+    let mut effects = w.step(Input::Operator { token, call });
+    let is_answer = |e: &Effect| matches!(e, Effect::Respond { token: t, .. } if *t == token);
+    let at = effects.iter().position(is_answer).expect("an answer");
+    match effects.remove(at) {
+        Effect::Respond { response, .. } => (response.status, response.body, effects),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn update(w: &mut World, force: bool, configs: Value) -> (u16, String, Vec<Effect>) {
+    let configs = configs.as_array().expect("a list").iter();
+    let configs = configs.map(|c| wire::json::from_value(c).expect("a config")).collect();
+    ask(w, OperatorCall::UpdateQuota { force, configs })
+}
+
+fn amounts(pairs: &[(&str, f64)]) -> Value {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), json!({"value": value}))).collect()
+}
+
+fn config(role: &str, guarantees: &[(&str, f64)], limits: &[(&str, f64)]) -> Value {
+    json!({"role": role, "guarantees": amounts(guarantees), "limits": amounts(limits)})
+}
+
+/// A framework of role `web` with an offer of the only agent.
+fn ready() -> (World, Value) {
+    let mut w = world();
+    let mut info = framework_info(&[]);
+    info["roles"] = json!(["web"]);
+    w.subscribe(STREAM, info);
+    let offer = offers(&w.agent()).remove(0);
+    (w, offer)
+}
+
+fn launch(offer: &Value, cpus: f64) -> Value {
+    let task = json!({"name": "t", "task_id": {"value": "t"}, "agent_id": offer["agent_id"],
+        "command": {"value": "true"},
+        "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus}}]});
+    json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0.0},
+        "operations": [{"type": "LAUNCH", "launch": {"task_infos": [task]}}]}})
+}
+
+#[test]
+fn invalid_quotas_are_refused_and_change_nothing() {
+    let (mut w, offer) = ready();
+    w.call(launch(&offer, 3.0));
+    let cases = [
+        (
+            config("a//b", &[], &[]),
+            "Invalid QuotaConfig: Invalid 'QuotaConfig.role': Role 'a//b' cannot contain two adjacent slashes",
+        ),
+        (
+            config("web", &[("cpus", -1.0)], &[]),
+            "Invalid QuotaConfig: Invalid guarantee configuration {'cpus': -1}: the value is negative",
+        ),
+        (
+            config("web", &[], &[("cpus", 2e12)]),
+            "values greater than 1 trillion (1000000000000) are not supported",
+        ),
+        (
+            config("web", &[], &[("mem", 2e12)]),
+            "values greater than 1 exabyte (1099511627776) are not supported",
+        ),
+        (
+            config("web", &[("cpus", 4.0)], &[("cpus", 3.5)]),
+            "Invalid QuotaConfig: 'QuotaConfig.guarantees' cpus:4 is not contained within the 'QuotaConfig.limits' cpus:3.5",
+        ),
+        (
+            config("web", &[], &[("cpus", 2.0)]),
+            "Invalid QuotaConfig: Role 'web' is already consuming 'cpus:3'; this is more than the requested limits 'cpus:2' (use 'force' flag to bypass this check)",
+        ),
+        (
+            config("web", &[("cpus", 5.0)], &[]),
+            "Invalid QuotaConfig: total quota guarantees 'cpus:5' exceed cluster capacity 'cpus:4; disk:1000; mem:1024' (use 'force' flag to bypass this check)",
+        ),
+    ];
+    for (config, expected) in cases {
+        let (status, text, _) = update(&mut w, false, json!([{"role": "ok"}, config]));
+        assert_eq!(status, 400, "{config}");
+        assert!(text.contains(expected), "{config}: {text}");
+    }
+    assert!(w.master.view().quotas.is_empty());
+    assert!(w.registry.keys().all(|(section, _)| section != "quota"));
+    let (status, ..) =
+        update(&mut w, true, json!([config("web", &[("cpus", 5.0)], &[("cpus", 6.0)])]));
+    assert_eq!(status, 200, "forced");
+}
+
+#[test]
+fn a_quota_is_kept_in_the_registry_and_an_empty_one_removes_it() {
+    let (mut w, _) = ready();
+    let set = config("web", &[("cpus", 1.0)], &[("cpus", 2.0)]);
+    assert_eq!(update(&mut w, false, json!([set])).0, 200);
+    let kept: Vec<_> = w.registry.clone().into_iter().collect();
+    let again = world_with(crate::config(), kept);
+    assert_eq!(again.master.view().quotas["web"].limits["cpus"].value, 2.0);
+    assert_eq!(update(&mut w, false, json!([{"role": "web"}])).0, 200);
+    assert!(w.master.view().quotas.is_empty());
+    assert!(w.registry.keys().all(|(section, _)| section != "quota"));
+}
+
+#[test]
+fn a_new_limit_takes_back_offers_that_exceed_it() {
+    let (mut w, _) = ready();
+    let (status, _, effects) = update(&mut w, false, json!([config("web", &[], &[("cpus", 1.0)])]));
+    assert_eq!(status, 200);
+    assert_eq!(types(&effects, STREAM), ["RESCIND", "OFFERS"]);
+    let cpus = &offers(&effects)[0]["resources"][0];
+    assert_eq!((&cpus["name"], &cpus["scalar"]["value"]), (&json!("cpus"), &json!(1.0)));
+}
+
+#[test]
+fn a_new_guarantee_takes_back_offers_of_others() {
+    let (mut w, _) = ready();
+    let (status, _, effects) = update(&mut w, false, json!([config("db", &[("cpus", 3.0)], &[])]));
+    assert_eq!(status, 200);
+    assert_eq!(types(&effects, STREAM), ["RESCIND", "OFFERS"]);
+    let cpus = &offers(&effects)[0]["resources"][0];
+    assert_eq!(cpus["scalar"]["value"], 1.0, "headroom is kept for db");
+}
+
+#[test]
+fn the_older_calls_set_guarantee_and_limit_and_remove_both() {
+    let (mut w, _) = ready();
+    let request = |guarantee: Value| {
+        let request = json!({"role": "db", "guarantee": guarantee});
+        OperatorCall::SetQuota { request: Box::new(wire::json::from_value(&request).expect("it")) }
+    };
+    let cpus = |n: f64| json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": n}});
+    let ports =
+        json!({"name": "ports", "type": "RANGES", "ranges": {"range": [{"begin": 1, "end": 2}]}});
+    for (guarantee, status, expected) in [
+        (json!([]), 400, "QuotaInfo with empty 'guarantee'"),
+        (json!([ports]), 400, "QuotaInfo must not include non-scalar resources"),
+        (json!([cpus(1.0), cpus(2.0)]), 400, "QuotaInfo contains duplicate resource name 'cpus'"),
+        (
+            json!([cpus(9.0)]),
+            409,
+            "Quota guarantees overcommit the cluster (use 'force' to bypass this check): ",
+        ),
+        (json!([cpus(1.0)]), 200, ""),
+        (json!([cpus(1.0)]), 400, "Cannot set quota for role 'db' which already has quota"),
+    ] {
+        let (got, text, _) = ask(&mut w, request(guarantee.clone()));
+        assert_eq!(got, status, "{guarantee}: {text}");
+        assert!(text.contains(expected), "{guarantee}: {text}");
+    }
+    assert_eq!(w.master.view().quotas["db"].guarantees, w.master.view().quotas["db"].limits);
+    assert_eq!(ask(&mut w, OperatorCall::RemoveQuota { role: "db".to_owned() }).0, 200);
+    let (status, text, _) = ask(&mut w, OperatorCall::RemoveQuota { role: "db".to_owned() });
+    assert_eq!(
+        (status, text.as_str()),
+        (400, "Failed to remove quota: Role 'db' has no quota set")
+    );
+}
+
+#[test]
+fn weights_are_checked_kept_and_rescind_offers() {
+    let (mut w, _) = ready();
+    let weights = |role: &str, weight: f64| OperatorCall::UpdateWeights {
+        infos: vec![v1::WeightInfo { role: Some(role.to_owned()), weight }],
+    };
+    let (status, text, _) = ask(&mut w, weights("/x", 1.0));
+    assert_eq!(status, 400);
+    assert!(
+        text.starts_with("Failed to validate update weights request JSON: Invalid role '/x'"),
+        "{text}"
+    );
+    let (status, text, _) = ask(&mut w, weights("web", 0.0));
+    assert_eq!(status, 400);
+    assert!(text.ends_with("Weights must be positive"), "{text}");
+    let (status, _, effects) = ask(&mut w, weights("nobody", 2.0));
+    assert_eq!((status, types(&effects, STREAM).len()), (200, 0), "nobody has that role");
+    let (status, _, effects) = ask(&mut w, weights("web", 2.0));
+    assert_eq!(status, 200);
+    assert_eq!(types(&effects, STREAM), ["RESCIND", "OFFERS"]);
+    let kept: Vec<_> = w.registry.clone().into_iter().collect();
+    assert_eq!(world_with(crate::config(), kept).master.view().weights["web"], 2.0);
+}
+
+#[test]
+fn with_quotas_offers_wait_for_the_agents_after_a_restart() {
+    let (mut w, _) = ready();
+    update(&mut w, false, json!([config("web", &[("cpus", 1.0)], &[])]));
+    let kept: Vec<_> = w.registry.clone().into_iter().collect();
+    let mut again = world_with(crate::config(), kept.clone());
+    let mut register = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    // An agent that is not one of those that are awaited, and is enough: it is one of one.
+    register.info.id = Some("m-S0".into());
+    let mut info = framework_info(&[]);
+    info["roles"] = json!(["web"]);
+    let effects = again.subscribe(STREAM, info);
+    assert!(offers(&effects).is_empty());
+    let effects = again.register(AGENT, register);
+    assert_eq!(offers(&effects).len(), 1, "0.8 of one agent is none, so nothing is awaited");
+}
