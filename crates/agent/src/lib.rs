@@ -9,6 +9,7 @@ mod engine;
 mod former;
 mod link;
 mod metrics;
+mod operator;
 mod routes;
 mod shared;
 mod store;
@@ -17,6 +18,7 @@ mod volumes;
 
 use containerizer::{Containerizer, Exited, Found, Posix, PosixOptions};
 use detector::MasterName;
+use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;
 use std::io;
@@ -40,6 +42,8 @@ pub struct Config {
     pub core: agent_core::contract::Config,
     /// Log file to be shown as `/slave/log`.
     pub log_file: Option<PathBuf>,
+    /// The logging level.
+    pub log_level: Arc<LogLevel>,
     /// Limits on connections.
     pub limits: Limits,
 }

@@ -1,19 +1,18 @@
 //! Paths of the agent, with and without `/slave(1)` before them.
 
 use crate::shared::Shared;
-use crate::{metrics, v0};
+use crate::{metrics, operator, v0};
 use agent_core::State;
 use agent_core::contract::Input;
 use http_api::files::{self, Attached};
-use http_api::negotiate::Encoding;
 use http_api::server::Handler;
 use http_api::stream::event_stream;
 use http_api::{Request, Response, negotiate, respond};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use wire::v1::agent::{Call, Response as Answer, call, response};
-use wire::v1::{self, executor};
+use wire::v1::agent::Call;
+use wire::v1::executor;
 
 /// Longest body of a call.
 const BODY_MAX: usize = 64 << 20;
@@ -39,6 +38,7 @@ impl Handler for Routes {
         match path.as_str() {
             "/api/v1/executor" => self.executor(request).await,
             "/api/v1" => self.operator(request).await,
+            "/logging/toggle" => self.shared.log_level.toggle(&files::query_of(&request)),
             "/health" => respond::text(200, ""),
             path => self.read(path, request).await,
         }
@@ -103,54 +103,16 @@ impl Routes {
                 "Failed to validate agent::Call: Expecting 'type' to be present",
             );
         }
-        self.operator_answer(call.r#type(), encoding).await
-    }
-
-    async fn operator_answer(&self, kind: call::Type, encoding: Encoding) -> Response {
         let Some(view) = self.shared.view().await else {
             return respond::text(503, "The agent is shutting down");
         };
-        let mut answer = Answer::default();
-        match kind {
-            call::Type::GetHealth => {
-                answer.r#type = Some(response::Type::GetHealth as i32);
-                answer.get_health = Some(response::GetHealth { healthy: true });
-            }
-            call::Type::GetVersion => {
-                answer.r#type = Some(response::Type::GetVersion as i32);
-                let version_info = http_api::version::info();
-                answer.get_version = Some(response::GetVersion { version_info });
-            }
-            call::Type::GetFlags => {
-                answer.r#type = Some(response::Type::GetFlags as i32);
-                let flag = |(name, value): (&String, &String)| v1::Flag {
-                    name: name.clone(),
-                    value: Some(value.clone()),
-                };
-                answer.get_flags = Some(response::GetFlags {
-                    flags: self.shared.config.flags.iter().map(flag).collect(),
-                });
-            }
-            call::Type::GetMetrics => {
-                answer.r#type = Some(response::Type::GetMetrics as i32);
-                let all = metrics::snapshot(&view, &self.shared);
-                let metric = |(name, value): (&String, &serde_json::Value)| v1::Metric {
-                    name: name.clone(),
-                    value: value.as_f64(),
-                };
-                answer.get_metrics = Some(response::GetMetrics {
-                    metrics: all.as_object().into_iter().flatten().map(metric).collect(),
-                });
-            }
-            call::Type::Unknown => return respond::text(501, "Unknown call type"),
-            other => {
-                return respond::text(
-                    501,
-                    format!("The call {} is not supported yet", other.as_str_name()),
-                );
-            }
+        if !view.recovered {
+            return respond::text(503, "Agent has not finished recovery");
         }
-        respond::content(encoding.media_type(), encoding.encode(&answer))
+        let shared = self.shared.clone();
+        let answer =
+            tokio::task::spawn_blocking(move || operator::answer(&shared, &view, &call, encoding));
+        answer.await.unwrap_or_else(|_| respond::text(500, "The answer could not be made"))
     }
 
     async fn read(&self, path: &str, request: Request) -> Response {
@@ -180,7 +142,7 @@ impl Routes {
 }
 
 /// Virtual paths (spec/agent.md 1.6): sandboxes by their real path, and under names that do not change.
-fn attached(state: &State, shared: &Shared) -> Attached {
+pub(crate) fn attached(state: &State, shared: &Shared) -> Attached {
     let mut all: Attached =
         shared.log_file.iter().map(|f| ("/slave/log".to_owned(), f.clone())).collect();
     let frameworks = state.frameworks.values().chain(&state.completed_frameworks);

@@ -7,6 +7,7 @@ use agent_core::contract::Input;
 use base::Token;
 use http_api::Response;
 use http_api::link::LinkSender;
+use http_api::logging::LogLevel;
 use http_api::stream::EventSender;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) config: agent_core::contract::Config,
     pub(crate) started: SystemTime,
     pub(crate) log_file: Option<PathBuf>,
+    pub(crate) log_level: Arc<LogLevel>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +59,7 @@ impl Shared {
             config: config.core.clone(),
             started: SystemTime::now(),
             log_file: config.log_file.clone(),
+            log_level: config.log_level.clone(),
         });
         let engine = Engine::new(shared.clone(), queue, asking, outside);
         (shared, engine)

@@ -157,16 +157,12 @@ fn containers(state: &State, with_status: bool) -> Value {
     for (framework_id, framework) in &state.frameworks {
         for executor in framework.executors.values() {
             let Some(pid) = executor.pid else { continue };
-            let mut held = resources(&executor.info.resources);
-            for task in executor.tasks.values().filter(|t| !t.is_terminal()) {
-                held += &resources(&task.info.resources);
-            }
             let mut entry = json!({
                 "framework_id": framework_id,
                 "executor_id": executor.id(),
                 "executor_name": executor.info.name(),
                 "source": executor.info.source(),
-                "statistics": statistics(pid, &held),
+                "statistics": statistics_of(executor, pid),
             });
             if with_status {
                 entry["container_id"] = json!(executor.container_id);
@@ -177,6 +173,15 @@ fn containers(state: &State, with_status: bool) -> Value {
         }
     }
     list.into()
+}
+
+/// What an executor and its tasks use.
+pub(crate) fn statistics_of(executor: &Executor, pid: u32) -> Value {
+    let mut held = resources(&executor.info.resources);
+    for task in executor.tasks.values().filter(|t| !t.is_terminal()) {
+        held += &resources(&task.info.resources);
+    }
+    statistics(pid, &held)
 }
 
 /// Ticks of the kernel's clock per second, as all Linux systems report them to programs.

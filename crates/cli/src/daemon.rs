@@ -2,7 +2,7 @@
 
 use crate::flags::Flags;
 use crate::host::{self, Address};
-use crate::logging;
+use crate::logging::{self, Logging};
 use http_api::server::Limits;
 use resources::{Quantities, parse_attributes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +19,11 @@ const REREGISTER_MIN: Duration = Duration::from_secs(600);
 
 /// Runs a master until it is stopped.
 pub(crate) async fn master(flags: &Flags) -> Result<ExitCode, String> {
-    let log_file = logging::start(flags, "master")?;
+    let logging = logging::start(flags, "master")?;
     host::raise_open_files();
     let address = host::address(flags)?;
-    let mut running = master::start(master_config(flags, &address, log_file)?)
-        .await
-        .map_err(|e| e.to_string())?;
+    let mut running =
+        master::start(master_config(flags, &address, logging)?).await.map_err(|e| e.to_string())?;
     tracing::info!(address = %running.address, "master started");
     tokio::select! {
         ended = running.ended() => ended.map(|()| ExitCode::SUCCESS),
@@ -37,10 +36,10 @@ pub(crate) async fn master(flags: &Flags) -> Result<ExitCode, String> {
 
 /// Runs an agent until it is stopped.
 pub(crate) async fn agent(flags: &Flags) -> Result<ExitCode, String> {
-    let log_file = logging::start(flags, "agent")?;
+    let logging = logging::start(flags, "agent")?;
     let address = host::address(flags)?;
     let mut running =
-        agent::start(agent_config(flags, &address, log_file)?).await.map_err(|e| e.to_string())?;
+        agent::start(agent_config(flags, &address, logging)?).await.map_err(|e| e.to_string())?;
     tracing::info!(address = %running.address, "agent started");
     let mut unregister = signal(SignalKind::user_defined1())
         .map_err(|e| format!("cannot listen to signals: {e}"))?;
@@ -87,7 +86,7 @@ fn list(flags: &Flags, name: &str) -> BTreeSet<String> {
 pub(crate) fn master_config(
     flags: &Flags,
     address: &Address,
-    log_file: Option<PathBuf>,
+    logging: Logging,
 ) -> Result<master::Config, String> {
     use v1::master_info::capability::Type;
     let seed = host::seed()?;
@@ -167,7 +166,8 @@ pub(crate) fn master_config(
         listen: address.listen,
         registry,
         core,
-        log_file,
+        log_file: logging.file,
+        log_level: logging.level,
         limits: Limits::default(),
     })
 }
@@ -224,7 +224,7 @@ fn percent(flags: &Flags) -> Result<f64, String> {
 pub(crate) fn agent_config(
     flags: &Flags,
     address: &Address,
-    log_file: Option<PathBuf>,
+    logging: Logging,
 ) -> Result<agent::Config, String> {
     let master = flags.text("master").ok_or("--master is needed: host:port of the master")?;
     let master = detector::MasterName::parse(master).map_err(|e| format!("--master: {e}"))?;
@@ -278,7 +278,8 @@ pub(crate) fn agent_config(
         master,
         runtime_dir,
         core,
-        log_file,
+        log_file: logging.file,
+        log_level: logging.level,
         limits: Limits::default(),
     })
 }

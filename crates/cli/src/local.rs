@@ -2,13 +2,14 @@
 
 use crate::daemon::{agent_config, master_config, stopped};
 use crate::flags::{self, AGENT, Flags, MASTER};
-use crate::{host, logging};
+use crate::host;
+use crate::logging::{self, Logging};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs until it is stopped.
 pub(crate) async fn local(flags: &Flags) -> Result<ExitCode, String> {
-    logging::start(flags, "local")?;
+    let logging = logging::start(flags, "local")?;
     let (directory, temporary) = match flags.text("work_dir") {
         Some(path) => (PathBuf::from(path), false),
         None => (std::env::temp_dir().join(format!("proffer-local-{:016x}", host::seed()?)), true),
@@ -16,14 +17,19 @@ pub(crate) async fn local(flags: &Flags) -> Result<ExitCode, String> {
     std::fs::create_dir_all(&directory)
         .map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
     let directory = std::path::absolute(&directory).map_err(|e| e.to_string())?;
-    let result = cluster(flags, &directory).await;
+    let logging = Logging { file: None, ..logging };
+    let result = cluster(flags, &directory, &logging).await;
     if temporary {
         let _ = std::fs::remove_dir_all(&directory);
     }
     result
 }
 
-async fn cluster(flags: &Flags, directory: &std::path::Path) -> Result<ExitCode, String> {
+async fn cluster(
+    flags: &Flags,
+    directory: &std::path::Path,
+    logging: &Logging,
+) -> Result<ExitCode, String> {
     let (ip, port): (&str, u16) = (flags.text("ip").unwrap_or("127.0.0.1"), flags.number("port")?);
     let words = vec![
         format!("--ip={ip}"),
@@ -31,10 +37,13 @@ async fn cluster(flags: &Flags, directory: &std::path::Path) -> Result<ExitCode,
         format!("--work_dir={}", directory.join("master").display()),
     ];
     let master_flags = flags::parse(&MASTER, &words, [])?;
-    let mut master =
-        master::start(master_config(&master_flags, &host::address(&master_flags)?, None)?)
-            .await
-            .map_err(|e| e.to_string())?;
+    let mut master = master::start(master_config(
+        &master_flags,
+        &host::address(&master_flags)?,
+        logging.clone(),
+    )?)
+    .await
+    .map_err(|e| e.to_string())?;
     let address = master.address;
     let mut agents = Vec::new();
     let count: u16 = flags.number("num_slaves")?;
@@ -56,7 +65,8 @@ async fn cluster(flags: &Flags, directory: &std::path::Path) -> Result<ExitCode,
             words.extend(flags.text(name).map(|value| format!("--{name}={value}")));
         }
         let agent_flags = flags::parse(&AGENT, &words, [])?;
-        let mut config = agent_config(&agent_flags, &host::address(&agent_flags)?, None)?;
+        let mut config =
+            agent_config(&agent_flags, &host::address(&agent_flags)?, logging.clone())?;
         config.core.local = true;
         agents.push(agent::start(config).await.map_err(|e| e.to_string())?);
     }

@@ -3,10 +3,12 @@
 use crate::respond::{self, query_value};
 use crate::{Request, Response};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
+use wire::v1;
 
 /// Longest piece of one answer: 16 pages.
 const READ_MAX: u64 = 16 * 4096;
@@ -91,39 +93,94 @@ pub fn query_of(request: &Request) -> String {
     request.uri().query().unwrap_or_default().to_owned()
 }
 
-fn browse(query: &str, path: &str, real: PathBuf) -> Response {
-    let mut entries: Vec<(String, serde_json::Value)> = Vec::new();
-    for entry in std::fs::read_dir(&real).into_iter().flatten().flatten() {
+/// Entries of a directory, in order of their paths; none of a file.
+fn entries(path: &str, real: &Path) -> Vec<v1::FileInfo> {
+    let mut entries: Vec<v1::FileInfo> = Vec::new();
+    for entry in std::fs::read_dir(real).into_iter().flatten().flatten() {
         let Ok(meta) = std::fs::symlink_metadata(entry.path()) else { continue };
         let name = entry.file_name().to_string_lossy().into_owned();
-        let virtual_path = format!("{}/{name}", path.trim_end_matches('/'));
         let modified = meta.modified().ok().and_then(|m| m.duration_since(UNIX_EPOCH).ok());
-        let json = serde_json::json!({
-            "path": virtual_path,
-            "nlink": meta.nlink(),
-            "size": meta.len(),
-            "mtime": modified.map_or(0.0, |m| m.as_secs_f64().floor()),
-            "mode": mode(&meta),
-            "uid": user_name(meta.uid()),
-            "gid": group_name(meta.gid()),
+        let nanoseconds = i64::try_from(modified.unwrap_or_default().as_nanos());
+        entries.push(v1::FileInfo {
+            path: format!("{}/{name}", path.trim_end_matches('/')),
+            nlink: i32::try_from(meta.nlink()).ok(),
+            size: Some(meta.len()),
+            mtime: Some(v1::TimeInfo { nanoseconds: nanoseconds.unwrap_or(i64::MAX) }),
+            mode: Some(meta.mode()),
+            uid: Some(user_name(meta.uid())),
+            gid: Some(group_name(meta.gid())),
         });
-        entries.push((virtual_path, json));
     }
-    entries.sort_by(|a, b| a.0.cmp(&b.0));
-    let list: Vec<_> = entries.into_iter().map(|(_, json)| json).collect();
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    entries
+}
+
+/// LIST_FILES: entries below a virtual path.
+///
+/// # Errors
+/// The answer that refuses it.
+pub fn list(attached: &Attached, path: &str) -> Result<Vec<v1::FileInfo>, Box<Response>> {
+    let real = resolve(attached, path).map_err(|refusal| Box::new(refusal.respond(path)))?;
+    Ok(entries(path, &real))
+}
+
+/// READ_FILE: size of a file, and a piece of it.
+///
+/// # Errors
+/// The answer that refuses it.
+pub fn piece(
+    attached: &Attached,
+    path: &str,
+    offset: u64,
+    length: Option<u64>,
+) -> Result<(u64, Vec<u8>), Box<Response>> {
+    let real = resolve(attached, path).map_err(|refusal| Box::new(refusal.respond(path)))?;
+    if real.is_dir() {
+        return Err(Box::new(respond::text(400, "Cannot read a directory.\n")));
+    }
+    let missing = |_| Box::new(respond::text(404, ""));
+    let file = std::fs::File::open(&real).map_err(missing)?;
+    let size = file.metadata().map_or(0, |m| m.len());
+    let failed = |_| Box::new(respond::text(500, format!("Failed to read '{path}'.\n")));
+    let data = read_at(file, size, offset, length.unwrap_or(READ_MAX)).map_err(failed)?;
+    Ok((size, data))
+}
+
+fn read_at(mut file: File, size: u64, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    if offset < size {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(length.min(READ_MAX)).read_to_end(&mut data)?;
+    }
+    Ok(data)
+}
+
+fn browse(query: &str, path: &str, real: PathBuf) -> Response {
+    let json = |info: v1::FileInfo| {
+        serde_json::json!({
+            "path": info.path,
+            "nlink": info.nlink,
+            "size": info.size,
+            "mtime": info.mtime.map_or(0, |t| t.nanoseconds / 1_000_000_000) as f64,
+            "mode": mode(info.mode()),
+            "uid": info.uid,
+            "gid": info.gid,
+        })
+    };
+    let list: Vec<_> = entries(path, &real).into_iter().map(json).collect();
     respond::json(query, serde_json::Value::from(list).to_string().into_bytes())
 }
 
-fn mode(meta: &std::fs::Metadata) -> String {
-    let kind = if meta.is_dir() {
-        'd'
-    } else if meta.file_type().is_symlink() {
-        'l'
-    } else {
-        '-'
+/// As `ls -l` shows it.
+fn mode(mode: u32) -> String {
+    // Kinds of files as of stat(2).
+    let kind = match mode & 0o170_000 {
+        0o040_000 => 'd',
+        0o120_000 => 'l',
+        _ => '-',
     };
-    let bits = (0..9)
-        .map(|at| if meta.mode() & (0o400 >> at) == 0 { '-' } else { ['r', 'w', 'x'][at % 3] });
+    let bits =
+        (0..9).map(|at| if mode & (0o400 >> at) == 0 { '-' } else { ['r', 'w', 'x'][at % 3] });
     std::iter::once(kind).chain(bits).collect()
 }
 
@@ -167,7 +224,7 @@ fn read(query: &str, path: &str, real: PathBuf) -> Response {
     if real.is_dir() {
         return respond::text(400, "Cannot read a directory.\n");
     }
-    let Ok(mut file) = std::fs::File::open(&real) else { return respond::text(404, "") };
+    let Ok(file) = File::open(&real) else { return respond::text(404, "") };
     let size = file.metadata().map_or(0, |m| m.len());
     let Some(offset) = offset.and_then(|o| u64::try_from(o).ok()) else {
         return respond::json(
@@ -175,14 +232,10 @@ fn read(query: &str, path: &str, real: PathBuf) -> Response {
             serde_json::json!({"offset": size, "data": ""}).to_string().into_bytes(),
         );
     };
-    let length = length.and_then(|l| u64::try_from(l).ok()).unwrap_or(READ_MAX).min(READ_MAX);
-    let mut data = Vec::new();
-    if offset < size
-        && file.seek(SeekFrom::Start(offset)).is_ok()
-        && file.take(length).read_to_end(&mut data).is_err()
-    {
+    let length = length.and_then(|l| u64::try_from(l).ok()).unwrap_or(READ_MAX);
+    let Ok(data) = read_at(file, size, offset, length) else {
         return respond::text(500, format!("Failed to read '{path}'.\n"));
-    }
+    };
     let body = serde_json::json!({"offset": offset, "data": String::from_utf8_lossy(&data)});
     respond::json(query, body.to_string().into_bytes())
 }

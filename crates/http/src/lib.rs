@@ -2,9 +2,11 @@
 //! files endpoints, and the link between agent and master.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod body;
 pub mod files;
 pub mod link;
+pub mod logging;
 pub mod negotiate;
 pub mod respond;
 pub mod server;

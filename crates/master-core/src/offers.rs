@@ -2,7 +2,7 @@
 
 use crate::frameworks::event;
 use crate::master::{Cx, Master, Timer};
-use crate::state::Offer;
+use crate::state::{Offer, State};
 use allocator::{AgentId, Allocation, FrameworkId};
 use resources::Resources;
 use std::collections::BTreeMap;
@@ -16,9 +16,7 @@ impl Master {
     /// Runs one cycle of the allocator and sends what comes of it.
     pub(crate) fn make_offers(&mut self, cx: &mut Cx<'_>) {
         self.count("allocator/mesos/allocation_runs");
-        let mut allocations = self.allocator.allocate(cx.now, &mut self.rng);
-        // In one event the newest agent, which is likely to have most to give, comes first.
-        allocations.sort_by_key(|a| std::cmp::Reverse(a.agent));
+        let allocations = self.allocator.allocate(cx.now, &mut self.rng);
         let mut events: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
         for allocation in allocations {
             let framework = allocation.framework;
@@ -52,45 +50,7 @@ impl Master {
         if let Some(framework) = self.framework_mut(framework) {
             framework.offers.insert(id, offer.clone());
         }
-        self.offer_to_wire(&offer)
-    }
-
-    /// The offer as its framework shall see it.
-    fn offer_to_wire(&self, offer: &Offer) -> Option<v1::Offer> {
-        let (framework, agent) = (self.framework(offer.framework)?, self.agent(offer.agent)?);
-        let multi_role = framework.has(Capability::MultiRole);
-        let shown =
-            if multi_role { offer.resources.clone() } else { offer.resources.unallocated() };
-        let shown = shown.filter(|e| e.identity.name != "ephemeral_ports");
-        let resources = if framework.has(Capability::ReservationRefinement) {
-            shown.to_wire()
-        } else {
-            shown.to_wire_pre()
-        };
-        let executors = framework.executors.keys().filter(|(on, _)| *on == offer.agent);
-        Some(v1::Offer {
-            id: offer.id.as_str().into(),
-            framework_id: framework.id.as_str().into(),
-            agent_id: agent.id.as_str().into(),
-            hostname: agent.info.hostname.clone(),
-            url: Some(v1::Url {
-                scheme: "http".to_owned(),
-                address: v1::Address {
-                    hostname: Some(agent.info.hostname.clone()),
-                    ip: Some(agent.ip.clone()),
-                    port: agent.info.port(),
-                },
-                path: Some("/slave(1)".to_owned()),
-                ..Default::default()
-            }),
-            domain: agent.info.domain.clone(),
-            resources,
-            attributes: agent.info.attributes.clone(),
-            executor_ids: executors.map(|(_, id)| id.as_str().into()).collect(),
-            allocation_info: multi_role
-                .then(|| v1::resource::AllocationInfo { role: Some(offer.role.clone()) }),
-            ..Default::default()
-        })
+        self.state.offer_to_wire(&offer)
     }
 
     /// Takes an offer out of the books; its resources stay allocated until somebody gives them back.
@@ -157,5 +117,47 @@ impl Master {
         for id in offers {
             self.discard(cx, &id, None);
         }
+    }
+}
+
+impl State {
+    /// An offer as its framework sees it.
+    #[must_use]
+    pub fn offer_to_wire(&self, offer: &Offer) -> Option<v1::Offer> {
+        let framework = self.frameworks.get(&offer.framework)?;
+        let agent = self.agents.get(&offer.agent)?;
+        let multi_role = framework.has(Capability::MultiRole);
+        let shown =
+            if multi_role { offer.resources.clone() } else { offer.resources.unallocated() };
+        let shown = shown.filter(|e| e.identity.name != "ephemeral_ports");
+        let resources = if framework.has(Capability::ReservationRefinement) {
+            shown.to_wire()
+        } else {
+            shown.to_wire_pre()
+        };
+        let executors = framework.executors.keys().filter(|(on, _)| *on == offer.agent);
+        Some(v1::Offer {
+            id: offer.id.as_str().into(),
+            framework_id: framework.id.as_str().into(),
+            agent_id: agent.id.as_str().into(),
+            hostname: agent.info.hostname.clone(),
+            url: Some(v1::Url {
+                scheme: "http".to_owned(),
+                address: v1::Address {
+                    hostname: Some(agent.info.hostname.clone()),
+                    ip: Some(agent.ip.clone()),
+                    port: agent.info.port(),
+                },
+                path: Some("/slave(1)".to_owned()),
+                ..Default::default()
+            }),
+            domain: agent.info.domain.clone(),
+            resources,
+            attributes: agent.info.attributes.clone(),
+            executor_ids: executors.map(|(_, id)| id.as_str().into()).collect(),
+            allocation_info: multi_role
+                .then(|| v1::resource::AllocationInfo { role: Some(offer.role.clone()) }),
+            ..Default::default()
+        })
     }
 }

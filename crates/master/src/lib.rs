@@ -9,12 +9,15 @@ mod engine;
 mod meters;
 mod metrics;
 mod operator;
+mod reads;
 mod routes;
 mod shared;
+mod usage;
 mod v0;
 mod writes;
 
 use coordination::{Embedded, InMemory, Registry, RegistryError};
+use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;
 use std::io;
@@ -44,6 +47,8 @@ pub struct Config {
     pub core: master_core::contract::Config,
     /// Log file to be shown as `/master/log`.
     pub log_file: Option<PathBuf>,
+    /// The logging level.
+    pub log_level: Arc<LogLevel>,
     /// Limits on connections.
     pub limits: Limits,
 }

@@ -1,12 +1,13 @@
-//! The v1 operator API, as far as it is there: what is not is refused by name.
+//! The v1 operator API (spec/master.md 5.1), as far as it is there: what is not is refused by name.
 
 use crate::shared::Shared;
-use crate::{metrics, writes};
+use crate::{metrics, reads, writes};
+use http_api::answer::{self, Object};
 use http_api::negotiate::Encoding;
-use http_api::{Request, Response, negotiate, respond};
+use http_api::{Request, Response, files, negotiate, respond};
 use master_core::State;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 use wire::v1;
 use wire::v1::master::call::Type;
 use wire::v1::master::{Call, Response as Answer, response};
@@ -39,73 +40,178 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request, limit: usize)
     match writes::change(&call) {
         Some(Ok(change)) => writes::ask(shared, change).await,
         Some(Err(field)) => expect(field),
-        None => read(shared, call.r#type(), encoding).await,
+        None => read(shared, call, encoding).await,
     }
 }
 
-async fn read(shared: &Arc<Shared>, kind: Type, encoding: Encoding) -> Response {
+async fn read(shared: &Arc<Shared>, call: Call, encoding: Encoding) -> Response {
     let Some(view) = shared.view().await else {
         return respond::text(503, "The master is shutting down");
     };
+    let shared = shared.clone();
+    // Large answers and files: on a thread that may take its time.
+    let answer =
+        tokio::task::spawn_blocking(move || from_snapshot(&shared, &view, &call, encoding)).await;
+    answer.unwrap_or_else(|_| respond::text(500, "The answer could not be made"))
+}
+
+/// The JSON of a part of an answer in which lists are there even when they are empty.
+type Part = (&'static str, Vec<u8>);
+
+fn from_snapshot(shared: &Shared, view: &State, call: &Call, encoding: Encoding) -> Response {
+    use response::Type as Answered;
+    let expect = |name: &str| {
+        respond::text(
+            400,
+            format!("Failed to validate master::Call: Expecting '{name}' to be present"),
+        )
+    };
     let mut answer = Answer::default();
-    match kind {
+    let is_json = encoding == Encoding::Json;
+    let mut part: Option<Part> = None;
+    let kind = match call.r#type() {
         Type::GetHealth => {
-            answer.r#type = Some(response::Type::GetHealth as i32);
             answer.get_health = Some(response::GetHealth { healthy: true });
+            Answered::GetHealth
         }
         Type::GetVersion => {
-            answer.r#type = Some(response::Type::GetVersion as i32);
             let version_info = http_api::version::info();
             answer.get_version = Some(response::GetVersion { version_info });
+            Answered::GetVersion
         }
         Type::GetFlags => {
-            answer.r#type = Some(response::Type::GetFlags as i32);
-            let flags = view
-                .flags
-                .iter()
-                .map(|(name, value)| v1::Flag { name: name.clone(), value: Some(value.clone()) });
-            answer.get_flags = Some(response::GetFlags { flags: flags.collect() });
+            let flag = |(name, value): (&String, &String)| v1::Flag {
+                name: name.clone(),
+                value: Some(value.clone()),
+            };
+            answer.get_flags =
+                Some(response::GetFlags { flags: view.flags.iter().map(flag).collect() });
+            Answered::GetFlags
         }
         Type::GetMetrics => {
-            answer.r#type = Some(response::Type::GetMetrics as i32);
-            let all = metrics::snapshot(&view, shared);
-            let metrics = all.as_object().into_iter().flatten();
-            let metrics = metrics
-                .map(|(name, value)| v1::Metric { name: name.clone(), value: value.as_f64() });
-            answer.get_metrics = Some(response::GetMetrics { metrics: metrics.collect() });
+            if call.get_metrics.is_none() {
+                return expect("get_metrics");
+            }
+            let all = metrics::snapshot(view, shared);
+            let metric = |(name, value): (&String, &serde_json::Value)| v1::Metric {
+                name: name.clone(),
+                value: value.as_f64(),
+            };
+            let metrics = all.as_object().into_iter().flatten().map(metric).collect();
+            answer.get_metrics = Some(response::GetMetrics { metrics });
+            Answered::GetMetrics
+        }
+        Type::GetLoggingLevel => {
+            answer.get_logging_level =
+                Some(response::GetLoggingLevel { level: shared.log_level.get() });
+            Answered::GetLoggingLevel
+        }
+        Type::SetLoggingLevel => {
+            let Some(wanted) = &call.set_logging_level else { return expect("set_logging_level") };
+            let nanos = u64::try_from(wanted.duration.nanoseconds).unwrap_or(0);
+            return match shared.log_level.set(wanted.level, Duration::from_nanos(nanos)) {
+                Ok(()) => respond::text(200, ""),
+                Err(text) => respond::text(400, text),
+            };
+        }
+        Type::ListFiles => {
+            let Some(wanted) = &call.list_files else { return expect("list_files") };
+            match files::list(&shared.attached(), &wanted.path) {
+                Ok(file_infos) => answer.list_files = Some(response::ListFiles { file_infos }),
+                Err(refusal) => return *refusal,
+            }
+            Answered::ListFiles
+        }
+        Type::ReadFile => {
+            let Some(wanted) = &call.read_file else { return expect("read_file") };
+            match files::piece(&shared.attached(), &wanted.path, wanted.offset, wanted.length) {
+                Ok((size, data)) => answer.read_file = Some(response::ReadFile { size, data }),
+                Err(refusal) => return *refusal,
+            }
+            Answered::ReadFile
         }
         Type::GetMaster => {
-            answer.r#type = Some(response::Type::GetMaster as i32);
             let start = shared.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             answer.get_master = Some(response::GetMaster {
                 master_info: Some(view.info.clone()),
                 start_time: Some(start),
                 elected_time: view.elected.map(base::WallTime::as_secs_f64),
             });
+            Answered::GetMaster
+        }
+        Type::GetState => {
+            let state = reads::state(view);
+            part = is_json.then(|| ("get_state", reads::state_json(&state)));
+            answer.get_state = Some(state).filter(|_| !is_json);
+            Answered::GetState
+        }
+        Type::GetAgents => {
+            let agents = reads::agents(view);
+            part = is_json.then(|| ("get_agents", reads::agents_json(&agents)));
+            answer.get_agents = Some(agents).filter(|_| !is_json);
+            Answered::GetAgents
+        }
+        Type::GetFrameworks => {
+            let frameworks = reads::frameworks(view);
+            part = is_json.then(|| ("get_frameworks", reads::frameworks_json(&frameworks)));
+            answer.get_frameworks = Some(frameworks).filter(|_| !is_json);
+            Answered::GetFrameworks
+        }
+        Type::GetExecutors => {
+            let executors = reads::executors(view);
+            part = is_json.then(|| ("get_executors", reads::executors_json(&executors)));
+            answer.get_executors = Some(executors).filter(|_| !is_json);
+            Answered::GetExecutors
+        }
+        Type::GetTasks => {
+            let tasks = reads::tasks(view);
+            part = is_json.then(|| ("get_tasks", reads::tasks_json(&tasks)));
+            answer.get_tasks = Some(tasks).filter(|_| !is_json);
+            Answered::GetTasks
+        }
+        Type::GetOperations => {
+            answer.get_operations = Some(reads::operations(view));
+            Answered::GetOperations
+        }
+        Type::GetRoles => {
+            answer.get_roles = Some(reads::roles(view));
+            Answered::GetRoles
         }
         Type::GetWeights => {
-            answer.r#type = Some(response::Type::GetWeights as i32);
-            let weight_infos: Vec<v1::WeightInfo> = view
-                .weights
-                .iter()
-                .map(|(role, weight)| v1::WeightInfo { role: Some(role.clone()), weight: *weight })
-                .collect();
+            let info = |(role, weight): (&String, &f64)| v1::WeightInfo {
+                role: Some(role.clone()),
+                weight: *weight,
+            };
+            let weight_infos: Vec<_> = view.weights.iter().map(info).collect();
             answer.get_weights =
                 (!weight_infos.is_empty()).then_some(response::GetWeights { weight_infos });
+            Answered::GetWeights
         }
         Type::GetQuota => {
-            answer.r#type = Some(response::Type::GetQuota as i32);
-            answer.get_quota = Some(response::GetQuota { status: quota_status(&view) });
+            answer.get_quota = Some(response::GetQuota { status: quota_status(view) });
+            Answered::GetQuota
+        }
+        // Nothing of these can be set yet, so there is nothing in them.
+        Type::GetMaintenanceStatus => {
+            answer.get_maintenance_status = Some(response::GetMaintenanceStatus::default());
+            Answered::GetMaintenanceStatus
+        }
+        Type::GetMaintenanceSchedule => {
+            answer.get_maintenance_schedule = Some(response::GetMaintenanceSchedule::default());
+            Answered::GetMaintenanceSchedule
         }
         Type::Unknown => return respond::text(501, "Unknown call type"),
         other => {
-            return respond::text(
-                501,
-                format!("The call {} is not supported yet", other.as_str_name()),
-            );
+            let text = format!("The call {} is not supported yet", other.as_str_name());
+            return respond::text(501, text);
         }
-    }
-    respond::content(encoding.media_type(), encoding.encode(&answer))
+    };
+    answer.r#type = Some(kind as i32);
+    let json = part.map(|(name, json)| {
+        let kind = format!("\"{}\"", kind.as_str_name());
+        move || Object::default().raw("type", kind.as_bytes()).raw(name, &json).finish()
+    });
+    answer::encode(encoding, &answer, json)
 }
 
 /// All quotas, in the newer and the older form.

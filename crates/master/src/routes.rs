@@ -41,6 +41,7 @@ impl Handler for Routes {
             }
             link::PATH => self.link(request, peer),
             "/health" => respond::text(200, ""),
+            "/logging/toggle" => self.shared.log_level.toggle(&files::query_of(&request)),
             "/redirect" => self.redirect().await,
             path if writes::is_form(path) => writes::form(&self.shared, path, request).await,
             path if path == "/weights" || path == "/quota" || path.starts_with("/quota/") => {
@@ -159,12 +160,7 @@ impl Routes {
         let (path, query) = (path.to_owned(), files::query_of(&request));
         let not_found = || respond::text(404, "Not found");
         if let Some(name) = path.strip_prefix("/files/") {
-            let attached = self
-                .shared
-                .log_file
-                .iter()
-                .map(|f| ("/master/log".to_owned(), f.clone()))
-                .collect();
+            let attached = self.shared.attached();
             let name = name.to_owned();
             let answer =
                 tokio::task::spawn_blocking(move || files::answer(&name, &query, &attached)).await;

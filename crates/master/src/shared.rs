@@ -7,6 +7,7 @@ use base::Token;
 use coordination::Registry;
 use http_api::Response;
 use http_api::link::LinkSender;
+use http_api::logging::LogLevel;
 use http_api::stream::EventSender;
 use master_core::State;
 use master_core::contract::Input;
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) started: SystemTime,
     pub(crate) log_file: Option<PathBuf>,
+    pub(crate) log_level: Arc<LogLevel>,
 }
 
 impl Shared {
@@ -82,6 +84,7 @@ impl Shared {
             meters: Meters::default(),
             started: SystemTime::now(),
             log_file: config.log_file.clone(),
+            log_level: config.log_level.clone(),
         });
         let engine = Engine::new(config.core.clone(), shared.clone(), queue, asking, registry);
         (shared, engine)
@@ -96,6 +99,11 @@ impl Shared {
         let (answer, view) = oneshot::channel();
         self.readers.send(answer).ok()?;
         view.await.ok()
+    }
+
+    /// Virtual files: the log.
+    pub(crate) fn attached(&self) -> http_api::files::Attached {
+        self.log_file.iter().map(|f| ("/master/log".to_owned(), f.clone())).collect()
     }
 
     /// Inputs that wait for the core.

@@ -1,5 +1,6 @@
 //! The v0 endpoints that read: JSON from a snapshot (spec/master.md 5.2).
 
+use crate::usage::Usage;
 use http_api::respond::query_value;
 use http_api::v0::{self, attributes, full, labels, message, reserved, reserved_full, summary};
 use master_core::{Agent, Executor, Framework, State};
@@ -48,6 +49,7 @@ pub(crate) fn answer(path: &str, query: &str, state: &State, started: SystemTime
 
 fn all(state: &State, started: SystemTime) -> Value {
     let mut out = http_api::version::json();
+    let usage = Usage::of(state);
     let connected = state.agents.values().filter(|a| a.is_connected()).count();
     let info = &state.info;
     let more = json!({
@@ -63,7 +65,7 @@ fn all(state: &State, started: SystemTime) -> Value {
         "leader": info.pid(),
         "leader_info": {"id": info.id, "pid": info.pid(), "port": info.port, "hostname": info.hostname()},
         "flags": state.flags,
-        "slaves": state.agents.values().map(|a| slave(state, a)).collect::<Value>(),
+        "slaves": state.agents.values().map(|a| slave(&usage, a)).collect::<Value>(),
         "recovered_slaves": recovered(state),
         "frameworks": state.frameworks.values().map(|f| framework(f, state)).collect::<Value>(),
         "completed_frameworks": state.completed_frameworks.iter().map(|f| framework(f, state)).collect::<Value>(),
@@ -94,17 +96,7 @@ fn sum<'a>(parts: impl Iterator<Item = &'a Resources>) -> Resources {
     sum
 }
 
-fn used_on(state: &State, agent: &Agent) -> Resources {
-    sum(state.used_on(agent).values())
-}
-
-fn offered_on(state: &State, agent: &Agent) -> Resources {
-    let offers =
-        state.frameworks.values().flat_map(|f| f.offers.values()).filter(|o| o.agent == agent.key);
-    sum(offers.map(|o| &o.resources))
-}
-
-fn slave(state: &State, agent: &Agent) -> Value {
+fn slave(usage: &Usage, agent: &Agent) -> Value {
     let mut out = json!({
         "id": agent.id,
         "hostname": agent.info.hostname,
@@ -113,8 +105,8 @@ fn slave(state: &State, agent: &Agent) -> Value {
         "pid": format!("slave(1)@{}:{}", agent.ip, agent.info.port()),
         "registered_time": agent.registered.as_secs_f64(),
         "resources": summary(&agent.total),
-        "used_resources": summary(&used_on(state, agent)),
-        "offered_resources": summary(&offered_on(state, agent)),
+        "used_resources": summary(&usage.used(agent.key)),
+        "offered_resources": summary(&usage.offered(agent.key)),
         "reserved_resources": reserved(&agent.total),
         "unreserved_resources": summary(&agent.total.unreserved()),
         "active": agent.is_connected(),
@@ -139,15 +131,16 @@ fn recovered(state: &State) -> Value {
 fn slaves(state: &State, query: &str) -> Value {
     let wanted = query_value(query, "slave_id");
     let chosen = state.agents.values().filter(|a| wanted.as_ref().is_none_or(|id| *id == a.id));
+    let usage = Usage::of(state);
     let list = chosen.map(|agent| {
-        let mut out = slave(state, agent);
+        let mut out = slave(&usage, agent);
         extend(
             &mut out,
             json!({
                 "reserved_resources_full": reserved_full(&agent.total),
                 "unreserved_resources_full": full(&agent.total.unreserved()),
-                "used_resources_full": full(&used_on(state, agent)),
-                "offered_resources_full": full(&offered_on(state, agent)),
+                "used_resources_full": full(&usage.used(agent.key)),
+                "offered_resources_full": full(&usage.offered(agent.key)),
             }),
         );
         out
@@ -312,6 +305,7 @@ impl Counts {
 }
 
 fn state_summary(state: &State) -> Value {
+    let usage = Usage::of(state);
     let mut on_agents: BTreeMap<&str, (Counts, BTreeSet<&str>)> = BTreeMap::new();
     let mut frameworks = Vec::new();
     for framework in state.frameworks.values() {
@@ -338,7 +332,7 @@ fn state_summary(state: &State) -> Value {
         .agents
         .values()
         .map(|agent| {
-            let mut out = slave(state, agent);
+            let mut out = slave(&usage, agent);
             let none = (Counts::default(), BTreeSet::new());
             let (counts, ids) = on_agents.get(agent.id.as_str()).unwrap_or(&none);
             counts.write(&mut out);
@@ -356,14 +350,14 @@ fn state_summary(state: &State) -> Value {
 
 /// What is known of a role and everything below it.
 #[derive(Default)]
-struct Role<'a> {
-    frameworks: BTreeSet<&'a str>,
-    allocated: Resources,
-    offered: Resources,
-    reserved: Resources,
+pub(crate) struct Role<'a> {
+    pub(crate) frameworks: BTreeSet<&'a str>,
+    pub(crate) allocated: Resources,
+    pub(crate) offered: Resources,
+    pub(crate) reserved: Resources,
 }
 
-type Known<'a> = BTreeMap<String, Role<'a>>;
+pub(crate) type Known<'a> = BTreeMap<String, Role<'a>>;
 
 /// Changes a role and all above it.
 fn at<'a>(known: &mut Known<'a>, role: &str, mut change: impl FnMut(&mut Role<'a>)) {
@@ -392,7 +386,8 @@ fn quota(state: &State, role: &str, consumed: Value) -> Value {
     })
 }
 
-fn roles(state: &State) -> Value {
+/// Roles that anything is known of, with those above them.
+pub(crate) fn known_roles(state: &State) -> Known<'_> {
     let mut known: Known<'_> = BTreeMap::new();
     for framework in state.frameworks.values() {
         for (resources, is_offer) in [(framework.used(), false), (framework.offered(), true)] {
@@ -417,6 +412,11 @@ fn roles(state: &State) -> Value {
     for role in named.chain(state.role_whitelist.iter().flatten()) {
         at(&mut known, role, |_| {});
     }
+    known
+}
+
+fn roles(state: &State) -> Value {
+    let known = known_roles(state);
     let one = |(name, role): (&String, &Role<'_>)| {
         let quantities = |r: &Resources| -> Value {
             let amounts = r.quantities();

@@ -34,16 +34,20 @@ fn check_json<M: wire::Message>(recording: &str) {
     }
 }
 
-/// `dropped`: bytes of the first event that belong to fields which the v1 interface does not have.
-fn check_protobuf<M: wire::Message>(recording: &str, dropped: &[u8]) {
+/// `reordered`: the first event has a field of the older interface, which the peer puts behind those that it knows.
+fn check_protobuf<M: wire::Message>(recording: &str, reordered: bool) {
+    let sorted = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
     let events = events(recording);
     assert!(events.len() >= 4);
     for (index, event) in events.iter().enumerate() {
         let message: M = wire::protobuf::from_slice(event).expect("the recorded event decodes");
         let again = wire::protobuf::to_vec(&message);
-        if index == 0 && !dropped.is_empty() {
-            assert_eq!(again.len() + dropped.len(), event.len());
-            assert!(event.windows(dropped.len()).any(|w| w == dropped));
+        if index == 0 && reordered {
+            assert_eq!(sorted(&again), sorted(event));
             assert_eq!(wire::protobuf::from_slice::<M>(&again).expect("decodes"), message);
         } else {
             assert_eq!(&again, event);
@@ -63,14 +67,10 @@ fn recorded_executor_events_in_json() {
 
 #[test]
 fn recorded_scheduler_events_in_protobuf() {
-    check_protobuf::<scheduler::Event>(include_str!("../golden/scheduler.protobuf.jsonl"), &[]);
+    check_protobuf::<scheduler::Event>(include_str!("../golden/scheduler.protobuf.jsonl"), false);
 }
 
 #[test]
 fn recorded_executor_events_in_protobuf() {
-    // The peer leaks SlaveInfo.checkpoint (7, true) of its older interface.
-    check_protobuf::<executor::Event>(
-        include_str!("../golden/executor.protobuf.jsonl"),
-        &[0x38, 1],
-    );
+    check_protobuf::<executor::Event>(include_str!("../golden/executor.protobuf.jsonl"), true);
 }

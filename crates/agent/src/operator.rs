@@ -1,0 +1,256 @@
+//! The agent's v1 operator API (spec/agent.md 8.2), as far as it is there: what is not is refused by name.
+
+use crate::routes::attached;
+use crate::shared::Shared;
+use crate::{metrics, v0};
+use agent_core::{Executor, ExecutorKind, Framework, State, Task};
+use http_api::answer::{self, Object};
+use http_api::negotiate::Encoding;
+use http_api::{Response, files, respond};
+use std::time::Duration;
+use wire::v1;
+use wire::v1::agent::response::{
+    GetExecutors, GetFrameworks, GetState, GetTasks, get_containers, get_executors, get_frameworks,
+};
+use wire::v1::agent::{Call, Response as Answer, call, response};
+
+/// Frameworks, live ones first, with their ids.
+fn frameworks(state: &State) -> impl Iterator<Item = (&str, &Framework)> {
+    let all = state.frameworks.values().chain(&state.completed_frameworks);
+    all.map(|f| (f.info.id.as_ref().map_or("", |id| id.value.as_str()), &**f))
+}
+
+fn get_frameworks(state: &State) -> GetFrameworks {
+    let shown = |f: &std::sync::Arc<Framework>| get_frameworks::Framework {
+        framework_info: f.info.clone(),
+    };
+    GetFrameworks {
+        frameworks: state.frameworks.values().map(shown).collect(),
+        completed_frameworks: state.completed_frameworks.iter().map(shown).collect(),
+    }
+}
+
+fn get_executors(state: &State) -> GetExecutors {
+    let shown = |id: &str, e: &Executor| get_executors::Executor {
+        executor_info: v1::ExecutorInfo { framework_id: Some(id.into()), ..e.info.clone() },
+    };
+    let live = frameworks(state).flat_map(|(id, f)| f.executors.values().map(move |e| (id, e)));
+    let completed =
+        frameworks(state).flat_map(|(id, f)| f.completed_executors.iter().map(move |e| (id, e)));
+    GetExecutors {
+        executors: live.map(|(id, e)| shown(id, e)).collect(),
+        completed_executors: completed.map(|(id, e)| shown(id, e)).collect(),
+    }
+}
+
+fn get_tasks(state: &State) -> GetTasks {
+    let mut out = GetTasks::default();
+    for (id, framework) in frameworks(state) {
+        let completed = framework.completed_executors.iter().map(AsRef::as_ref);
+        for executor in framework.executors.values().chain(completed) {
+            let shown = if executor.kind == ExecutorKind::Command { "" } else { executor.id() };
+            let wire = |task: &Task| task.to_wire(id, shown);
+            for task in executor.tasks.values() {
+                let list = if task.is_terminal() {
+                    &mut out.terminated_tasks
+                } else if task.launched {
+                    &mut out.launched_tasks
+                } else {
+                    &mut out.queued_tasks
+                };
+                list.push(wire(task));
+            }
+            out.completed_tasks.extend(executor.completed_tasks.iter().map(wire));
+        }
+    }
+    out
+}
+
+fn get_containers(state: &State) -> Vec<get_containers::Container> {
+    let mut containers = Vec::new();
+    for (id, framework) in frameworks(state) {
+        for executor in framework.executors.values() {
+            let Some(pid) = executor.pid else { continue };
+            let statistics = v0::statistics_of(executor, pid);
+            let container_id =
+                v1::ContainerId { value: executor.container_id.clone(), ..Default::default() };
+            containers.push(get_containers::Container {
+                framework_id: Some(id.into()),
+                executor_id: Some(executor.info.executor_id.clone()),
+                executor_name: executor.info.name.clone(),
+                container_id: container_id.clone(),
+                container_status: Some(v1::ContainerStatus {
+                    container_id: Some(container_id),
+                    executor_pid: Some(pid),
+                    ..Default::default()
+                }),
+                resource_statistics: wire::json::from_value(&statistics).ok(),
+            });
+        }
+    }
+    containers
+}
+
+fn frameworks_json(m: &GetFrameworks) -> Vec<u8> {
+    let lists = Object::default().list("frameworks", &m.frameworks);
+    lists.list("completed_frameworks", &m.completed_frameworks).finish()
+}
+
+fn executors_json(m: &GetExecutors) -> Vec<u8> {
+    let lists = Object::default().list("executors", &m.executors);
+    lists.list("completed_executors", &m.completed_executors).finish()
+}
+
+fn tasks_json(m: &GetTasks) -> Vec<u8> {
+    Object::default()
+        .list("pending_tasks", &m.pending_tasks)
+        .list("queued_tasks", &m.queued_tasks)
+        .list("launched_tasks", &m.launched_tasks)
+        .list("terminated_tasks", &m.terminated_tasks)
+        .list("completed_tasks", &m.completed_tasks)
+        .finish()
+}
+
+/// Answers a call from a snapshot. Reads files: call it where blocking is allowed.
+pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encoding) -> Response {
+    use call::Type;
+    use response::Type as Answered;
+    let expect = |name: &str| {
+        respond::text(
+            400,
+            format!("Failed to validate agent::Call: Expecting '{name}' to be present"),
+        )
+    };
+    let mut answer = Answer::default();
+    let is_json = encoding == Encoding::Json;
+    let mut part: Option<(&'static str, Vec<u8>)> = None;
+    let kind = match call.r#type() {
+        Type::GetHealth => {
+            answer.get_health = Some(response::GetHealth { healthy: true });
+            Answered::GetHealth
+        }
+        Type::GetVersion => {
+            let version_info = http_api::version::info();
+            answer.get_version = Some(response::GetVersion { version_info });
+            Answered::GetVersion
+        }
+        Type::GetFlags => {
+            let flag = |(name, value): (&String, &String)| v1::Flag {
+                name: name.clone(),
+                value: Some(value.clone()),
+            };
+            let flags = shared.config.flags.iter().map(flag).collect();
+            answer.get_flags = Some(response::GetFlags { flags });
+            Answered::GetFlags
+        }
+        Type::GetMetrics => {
+            if call.get_metrics.is_none() {
+                return expect("get_metrics");
+            }
+            let all = metrics::snapshot(view, shared);
+            let metric = |(name, value): (&String, &serde_json::Value)| v1::Metric {
+                name: name.clone(),
+                value: value.as_f64(),
+            };
+            let metrics = all.as_object().into_iter().flatten().map(metric).collect();
+            answer.get_metrics = Some(response::GetMetrics { metrics });
+            Answered::GetMetrics
+        }
+        Type::GetLoggingLevel => {
+            let level = shared.log_level.get();
+            answer.get_logging_level = Some(response::GetLoggingLevel { level });
+            Answered::GetLoggingLevel
+        }
+        Type::SetLoggingLevel => {
+            let Some(wanted) = &call.set_logging_level else { return expect("set_logging_level") };
+            let nanos = u64::try_from(wanted.duration.nanoseconds).unwrap_or(0);
+            return match shared.log_level.set(wanted.level, Duration::from_nanos(nanos)) {
+                Ok(()) => respond::text(200, ""),
+                Err(text) => respond::text(400, text),
+            };
+        }
+        Type::ListFiles => {
+            let Some(wanted) = &call.list_files else { return expect("list_files") };
+            match files::list(&attached(view, shared), &wanted.path) {
+                Ok(file_infos) => answer.list_files = Some(response::ListFiles { file_infos }),
+                Err(refusal) => return *refusal,
+            }
+            Answered::ListFiles
+        }
+        Type::ReadFile => {
+            let Some(wanted) = &call.read_file else { return expect("read_file") };
+            let all = attached(view, shared);
+            match files::piece(&all, &wanted.path, wanted.offset, wanted.length) {
+                Ok((size, data)) => answer.read_file = Some(response::ReadFile { size, data }),
+                Err(refusal) => return *refusal,
+            }
+            Answered::ReadFile
+        }
+        Type::GetState => {
+            let state = GetState {
+                get_tasks: Some(get_tasks(view)),
+                get_executors: Some(get_executors(view)),
+                get_frameworks: Some(get_frameworks(view)),
+            };
+            part = is_json.then(|| {
+                let json = Object::default()
+                    .raw("get_tasks", &tasks_json(&get_tasks(view)))
+                    .raw("get_executors", &executors_json(&get_executors(view)))
+                    .raw("get_frameworks", &frameworks_json(&get_frameworks(view)));
+                ("get_state", json.finish())
+            });
+            answer.get_state = Some(state).filter(|_| !is_json);
+            Answered::GetState
+        }
+        Type::GetContainers => {
+            let containers = get_containers(view);
+            answer.get_containers =
+                (!containers.is_empty()).then_some(response::GetContainers { containers });
+            Answered::GetContainers
+        }
+        Type::GetFrameworks => {
+            let frameworks = get_frameworks(view);
+            part = is_json.then(|| ("get_frameworks", frameworks_json(&frameworks)));
+            answer.get_frameworks = Some(frameworks).filter(|_| !is_json);
+            Answered::GetFrameworks
+        }
+        Type::GetExecutors => {
+            let executors = get_executors(view);
+            part = is_json.then(|| ("get_executors", executors_json(&executors)));
+            answer.get_executors = Some(executors).filter(|_| !is_json);
+            Answered::GetExecutors
+        }
+        Type::GetTasks => {
+            let tasks = get_tasks(view);
+            part = is_json.then(|| ("get_tasks", tasks_json(&tasks)));
+            answer.get_tasks = Some(tasks).filter(|_| !is_json);
+            Answered::GetTasks
+        }
+        Type::GetOperations => {
+            let operations = view.operations.values().map(|o| (**o).clone()).collect();
+            answer.get_operations = Some(response::GetOperations { operations });
+            Answered::GetOperations
+        }
+        Type::GetAgent => {
+            let id = view.id.as_deref().map(Into::into);
+            let agent_info = Some(v1::AgentInfo { id, ..shared.config.info.clone() });
+            answer.get_agent = Some(response::GetAgent { agent_info, ..Default::default() });
+            Answered::GetAgent
+        }
+        Type::GetResourceProviders => {
+            answer.get_resource_providers = Some(response::GetResourceProviders::default());
+            Answered::GetResourceProviders
+        }
+        Type::Unknown => return respond::text(501, "Unknown call type"),
+        other => {
+            let text = format!("The call {} is not supported yet", other.as_str_name());
+            return respond::text(501, text);
+        }
+    };
+    answer.r#type = Some(kind as i32);
+    let json = part.map(|(name, json)| {
+        let kind = format!("\"{}\"", kind.as_str_name());
+        move || Object::default().raw("type", kind.as_bytes()).raw(name, &json).finish()
+    });
+    answer::encode(encoding, &answer, json)
+}
