@@ -168,6 +168,7 @@ pub(crate) fn master_config(
         core,
         log_file: logging.file,
         log_level: logging.level,
+        observers_max: flags.number("max_operator_event_stream_subscribers")?,
         limits: Limits::default(),
     })
 }

@@ -1,5 +1,6 @@
 //! ACCEPT: offers become tasks (spec/master.md 1.4).
 
+use crate::announce::Announcement;
 use crate::calls::refuse;
 use crate::master::{Cx, Master};
 use crate::state::{Agent, Executor, Offer, Task};
@@ -407,13 +408,12 @@ impl Master {
 
     fn add_task(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
         key: FrameworkId,
         agent: AgentId,
         info: &v1::TaskInfo,
         resources: Resources,
     ) {
-        let _ = cx;
         let id = info.task_id.value.clone();
         let Some(framework) = self.framework_mut(key) else { return };
         let wire = v1::Task {
@@ -433,7 +433,9 @@ impl Master {
             user: info.command.as_ref().and_then(|c| c.user.clone()),
             ..Default::default()
         };
-        framework.tasks.insert(id.clone(), Arc::new(Task { wire, agent, resources }));
+        let task = Arc::new(Task { wire, agent, resources });
+        framework.tasks.insert(id.clone(), task.clone());
+        self.announce(cx, || Announcement::TaskAdded { task: Box::new(task.wire.clone()) });
         if let Some(agent) = self.agent_mut(agent) {
             agent.tasks.insert((key, id));
         }

@@ -1,5 +1,6 @@
 //! Agents that leave for good: removed, or marked gone by an operator.
 
+use crate::announce::Announcement;
 use crate::contract::Effect;
 use crate::liveness::time_info;
 use crate::master::{Cx, Master, Timer, Waiting};
@@ -24,6 +25,9 @@ impl Master {
 
     pub(crate) fn on_removed(&mut self, cx: &mut Cx<'_>, key: AgentId, message: &str) {
         self.count("master/slave_removals");
+        if let Some(agent_id) = self.agent(key).map(|a| a.id.clone()) {
+            self.announce(cx, || Announcement::AgentRemoved { agent_id });
+        }
         self.forget_agent(cx, key, TaskState::TaskLost, Reason::AgentRemoved, message);
     }
 

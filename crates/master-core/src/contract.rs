@@ -158,6 +158,11 @@ pub enum Effect {
         /// The message.
         message: Box<internal::master_to_agent::Message>,
     },
+    /// Tell operators' event streams; only while they are observed (see [`crate::Master::observe`]).
+    Announce {
+        /// What has changed.
+        announcement: crate::Announcement,
+    },
     /// Close the connection of an agent, after the messages sent before.
     CloseAgent {
         /// Its connection.

@@ -1,5 +1,6 @@
 //! Frameworks that come and go: making, heartbeats, disconnection, failover timeout.
 
+use crate::announce::Announcement;
 use crate::contract::Effect;
 use crate::master::{Cx, Master, Timer};
 use crate::state::{Framework, roles_of};
@@ -34,7 +35,7 @@ impl Master {
     /// A framework with this id: a new one, or one known only from agents (`recovered`).
     pub(crate) fn make_framework(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
         id: String,
         info: v1::FrameworkInfo,
         recovered: bool,
@@ -64,6 +65,7 @@ impl Master {
         self.state.frameworks.insert(key, Arc::new(framework));
         self.framework_keys.insert(id, key);
         self.allocator.add_framework(key, options, false);
+        self.announce(cx, || Announcement::FrameworkAdded { framework: key });
         key
     }
 

@@ -8,6 +8,7 @@
 
 mod accept;
 mod agents;
+mod announce;
 mod calls;
 pub mod contract;
 mod frameworks;
@@ -27,6 +28,7 @@ mod tasks;
 mod update_framework;
 mod validate;
 
+pub use announce::Announcement;
 pub use master::Master;
 pub use state::{
     Agent, Executor, Framework, Offer, Operation, State, Task, is_operation_terminal, is_terminal,

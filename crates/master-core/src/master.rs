@@ -85,6 +85,8 @@ pub struct Master {
     pub(crate) next_key: u32,
     /// Agents that must be back before offers are made, while the allocator is paused.
     pub(crate) awaited: Option<usize>,
+    /// Somebody listens to announcements.
+    pub(crate) observed: bool,
 }
 
 /// What a handler may do to the world.
@@ -130,6 +132,7 @@ impl Master {
             next_offer: 0,
             next_key: 0,
             awaited: None,
+            observed: false,
         }
     }
 
@@ -180,6 +183,12 @@ impl Master {
     #[must_use]
     pub fn allocation_runs(&self) -> u64 {
         self.state.counters.get("allocator/mesos/allocation_runs").copied().unwrap_or(0)
+    }
+
+    /// The state as it is now, for those who need no copy.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// What readers see.

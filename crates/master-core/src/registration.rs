@@ -1,5 +1,6 @@
 //! Agents that register and come back (spec/master.md 1.9).
 
+use crate::announce::Announcement;
 use crate::contract::Effect;
 use crate::master::{Cx, Master, Timer, Waiting};
 use crate::registry::{AGENTS, GONE, RegistryOp, UNREACHABLE};
@@ -253,6 +254,7 @@ impl Master {
         let key = self.make_agent(cx, id, ip, &register);
         if open {
             self.connect_agent(cx, key, connection);
+            self.announce(cx, || Announcement::AgentAdded { agent: key });
             self.send_registered(cx, key, Vec::new());
         } else {
             // It hung up meanwhile and will register as a new one.
@@ -369,6 +371,9 @@ impl Master {
             self.timers
                 .set(Timer::Reregister(key), cx.now.mono + self.config.agent_reregister_timeout);
         }
+        if known.is_none() {
+            self.announce(cx, || Announcement::AgentAdded { agent: key });
+        }
         self.send_registered(cx, key, reconciliations);
         self.remind(cx, key, &register);
     }
@@ -444,6 +449,7 @@ impl Master {
         let task = Arc::new(Task { wire: wire.clone(), agent: key, resources: resources.clone() });
         let holds = task.holds_resources();
         framework.tasks.insert(id.clone(), task);
+        self.announce(cx, || Announcement::TaskAdded { task: Box::new(wire.clone()) });
         if let Some(agent) = self.agent_mut(key) {
             agent.tasks.insert((of, id.clone()));
         }

@@ -1,5 +1,6 @@
 //! The end of a framework (spec/master.md 1.8).
 
+use crate::announce::Announcement;
 use crate::contract::Effect;
 use crate::master::{Cx, Master, Timer};
 use crate::tasks::{keep_status, master_status, push_bounded};
@@ -56,6 +57,8 @@ impl Master {
             push_bounded(&mut framework.completed_tasks, task, keep);
         }
         framework.unregistered = Some(cx.now.wall);
+        let info = v1::FrameworkInfo { id: Some(id.as_str().into()), ..framework.info.clone() };
+        self.announce(cx, || Announcement::FrameworkRemoved { info: Box::new(info) });
         self.allocator.remove_framework(key);
         self.framework_keys.remove(&id);
         self.state.completed_frameworks.push_back(Arc::new(framework));

@@ -1,5 +1,6 @@
 //! SUBSCRIBE: new frameworks, and frameworks that come back (spec/master.md 1.3).
 
+use crate::announce::Announcement;
 use crate::frameworks::{HEARTBEAT, event, options};
 use crate::master::{Cx, Master, Timer};
 use crate::validate;
@@ -153,6 +154,7 @@ impl Master {
         self.heartbeat(cx, key);
         if came_back {
             self.tell_agents(cx, &info);
+            self.announce(cx, || Announcement::FrameworkUpdated { framework: key });
         }
     }
 

@@ -82,7 +82,7 @@ impl Master {
     /// Keeps a status in the task, and frees its resources at the first end.
     fn record_status(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
         key: FrameworkId,
         agent: AgentId,
         status: &v1::TaskStatus,
@@ -99,11 +99,13 @@ impl Master {
         if !is_terminal(task.wire.state()) {
             task.wire.state = latest as i32;
         }
+        let is_new = task.wire.statuses.last().is_none_or(|last| last.state != status.state);
         keep_status(&mut task.wire, status);
         task.wire.status_update_state = Some(status.state);
         task.wire.status_update_uuid.clone_from(&status.uuid);
         let freed = (held && !task.holds_resources()).then(|| task.resources.clone());
         let ended = task.wire.state();
+        self.announce_status(cx, key, status, is_new, ended);
         if let Some(freed) = freed {
             self.count_end(key, ended, status);
             self.allocator.recover(cx.now, key, agent, &freed, None);
@@ -173,6 +175,7 @@ impl Master {
         }
         if !was_over {
             self.count_end(key, state, &status);
+            self.announce_status(cx, key, &status, true, state);
         }
         self.send_status(cx, key, status);
     }

@@ -1,5 +1,6 @@
 //! UPDATE_FRAMEWORK: all or nothing, answered at once (spec/master.md 1.2).
 
+use crate::announce::Announcement;
 use crate::frameworks::options;
 use crate::master::{Cx, Master};
 use crate::validate;
@@ -51,6 +52,7 @@ impl Master {
             options(&framework.info, &framework.suppressed, framework.constraints.as_ref());
         self.allocator.update_framework(key, options);
         if changed {
+            self.announce(cx, || Announcement::FrameworkUpdated { framework: key });
             self.tell_agents(cx, &info);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The one task that owns the core.
 
 use crate::meters::Meters;
+use crate::observers::{self, Observed, Observers};
 use crate::shared::Shared;
 use base::{Now, Time, WallTime};
 use coordination::{Change, Registry};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use wire::internal;
 
 /// Inputs taken at once before readers are served.
@@ -30,6 +32,8 @@ pub(crate) struct Engine {
     start: Instant,
     /// Event streams that were dropped for being slow or closed.
     lost: Vec<base::Token>,
+    observing: mpsc::UnboundedReceiver<Observed>,
+    observers: Observers,
 }
 
 /// A write for the registry's thread.
@@ -45,6 +49,7 @@ impl Engine {
         queue: mpsc::Receiver<Input>,
         readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
         registry: Box<dyn Registry>,
+        (observing, observers): (mpsc::UnboundedReceiver<Observed>, Observers),
     ) -> Self {
         let allocator = allocator::hierarchical(config.allocator.clone());
         let core = Master::new(config, allocator);
@@ -56,6 +61,8 @@ impl Engine {
             registry: Some(registry),
             start: Instant::now(),
             lost: Vec::new(),
+            observing,
+            observers,
         }
     }
 
@@ -84,6 +91,8 @@ impl Engine {
         let mut out = Vec::new();
         self.core.step(self.now(), Input::Elected { registry: content }, &mut out);
         let mut batch = Vec::with_capacity(BATCH);
+        let mut heartbeat = tokio::time::interval(observers::HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             for effect in out.drain(..) {
                 self.carry_out(effect, &writes)?;
@@ -108,6 +117,14 @@ impl Engine {
                     }
                     continue;
                 }
+                Some(observed) = self.observing.recv() => {
+                    self.on_observed(observed);
+                    continue;
+                }
+                _ = heartbeat.tick() => {
+                    self.observers.heartbeat();
+                    continue;
+                }
                 () = tokio::time::sleep(wake) => batch.push(Input::Wake),
             }
             for input in batch.drain(..) {
@@ -121,6 +138,31 @@ impl Engine {
         self.queue.close();
         let _ = writer.await;
         Ok(())
+    }
+
+    fn count_observers(&mut self) {
+        self.core.observe(self.observers.len() > 0);
+        self.shared.meters.observers.store(self.observers.len() as u64, Ordering::Relaxed);
+    }
+
+    fn on_observed(&mut self, observed: Observed) {
+        match observed {
+            Observed::Opened { stream, sender } => {
+                self.observers.open(stream, sender.clone());
+                let (view, shared) = (self.core.view(), self.shared.clone());
+                tokio::task::spawn_blocking(move || {
+                    let first = sender.send(&observers::subscribed(&view));
+                    let sent = first.and_then(|()| sender.send(&observers::heartbeat()));
+                    let _ = shared.observed.send(match sent {
+                        Ok(()) => Observed::Ready { stream },
+                        Err(_) => Observed::Closed { stream },
+                    });
+                });
+            }
+            Observed::Ready { stream } => self.observers.ready(stream),
+            Observed::Closed { stream } => self.observers.close(stream),
+        }
+        self.count_observers();
     }
 
     fn step(&mut self, input: Input, out: &mut Vec<Effect>) {
@@ -188,6 +230,10 @@ impl Engine {
                 });
                 self.shared.meters.registry_queue.fetch_add(1, Ordering::Relaxed);
                 let _ = writes.send(Write { id, changes: changes.collect() });
+            }
+            Effect::Announce { announcement } => {
+                self.observers.announce(announcement, self.core.state());
+                self.count_observers();
             }
             Effect::Abort { message } => return Err(message),
         }

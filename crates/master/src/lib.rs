@@ -8,6 +8,7 @@
 mod engine;
 mod meters;
 mod metrics;
+mod observers;
 mod operator;
 mod reads;
 mod routes;
@@ -49,6 +50,8 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// The logging level.
     pub log_level: Arc<LogLevel>,
+    /// `--max_operator_event_stream_subscribers`.
+    pub observers_max: usize,
     /// Limits on connections.
     pub limits: Limits,
 }

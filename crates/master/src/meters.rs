@@ -79,6 +79,8 @@ pub(crate) struct Meters {
     pub(crate) registry_queue: AtomicU64,
     /// Keys and values of the registry.
     pub(crate) registry_bytes: AtomicU64,
+    /// Event streams of operators.
+    pub(crate) observers: AtomicU64,
     /// Cycles of the allocator that are due and have not run.
     pub(crate) allocations_due: AtomicU64,
 }
@@ -95,6 +97,8 @@ impl Meters {
         let number = |n: &AtomicU64| json!(n.load(Ordering::Relaxed));
         out.insert("registrar/queued_operations".to_owned(), number(&self.registry_queue));
         out.insert("registrar/registry_size_bytes".to_owned(), number(&self.registry_bytes));
+        let observers = number(&self.observers);
+        out.insert("master/operator_event_stream_subscribers".to_owned(), observers);
     }
 }
 

@@ -104,7 +104,6 @@ pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
         "master/outstanding_offers",
         json!(state.frameworks.values().map(|f| f.offers.len()).sum::<usize>()),
     );
-    set("master/operator_event_stream_subscribers", json!(0));
     for (name, wanted) in [
         ("staging", wire::v1::TaskState::TaskStaging),
         ("starting", wire::v1::TaskState::TaskStarting),

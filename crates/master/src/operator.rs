@@ -1,9 +1,11 @@
 //! The v1 operator API (spec/master.md 5.1), as far as it is there: what is not is refused by name.
 
+use crate::observers::Observed;
 use crate::shared::Shared;
 use crate::{metrics, reads, writes};
 use http_api::answer::{self, Object};
 use http_api::negotiate::Encoding;
+use http_api::stream::event_stream;
 use http_api::{Request, Response, files, negotiate, respond};
 use master_core::State;
 use std::sync::Arc;
@@ -37,11 +39,27 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request, limit: usize)
             format!("Failed to validate master::Call: Expecting '{name}' to be present"),
         )
     };
+    if call.r#type() == Type::Subscribe {
+        return subscribe(shared, encoding);
+    }
     match writes::change(&call) {
         Some(Ok(change)) => writes::ask(shared, change).await,
         Some(Err(field)) => expect(field),
         None => read(shared, call, encoding).await,
     }
+}
+
+/// The event stream of an operator.
+fn subscribe(shared: &Arc<Shared>, encoding: Encoding) -> Response {
+    let stream = shared.token();
+    let (sender, response, closed) = event_stream(encoding);
+    let _ = shared.observed.send(Observed::Opened { stream, sender });
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        closed.wait().await;
+        let _ = shared.observed.send(Observed::Closed { stream });
+    });
+    response
 }
 
 async fn read(shared: &Arc<Shared>, call: Call, encoding: Encoding) -> Response {

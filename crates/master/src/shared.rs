@@ -3,6 +3,7 @@
 use crate::Config;
 use crate::engine::Engine;
 use crate::meters::Meters;
+use crate::observers::{Observed, Observers};
 use base::Token;
 use coordination::Registry;
 use http_api::Response;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) streams: Table<EventSender>,
     pub(crate) links: Table<LinkSender>,
     pub(crate) meters: Meters,
+    pub(crate) observed: mpsc::UnboundedSender<Observed>,
     pub(crate) started: SystemTime,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Arc<LogLevel>,
@@ -74,6 +76,7 @@ impl Shared {
     pub(crate) fn new(config: &Config, registry: Box<dyn Registry>) -> (Arc<Self>, Engine) {
         let (inputs, queue) = mpsc::channel(QUEUE);
         let (readers, asking) = mpsc::unbounded_channel();
+        let (observed, observing) = mpsc::unbounded_channel();
         let shared = Arc::new(Self {
             inputs,
             readers,
@@ -82,11 +85,19 @@ impl Shared {
             streams: Table::default(),
             links: Table::default(),
             meters: Meters::default(),
+            observed,
             started: SystemTime::now(),
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
         });
-        let engine = Engine::new(config.core.clone(), shared.clone(), queue, asking, registry);
+        let engine = Engine::new(
+            config.core.clone(),
+            shared.clone(),
+            queue,
+            asking,
+            registry,
+            (observing, Observers::new(config.observers_max)),
+        );
         (shared, engine)
     }
 

@@ -397,6 +397,8 @@ impl World {
                 let life = self.master.life;
                 self.at(done, Event::MasterApply { life, input, ops });
             }
+            // No simulated operator listens.
+            master::Effect::Announce { .. } => {}
             master::Effect::Abort { message } => {
                 self.trace.line(self.now, &format!("master aborts: {message}"));
                 self.master_crash();

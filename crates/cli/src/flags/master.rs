@@ -193,7 +193,12 @@ const ROWS: &[Row] = &[
     only("log_auto_initialize", Kind::Bool, Some("true"), &["false"]),
     only("master_contender", Kind::Text, None, &[]),
     only("master_detector", Kind::Text, None, &[]),
-    only("max_operator_event_stream_subscribers", Kind::Number, Some("1000"), &[]),
+    row(
+        "max_operator_event_stream_subscribers",
+        Kind::Number,
+        Some("1000"),
+        "event streams of operators; the oldest gives way to a new one",
+    ),
     only("max_executors_per_agent", Kind::Number, None, &[]),
     only("offer_constraints_re2_max_mem", Kind::Text, Some("4KB"), &[]),
     only("offer_constraints_re2_max_program_size", Kind::Number, Some("100"), &[]),

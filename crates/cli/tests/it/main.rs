@@ -3,5 +3,6 @@
 mod clients;
 mod hostile;
 mod local;
+mod operator;
 mod recovery;
 mod volumes;

@@ -1,0 +1,133 @@
+//! The v1 operator API as its clients see it.
+
+use serde_json::{Value, json};
+use testkit::framework::command_task;
+use testkit::http::{self, Connection, Records};
+use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
+
+fn ask(address: &str, call: &Value) -> Value {
+    let answer = http::post_json(address, "/api/v1", &[], call);
+    assert_eq!(answer.status, 200, "{call}: {}", answer.text());
+    answer.json()
+}
+
+fn subscribe(address: &str) -> Records {
+    let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
+    let (answer, records) = Connection::open(address)
+        .and_then(|c| c.stream("/api/v1", &headers, br#"{"type":"SUBSCRIBE"}"#))
+        .expect("a stream");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("mesos-stream-id"), None);
+    records
+}
+
+fn next(records: &mut Records) -> Value {
+    let record = records.next_record().expect("an event").expect("an event");
+    serde_json::from_slice(&record).expect("JSON")
+}
+
+#[test]
+fn an_operator_sees_the_whole_state_and_then_every_change_once() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let mut early = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let offer = early.offers().remove(0);
+    early.launch(&offer, &[command_task(&offer, "before", "sleep 60", 0.1, 32.0)]);
+    early.until_state("before", "TASK_RUNNING");
+    let rest = early.offers().remove(0);
+    early.decline(&rest, 1000.0);
+
+    let mut events = subscribe(&cluster.master());
+    let first = next(&mut events);
+    assert_eq!(first["type"], "SUBSCRIBED");
+    assert_eq!(first["subscribed"]["heartbeat_interval_seconds"], 15.0);
+    let state = &first["subscribed"]["get_state"];
+    assert_eq!(state["get_agents"]["agents"].as_array().map(Vec::len), Some(1));
+    assert_eq!(state["get_tasks"]["tasks"][0]["task_id"]["value"], "before");
+    assert_eq!(next(&mut events)["type"], "HEARTBEAT");
+
+    let mut late = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let added = next(&mut events);
+    assert_eq!(added["type"], "FRAMEWORK_ADDED");
+    let info = &added["framework_added"]["framework"]["framework_info"];
+    assert_eq!(info["id"]["value"], late.id);
+    let offer = late.offers().remove(0);
+    late.launch(&offer, &[command_task(&offer, "after", "true", 0.1, 32.0)]);
+    late.until_end("after");
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|last| last != "TASK_FINISHED") {
+        let event = next(&mut events);
+        seen.push(match event["type"].as_str().expect("a type") {
+            "TASK_ADDED" => {
+                assert_eq!(event["task_added"]["task"]["task_id"]["value"], "after");
+                "TASK_ADDED".to_owned()
+            }
+            "TASK_UPDATED" => {
+                let updated = &event["task_updated"];
+                assert_eq!(updated["framework_id"]["value"], late.id);
+                updated["status"]["state"].as_str().expect("a state").to_owned()
+            }
+            other => other.to_owned(),
+        });
+    }
+    assert_eq!(seen, ["TASK_ADDED", "TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]);
+    ask_teardown(&cluster, &late.id);
+    let removed = next(&mut events);
+    assert_eq!(removed["type"], "FRAMEWORK_REMOVED");
+    assert_eq!(removed["framework_removed"]["framework_info"]["id"]["value"], late.id);
+}
+
+fn ask_teardown(cluster: &Cluster, id: &str) {
+    let call = json!({"type": "TEARDOWN", "teardown": {"framework_id": {"value": id}}});
+    assert_eq!(http::post_json(&cluster.master(), "/api/v1", &[], &call).status, 200);
+}
+
+#[test]
+fn reads_answer_in_both_encodings() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let calls = [
+        "GET_HEALTH",
+        "GET_FLAGS",
+        "GET_VERSION",
+        "GET_LOGGING_LEVEL",
+        "GET_STATE",
+        "GET_AGENTS",
+        "GET_FRAMEWORKS",
+        "GET_EXECUTORS",
+        "GET_OPERATIONS",
+        "GET_TASKS",
+        "GET_ROLES",
+        "GET_WEIGHTS",
+        "GET_MASTER",
+        "GET_MAINTENANCE_STATUS",
+        "GET_MAINTENANCE_SCHEDULE",
+        "GET_QUOTA",
+    ];
+    for call in calls {
+        let answer = ask(&cluster.master(), &json!({"type": call}));
+        assert_eq!(answer["type"], call, "{answer}");
+        let accept = [("Accept", "application/x-protobuf"), ("Content-Type", "application/json")];
+        let body = json!({"type": call}).to_string();
+        let answer = Connection::open(&cluster.master())
+            .and_then(|mut c| c.request("POST", "/api/v1", &accept, body.as_bytes()))
+            .expect("an answer");
+        assert_eq!(answer.status, 200, "{call}");
+        assert_eq!(answer.header("content-type"), Some("application/x-protobuf"), "{call}");
+        // Field 1, a varint: the type.
+        assert_eq!(answer.body.first(), Some(&8), "{call}");
+    }
+    for call in ["GET_STATE", "GET_AGENT", "GET_CONTAINERS", "GET_TASKS", "GET_OPERATIONS"] {
+        assert_eq!(ask(&cluster.agent(0), &json!({"type": call}))["type"], call);
+    }
+}
+
+#[test]
+fn the_logging_level_is_raised_for_a_while() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    for address in [cluster.master(), cluster.agent(0)] {
+        assert_eq!(http::get(&address, "/logging/toggle").text(), "0\n");
+        assert_eq!(http::get(&address, "/logging/toggle?level=1&duration=10mins").status, 200);
+        let level = ask(&address, &json!({"type": "GET_LOGGING_LEVEL"}));
+        assert_eq!(level["get_logging_level"]["level"], 1, "{level}");
+        assert_eq!(http::get(&address, "/logging/toggle?level=1").status, 400);
+    }
+}
