@@ -27,6 +27,7 @@ mod subscribe;
 mod tasks;
 mod update_framework;
 mod validate;
+pub mod why;
 
 pub use announce::Announcement;
 pub use master::Master;

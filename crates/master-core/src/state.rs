@@ -2,7 +2,7 @@
 //! they change.
 
 use allocator::{AgentId, FrameworkId};
-use base::{Token, WallTime};
+use base::{Time, Token, WallTime};
 use resources::{Conversion, Resources};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -157,6 +157,8 @@ pub struct Offer {
     pub role: String,
     /// What, with allocation info.
     pub resources: Resources,
+    /// When it was made, on the master's own clock.
+    pub made: Time,
 }
 
 impl Framework {

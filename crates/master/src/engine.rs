@@ -9,7 +9,7 @@ use http_api::respond;
 use http_api::stream::SendError;
 use master_core::contract::{Config, Effect, Input};
 use master_core::registry::RegistryOp;
-use master_core::{Master, State};
+use master_core::{Master, State, why};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +34,11 @@ pub(crate) struct Engine {
     lost: Vec<base::Token>,
     observing: mpsc::UnboundedReceiver<Observed>,
     observers: Observers,
+    questions: mpsc::UnboundedReceiver<Asked>,
 }
+
+/// Why somebody gets no offers, and where the answer goes.
+pub(crate) type Asked = (why::Question, oneshot::Sender<Vec<why::Answer>>);
 
 /// A write for the registry's thread.
 struct Write {
@@ -50,6 +54,7 @@ impl Engine {
         readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
         registry: Box<dyn Registry>,
         (observing, observers): (mpsc::UnboundedReceiver<Observed>, Observers),
+        questions: mpsc::UnboundedReceiver<Asked>,
     ) -> Self {
         let allocator = allocator::hierarchical(config.allocator.clone());
         let core = Master::new(config, allocator);
@@ -63,6 +68,7 @@ impl Engine {
             lost: Vec::new(),
             observing,
             observers,
+            questions,
         }
     }
 
@@ -115,6 +121,10 @@ impl Engine {
                     while let Ok(reader) = self.readers.try_recv() {
                         let _ = reader.send(view.clone());
                     }
+                    continue;
+                }
+                Some((question, answer)) = self.questions.recv() => {
+                    let _ = answer.send(self.core.why(self.now(), &question));
                     continue;
                 }
                 Some(observed) = self.observing.recv() => {

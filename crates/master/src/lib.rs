@@ -15,6 +15,7 @@ mod routes;
 mod shared;
 mod usage;
 mod v0;
+mod why;
 mod writes;
 
 use coordination::{Embedded, InMemory, Registry, RegistryError};

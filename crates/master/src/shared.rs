@@ -1,7 +1,7 @@
 //! What connects requests with the core: the queue of inputs, and three tables.
 
 use crate::Config;
-use crate::engine::Engine;
+use crate::engine::{Asked, Engine};
 use crate::meters::Meters;
 use crate::observers::{Observed, Observers};
 use base::Token;
@@ -10,8 +10,8 @@ use http_api::Response;
 use http_api::link::LinkSender;
 use http_api::logging::LogLevel;
 use http_api::stream::EventSender;
-use master_core::State;
 use master_core::contract::Input;
+use master_core::{State, why};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) links: Table<LinkSender>,
     pub(crate) meters: Meters,
     pub(crate) observed: mpsc::UnboundedSender<Observed>,
+    questions: mpsc::UnboundedSender<Asked>,
     pub(crate) started: SystemTime,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Arc<LogLevel>,
@@ -77,6 +78,7 @@ impl Shared {
         let (inputs, queue) = mpsc::channel(QUEUE);
         let (readers, asking) = mpsc::unbounded_channel();
         let (observed, observing) = mpsc::unbounded_channel();
+        let (questions, asked) = mpsc::unbounded_channel();
         let shared = Arc::new(Self {
             inputs,
             readers,
@@ -86,6 +88,7 @@ impl Shared {
             links: Table::default(),
             meters: Meters::default(),
             observed,
+            questions,
             started: SystemTime::now(),
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
@@ -97,6 +100,7 @@ impl Shared {
             asking,
             registry,
             (observing, Observers::new(config.observers_max)),
+            asked,
         );
         (shared, engine)
     }
@@ -110,6 +114,13 @@ impl Shared {
         let (answer, view) = oneshot::channel();
         self.readers.send(answer).ok()?;
         view.await.ok()
+    }
+
+    /// Asks why somebody gets no offers; None while the process ends.
+    pub(crate) async fn why(&self, question: why::Question) -> Option<Vec<why::Answer>> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.send((question, answer)).ok()?;
+        answered.await.ok()
     }
 
     /// Virtual files: the log.

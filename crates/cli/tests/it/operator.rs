@@ -131,3 +131,36 @@ fn the_logging_level_is_raised_for_a_while() {
         assert_eq!(http::get(&address, "/logging/toggle?level=1").status, 400);
     }
 }
+
+#[test]
+fn why_says_who_holds_what_a_framework_waits_for() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let mut holder = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let offer = holder.offers().remove(0);
+    let mut waiting = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let why = |id: &str| {
+        let answer = http::get(&cluster.master(), &format!("/why?framework={id}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["why"][0].clone()
+    };
+    let answer = why(&waiting.id);
+    assert_eq!(answer["reasons"][0]["reason"], "TAKEN", "{answer}");
+    let message = answer["reasons"][0]["message"].as_str().expect("a text");
+    assert!(
+        message.starts_with("what is free there is offered to framework 'testkit' since "),
+        "{message}"
+    );
+    assert!(answer["summary"].as_str().expect("a text").contains("holds no offer"), "{answer}");
+
+    holder.decline(&offer, 1000.0);
+    // Declined by the one, it goes to the other.
+    let waiting_offer = waiting.offers().remove(0);
+    let answer = why(&holder.id);
+    assert_eq!(answer["reasons"][0]["reason"], "TAKEN", "{answer}");
+    waiting.decline(&waiting_offer, 1000.0);
+    let answer = why(&waiting.id);
+    assert_eq!(answer["reasons"][0]["reason"], "REFUSED", "{answer}");
+    let answer = http::get(&cluster.master(), "/why");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(http::get(&cluster.master(), "/why?framework=nobody").status, 404);
+}

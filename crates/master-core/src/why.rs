@@ -1,0 +1,219 @@
+//! Why a framework gets no offers: asked of the policy that decides it, never 'no reason'.
+
+use crate::master::Master;
+use crate::state::{Agent, Framework};
+use allocator::Reason;
+use base::{Now, Time};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Agents that one question looks at; the core has other things to do.
+const AGENTS_MAX: usize = 2000;
+
+/// What is asked; what is not given means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Id of a framework.
+    pub framework: Option<String>,
+    /// A role.
+    pub role: Option<String>,
+    /// Id of an agent.
+    pub agent: Option<String>,
+}
+
+/// Why a framework gets nothing, or not more, for one of its roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its id.
+    pub framework_id: String,
+    /// Its name.
+    pub framework: String,
+    /// The role.
+    pub role: String,
+    /// Offers that it holds for the role now.
+    pub offers: usize,
+    /// Agents that were looked at.
+    pub agents: usize,
+    /// What is in the way, most frequent first.
+    pub reasons: Vec<Cause>,
+}
+
+/// Something that is in the way on some agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// Its name.
+    pub reason: &'static str,
+    /// On how many agents.
+    pub agents: usize,
+    /// Id of one of them.
+    pub example: String,
+    /// In words, for that one.
+    pub message: String,
+    /// The smallest change that would help.
+    pub advice: &'static str,
+}
+
+/// A time as people say it.
+fn in_short(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..172_800 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// Name of a reason, and the smallest change that would help.
+fn describe(reason: Reason) -> (&'static str, &'static str) {
+    match reason {
+        Reason::Next => ("NEXT", "nothing: it is offered in its turn"),
+        Reason::Paused => {
+            ("PAUSED", "wait for the agents to come back, or shorten --allocator_recovery_timeout")
+        }
+        Reason::Inactive => ("INACTIVE", "subscribe the framework, with this role"),
+        Reason::Suppressed => ("SUPPRESSED", "let the framework send REVIVE for the role"),
+        Reason::AgentInactive => ("AGENT_INACTIVE", "bring the agent back"),
+        Reason::NotListed => ("NOT_LISTED", "add the agent's host to --whitelist"),
+        Reason::Taken => {
+            ("TAKEN", "end tasks there, let the holder decline, or set --offer_timeout")
+        }
+        Reason::AgentCapability => ("AGENT_CAPABILITY", "upgrade the agent"),
+        Reason::Gpus => (
+            "GPUS",
+            "give the framework the GPU_RESOURCES capability, or set --no-filter_gpu_resources",
+        ),
+        Reason::Region => ("REGION", "give the framework the REGION_AWARE capability"),
+        Reason::Constraint => ("CONSTRAINT", "relax the framework's offer constraints"),
+        Reason::Reserved => {
+            ("RESERVED", "unreserve, or give the framework the role's capabilities")
+        }
+        Reason::Limit => ("LIMIT", "raise the quota limit of the role"),
+        Reason::Headroom => {
+            ("HEADROOM", "give the role a guarantee, or lower the guarantees of others")
+        }
+        Reason::Satisfied => ("SATISFIED", "raise the guarantee of the role"),
+        Reason::BelowMinimum => {
+            ("BELOW_MINIMUM", "lower min_allocatable_resources of the framework or the master")
+        }
+        Reason::Refused { .. } => {
+            ("REFUSED", "let the framework send REVIVE, or refuse for less long")
+        }
+    }
+}
+
+impl Master {
+    /// Answers a question; nothing if there is no such framework, role or agent.
+    #[must_use]
+    pub fn why(&self, now: Now, question: &Question) -> Vec<Answer> {
+        let wanted = |asked: &Option<String>, is: &str| asked.as_ref().is_none_or(|a| a == is);
+        let agents: Vec<&Agent> = self
+            .state
+            .agents
+            .values()
+            .filter(|a| wanted(&question.agent, &a.id))
+            .take(AGENTS_MAX)
+            .map(AsRef::as_ref)
+            .collect();
+        let frameworks = self.state.frameworks.values();
+        let frameworks = frameworks.filter(|f| wanted(&question.framework, &f.id));
+        let mut answers = Vec::new();
+        for framework in frameworks {
+            for role in framework.roles().into_iter().filter(|r| wanted(&question.role, r)) {
+                answers.push(self.why_of(now.mono, framework, role, &agents));
+            }
+        }
+        answers
+    }
+
+    fn why_of(&self, now: Time, framework: &Framework, role: String, agents: &[&Agent]) -> Answer {
+        let mut causes: BTreeMap<&'static str, Cause> = BTreeMap::new();
+        for agent in agents {
+            let reason = self.allocator.why(framework.key, &role, agent.key);
+            let (name, advice) = describe(reason);
+            let cause = causes.entry(name).or_insert_with(|| Cause {
+                reason: name,
+                agents: 0,
+                example: agent.id.clone(),
+                message: self.in_words(now, reason, framework, &role, agent),
+                advice,
+            });
+            cause.agents += 1;
+        }
+        let mut reasons: Vec<Cause> = causes.into_values().collect();
+        reasons.sort_by_key(|c| std::cmp::Reverse(c.agents));
+        Answer {
+            framework_id: framework.id.clone(),
+            framework: framework.info.name.clone(),
+            offers: framework.offers.values().filter(|o| o.role == role).count(),
+            role,
+            agents: agents.len(),
+            reasons,
+        }
+    }
+
+    fn in_words(
+        &self,
+        now: Time,
+        reason: Reason,
+        framework: &Framework,
+        role: &str,
+        agent: &Agent,
+    ) -> String {
+        match reason {
+            Reason::Next => "it is offered in the next cycle".to_owned(),
+            Reason::Paused => {
+                "no offers are made until enough agents are back after the master's start"
+                    .to_owned()
+            }
+            Reason::Inactive => format!("the framework is not subscribed to role '{role}'"),
+            Reason::Suppressed => format!("the framework suppressed offers for role '{role}'"),
+            Reason::AgentInactive => {
+                "the agent is not connected, or uses more than it has".to_owned()
+            }
+            Reason::NotListed => format!("host '{}' is not on the whitelist", agent.info.hostname),
+            Reason::Taken => self.who_took(now, framework, agent),
+            Reason::AgentCapability => {
+                "the agent does not know roles as the framework uses them".to_owned()
+            }
+            Reason::Gpus => "the agent has GPUs, and the framework can't use them".to_owned(),
+            Reason::Region => "the agent is in another region than the master".to_owned(),
+            Reason::Constraint => format!(
+                "the framework's offer constraints for role '{role}' exclude host '{}'",
+                agent.info.hostname
+            ),
+            Reason::Reserved => {
+                "what is free there is reserved for other roles, revocable or shared".to_owned()
+            }
+            Reason::Limit => {
+                format!("role '{role}', or one above it, has all that its limits allow")
+            }
+            Reason::Headroom => "what is free is kept for the guarantees of other roles".to_owned(),
+            Reason::Satisfied => format!("role '{role}' has what it is guaranteed"),
+            Reason::BelowMinimum => {
+                "what is left there is less than the least that is offered".to_owned()
+            }
+            Reason::Refused { until } => {
+                format!("the framework declined it, for another {}", in_short(until.since(now)))
+            }
+        }
+    }
+
+    /// Who has everything on an agent.
+    fn who_took(&self, now: Time, framework: &Framework, agent: &Agent) -> String {
+        let offers: Vec<_> = self.offers.values().filter(|o| o.agent == agent.key).collect();
+        let Some(oldest) = offers.iter().min_by_key(|o| o.made) else {
+            return "all of it is used by tasks".to_owned();
+        };
+        let whose = if oldest.framework == framework.key {
+            "this framework itself".to_owned()
+        } else {
+            let name = self.framework(oldest.framework).map_or("", |f| f.info.name.as_str());
+            format!("framework '{name}'")
+        };
+        format!(
+            "what is free there is offered to {whose} since {}",
+            in_short(now.since(oldest.made))
+        )
+    }
+}
