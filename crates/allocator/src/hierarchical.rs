@@ -321,7 +321,12 @@ impl Allocator for Hierarchical {
 
     fn remove_framework(&mut self, id: FrameworkId) {
         if let Some(framework) = self.frameworks.remove(&id) {
-            self.leave(id, framework.options.roles);
+            let roles = framework.options.roles;
+            self.leave(id, roles.iter().cloned());
+            for role in &roles {
+                let seat = self.seat(id, role);
+                self.tree.vacate(seat);
+            }
         }
     }
 

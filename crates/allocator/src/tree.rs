@@ -76,6 +76,8 @@ pub(crate) struct Tree {
     roles: Vec<Role>,
     numbers: BTreeMap<String, u32>,
     seats: Vec<SeatState>,
+    /// Seats that nobody has any more.
+    vacant: Vec<Seat>,
     role_sorter: Sorter,
     framework_sorter: Sorter,
     /// The total changed: every place is another.
@@ -105,6 +107,7 @@ impl Tree {
             roles: Vec::new(),
             numbers: BTreeMap::new(),
             seats: Vec::new(),
+            vacant: Vec::new(),
             role_sorter: sorters.0,
             framework_sorter: sorters.1,
             stale: false,
@@ -164,11 +167,29 @@ impl Tree {
         if let Some(seat) = self.roles[role as usize].seats.get(&framework) {
             return *seat;
         }
-        let seat = Seat::try_from(self.seats.len()).unwrap_or(Seat::MAX);
-        let holding = Holding::default();
-        self.seats.push(SeatState { framework, role, holding, active: false, place: None });
+        let state =
+            SeatState { framework, role, holding: Holding::default(), active: false, place: None };
+        let seat = if let Some(seat) = self.vacant.pop() {
+            self.seats[seat as usize] = state;
+            seat
+        } else {
+            self.seats.push(state);
+            Seat::try_from(self.seats.len() - 1).unwrap_or(Seat::MAX)
+        };
         self.roles[role as usize].seats.insert(framework, seat);
         seat
+    }
+
+    /// Gives up the seat of a framework that is gone and holds nothing; it is for the next one.
+    pub(crate) fn vacate(&mut self, seat: Seat) {
+        let state = &self.seats[seat as usize];
+        if state.active || state.holding.scalars.iter().any(|milli| *milli != 0) {
+            return;
+        }
+        let (framework, role) = (state.framework, state.role);
+        if self.roles[role as usize].seats.remove(&framework).is_some() {
+            self.vacant.push(seat);
+        }
     }
 
     pub(crate) fn known_seat(&self, framework: FrameworkId, role: u32) -> Option<Seat> {

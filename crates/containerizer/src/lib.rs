@@ -6,6 +6,7 @@
 mod limits;
 mod posix;
 mod supervisor;
+mod user;
 
 pub use posix::{Posix, PosixOptions};
 

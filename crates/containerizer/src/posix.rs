@@ -1,6 +1,7 @@
 //! Containers as sessions of processes, each under its supervisor.
 
 use crate::supervisor::{self, Files};
+use crate::user::User;
 use crate::{BoxFuture, ContainerSpec, Containerizer, Exited, Found, MountedVolume, limits};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -64,8 +65,9 @@ impl Posix {
 
     async fn launch(&self, spec: ContainerSpec) -> Result<u32, String> {
         limits::check(&spec)?;
-        let encoded = supervisor::encode(&spec, self.die_with_agent)?;
-        prepare_sandbox(&spec)?;
+        let user = spec.user.as_deref().map(User::named).transpose()?;
+        let encoded = supervisor::encode(&spec, user.as_ref(), self.die_with_agent)?;
+        prepare_sandbox(&spec, user.as_ref())?;
         let files = self.files(&spec.container_id);
         std::fs::create_dir_all(&files.0)
             .map_err(|e| format!("cannot create {}: {e}", files.0.display()))?;
@@ -210,7 +212,7 @@ async fn await_end(
     let _ = exits.send(Exited { container_id, status: files.status() });
 }
 
-fn prepare_sandbox(spec: &ContainerSpec) -> Result<(), String> {
+fn prepare_sandbox(spec: &ContainerSpec, user: Option<&User>) -> Result<(), String> {
     let directory = Path::new(&spec.directory);
     let fault = |what: &str, e: &io::Error| {
         format!("cannot {what} the sandbox {}: {e}", directory.display())
@@ -222,11 +224,11 @@ fn prepare_sandbox(spec: &ContainerSpec) -> Result<(), String> {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(fault("create", &e)),
         _ => {}
     }
-    if let Some(user) = &spec.user {
-        chown(directory, user)?;
+    if let Some(user) = user {
+        user.own(directory)?;
     }
     for volume in &spec.volumes {
-        link_volume(directory, volume, spec.user.as_deref())?;
+        link_volume(directory, volume, user)?;
     }
     if let Some(link) = &spec.latest_link {
         replace_link(Path::new(link), directory).map_err(|e| format!("cannot link {link}: {e}"))?;
@@ -235,7 +237,7 @@ fn prepare_sandbox(spec: &ContainerSpec) -> Result<(), String> {
 }
 
 /// Without mounts of its own a container sees a volume through a link in its sandbox.
-fn link_volume(sandbox: &Path, volume: &MountedVolume, user: Option<&str>) -> Result<(), String> {
+fn link_volume(sandbox: &Path, volume: &MountedVolume, user: Option<&User>) -> Result<(), String> {
     let shown = &volume.container_path;
     let relative = Path::new(shown);
     let plain = |c| matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir);
@@ -254,31 +256,9 @@ fn link_volume(sandbox: &Path, volume: &MountedVolume, user: Option<&str>) -> Re
     }
     replace_link(&link, Path::new(&volume.path)).map_err(fault)?;
     match user.filter(|_| volume.exclusive) {
-        Some(user) => chown(Path::new(&volume.path), user),
+        Some(user) => user.own(Path::new(&volume.path)),
         None => Ok(()),
     }
-}
-
-fn chown(directory: &Path, user: &str) -> Result<(), String> {
-    let name = std::ffi::CString::new(user)
-        .map_err(|_| "the user's name contains a zero byte".to_owned())?;
-    let mut buffer = vec![0_i8; 4096];
-    // SAFETY: all pointers are to live objects, the buffer's length is given, and the entry is read only on success.
-    let ids = unsafe {
-        let mut entry: libc::passwd = std::mem::zeroed();
-        let mut found = std::ptr::null_mut();
-        let status = libc::getpwnam_r(
-            name.as_ptr(),
-            &raw mut entry,
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            &raw mut found,
-        );
-        (status == 0 && !found.is_null()).then_some((entry.pw_uid, entry.pw_gid))
-    };
-    let (uid, gid) = ids.ok_or_else(|| format!("there is no user '{user}' on this host"))?;
-    std::os::unix::fs::chown(directory, Some(uid), Some(gid))
-        .map_err(|e| format!("cannot give the sandbox to user '{user}': {e}"))
 }
 
 /// Makes a symbolic link, in one step if there was one.

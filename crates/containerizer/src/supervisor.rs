@@ -1,6 +1,7 @@
 //! The supervisor program and its files, seen from the agent.
 
 use crate::ContainerSpec;
+use crate::user::User;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
@@ -27,7 +28,11 @@ pub(crate) fn install(directory: &Path) -> io::Result<PathBuf> {
 }
 
 /// The specification as the supervisor reads it.
-pub(crate) fn encode(spec: &ContainerSpec, die_with_agent: bool) -> Result<Vec<u8>, String> {
+pub(crate) fn encode(
+    spec: &ContainerSpec,
+    user: Option<&User>,
+    die_with_agent: bool,
+) -> Result<Vec<u8>, String> {
     let value = spec.command.value.as_deref().unwrap_or_default();
     if value.is_empty() {
         return Err("'CommandInfo.value' is not set".to_owned());
@@ -46,7 +51,13 @@ pub(crate) fn encode(spec: &ContainerSpec, die_with_agent: bool) -> Result<Vec<u
         spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     list(&mut out, environment.iter().map(String::as_str))?;
     text(&mut out, &spec.directory)?;
-    text(&mut out, spec.user.as_deref().unwrap_or_default())?;
+    number(&mut out, usize::from(user.is_some()))?;
+    if let Some(user) = user {
+        out.extend_from_slice(&user.uid.to_le_bytes());
+        out.extend_from_slice(&user.gid.to_le_bytes());
+        number(&mut out, user.groups.len())?;
+        user.groups.iter().for_each(|group| out.extend_from_slice(&group.to_le_bytes()));
+    }
     number(&mut out, usize::from(die_with_agent))?;
     Ok(out)
 }

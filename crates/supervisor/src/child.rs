@@ -1,7 +1,7 @@
 //! Detaching from the agent, and forking the main process.
 
-use crate::spec::Spec;
-use std::ffi::{CStr, CString};
+use crate::spec::{Spec, User};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
@@ -41,38 +41,19 @@ pub(crate) fn block_sigchld() -> Result<OwnedFd, String> {
     }
 }
 
-/// A user's ids and home.
-struct User {
-    name: CString,
-    uid: libc::uid_t,
-    gid: libc::gid_t,
-}
-
-fn user(name: &CStr) -> Result<User, String> {
-    // SAFETY: getpwnam reads a terminated string and gives null or a pointer that is valid until the next call;
-    // this process has one thread.
-    unsafe {
-        let entry = libc::getpwnam(name.as_ptr());
-        if entry.is_null() {
-            return Err(format!("there is no user '{}'", name.to_string_lossy()));
-        }
-        Ok(User { name: name.to_owned(), uid: (*entry).pw_uid, gid: (*entry).pw_gid })
-    }
-}
-
 /// Forks the main process; its process id.
 ///
 /// A command that can't be executed counts as started: it says why on its standard error and ends with status 1, as
 /// the peer's launcher does.
 pub(crate) fn start(spec: &Spec) -> Result<libc::pid_t, String> {
-    let user = spec.user.as_deref().map(user).transpose()?;
+    let user = &spec.user;
     let open = |name: &str| {
         let path =
             std::path::Path::new(std::str::from_utf8(spec.directory.to_bytes()).unwrap_or("/"))
                 .join(name);
         let file = std::fs::File::options().create(true).append(true).open(&path);
         let file = file.map_err(|e| format!("cannot open {}: {e}", path.display()))?;
-        if let Some(user) = &user {
+        if let Some(user) = user {
             let _ = std::os::unix::fs::fchown(&file, Some(user.uid), Some(user.gid));
         }
         Ok::<_, String>(file)
@@ -120,7 +101,7 @@ fn become_main(spec: &Spec, user: Option<&User>, stdio: [i32; 3]) -> io::Error {
             return io::Error::last_os_error();
         }
         if let Some(user) = user
-            && (libc::initgroups(user.name.as_ptr(), user.gid) != 0
+            && (libc::setgroups(user.groups.len(), user.groups.as_ptr()) != 0
                 || libc::setgid(user.gid) != 0
                 || libc::setuid(user.uid) != 0)
         {

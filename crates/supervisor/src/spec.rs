@@ -3,6 +3,14 @@
 
 use std::ffi::CString;
 
+/// Ids to take on.
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) uid: libc::uid_t,
+    pub(crate) gid: libc::gid_t,
+    pub(crate) groups: Vec<libc::gid_t>,
+}
+
 /// The main process of a container.
 #[derive(Debug)]
 pub(crate) struct Spec {
@@ -15,7 +23,7 @@ pub(crate) struct Spec {
     /// Working directory; `stdout` and `stderr` are opened in it.
     pub(crate) directory: CString,
     /// User to become, if any.
-    pub(crate) user: Option<CString>,
+    pub(crate) user: Option<User>,
     /// Whether the container dies when the agent does.
     pub(crate) die_with_agent: bool,
 }
@@ -27,7 +35,7 @@ impl Spec {
         let arguments = list(&mut rest)?;
         let environment = list(&mut rest)?;
         let directory = text(&mut rest)?;
-        let user = Some(text(&mut rest)?).filter(|user| !user.is_empty());
+        let user = if number(&mut rest)? == 1 { Some(user(&mut rest)?) } else { None };
         let die_with_agent = number(&mut rest)? == 1;
         rest.is_empty().then_some(Self {
             program,
@@ -38,6 +46,12 @@ impl Spec {
             die_with_agent,
         })
     }
+}
+
+fn user(rest: &mut &[u8]) -> Option<User> {
+    let (uid, gid) = (number(rest)?, number(rest)?);
+    let groups = (0..number(rest)?).map(|_| number(rest)).collect::<Option<_>>()?;
+    Some(User { uid, gid, groups })
 }
 
 fn number(rest: &mut &[u8]) -> Option<u32> {

@@ -235,3 +235,20 @@ fn invalid_constraints_are_refused() {
         assert!(error.contains(why), "{error}");
     }
 }
+
+#[test]
+fn refusals_of_a_framework_that_is_gone_do_not_bind_the_next_one() {
+    let mut c = cluster();
+    c.agent(1, "cpus:4;mem:1024");
+    let mut last = None;
+    for id in 1..200 {
+        c.framework(id, &["a"]);
+        let offer = c.allocations().remove(0);
+        assert_eq!(offer.framework.0, id);
+        c.decline(&offer, Some(Duration::from_secs(100_000)));
+        c.allocator.remove_framework(FrameworkId(id));
+        let bytes = c.allocator.bytes();
+        assert!(id < 20 || last.is_none_or(|last| bytes <= last), "it grows: {bytes}");
+        last = Some(bytes.max(last.unwrap_or(0)));
+    }
+}

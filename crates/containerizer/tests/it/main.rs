@@ -227,3 +227,31 @@ async fn a_long_environment_fits() {
     assert_eq!(host.exit().await.1, Some(0));
     assert_eq!(host.stdout("a"), "100000\n");
 }
+
+#[tokio::test]
+async fn a_container_runs_as_its_user_and_owns_its_sandbox_and_volume() {
+    let mut host = Host::new();
+    if !std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+    {
+        eprintln!("skipped: only root can run containers as another user");
+        return;
+    }
+    let volume = host.directory.join("volume");
+    std::fs::create_dir(&volume).expect("a volume");
+    // The way there must be open to everybody.
+    let mut spec =
+        host.spec("a", "id -u; id -g; id -G; touch mine data/mine; stat -c %u mine data/mine");
+    spec.user = Some("nobody".to_owned());
+    spec.volumes = vec![containerizer::MountedVolume {
+        path: volume.to_str().expect("text").to_owned(),
+        container_path: "data".to_owned(),
+        exclusive: true,
+    }];
+    host.posix.start(spec).await.expect("it starts");
+    assert_eq!(host.exit().await, ("a".to_owned(), Some(0)), "{}", host.stdout("a"));
+    let ids = std::process::Command::new("sh")
+        .args(["-c", "id -u nobody; id -g nobody; id -G nobody; id -u nobody; id -u nobody"])
+        .output()
+        .expect("id runs");
+    assert_eq!(host.stdout("a"), String::from_utf8_lossy(&ids.stdout));
+}
