@@ -92,6 +92,12 @@ pub(crate) struct Files(pub(crate) PathBuf);
 impl Files {
     /// Raw wait status that the supervisor left behind.
     pub(crate) fn status(&self) -> Option<i32> {
+        let lock = std::fs::read_to_string(self.0.join("lock")).unwrap_or_default();
+        let kept = lock.split_once('\n').and_then(|(_, status)| status.strip_suffix('\n'));
+        if let Some(status) = kept {
+            return status.parse().ok();
+        }
+        // Supervisors of before kept it in a file of its own.
         std::fs::read_to_string(self.0.join("status")).ok()?.trim().parse().ok()
     }
 
@@ -102,7 +108,7 @@ impl Files {
         if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) } == 0 {
             return None;
         }
-        std::fs::read_to_string(self.0.join("lock")).ok()?.trim().parse().ok()
+        std::fs::read_to_string(self.0.join("lock")).ok()?.lines().next()?.parse().ok()
     }
 
     /// Sends a command; nobody may listen any more.
