@@ -42,6 +42,8 @@ pub struct Config {
     pub core: agent_core::contract::Config,
     /// Log file to be shown as `/slave/log`.
     pub log_file: Option<PathBuf>,
+    /// Soft limit on open files for containers; None: this process's own.
+    pub open_files: Option<u64>,
     /// The logging level.
     pub log_level: Arc<LogLevel>,
     /// Limits on connections.
@@ -133,8 +135,11 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         directory: config.runtime_dir.display().to_string(),
         text,
     };
-    let options =
-        PosixOptions { runtime_dir: config.runtime_dir.clone(), die_with_agent: config.core.local };
+    let options = PosixOptions {
+        runtime_dir: config.runtime_dir.clone(),
+        die_with_agent: config.core.local,
+        open_files: config.open_files,
+    };
     let (posix, exits) = Posix::new(&options).map_err(|e| runtime(e.to_string()))?;
     let found = posix.recover().await.map_err(runtime)?;
     let listener = server::listen(config.listen)

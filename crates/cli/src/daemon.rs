@@ -37,9 +37,11 @@ pub(crate) async fn master(flags: &Flags) -> Result<ExitCode, String> {
 /// Runs an agent until it is stopped.
 pub(crate) async fn agent(flags: &Flags) -> Result<ExitCode, String> {
     let logging = logging::start(flags, "agent")?;
+    let open_files = host::raise_open_files();
     let address = host::address(flags)?;
-    let mut running =
-        agent::start(agent_config(flags, &address, logging)?).await.map_err(|e| e.to_string())?;
+    let mut running = agent::start(agent_config(flags, &address, logging, open_files)?)
+        .await
+        .map_err(|e| e.to_string())?;
     tracing::info!(address = %running.address, "agent started");
     let mut unregister = signal(SignalKind::user_defined1())
         .map_err(|e| format!("cannot listen to signals: {e}"))?;
@@ -226,6 +228,7 @@ pub(crate) fn agent_config(
     flags: &Flags,
     address: &Address,
     logging: Logging,
+    open_files: Option<u64>,
 ) -> Result<agent::Config, String> {
     let master = flags.text("master").ok_or("--master is needed: host:port of the master")?;
     let master = detector::MasterName::parse(master).map_err(|e| format!("--master: {e}"))?;
@@ -281,6 +284,7 @@ pub(crate) fn agent_config(
         core,
         log_file: logging.file,
         log_level: logging.level,
+        open_files,
         limits: Limits::default(),
     })
 }

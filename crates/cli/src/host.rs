@@ -71,13 +71,14 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
-/// Lets this process open as many files as the system allows. Not for a process whose children are tasks: they would
-/// inherit a limit that programs using `select` can't live with.
-pub(crate) fn raise_open_files() {
+/// Lets this process open as many files as the system allows; gives the limit of before, which is for tasks: programs
+/// that use `select` can't live with a higher one.
+pub(crate) fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: now.maximum, ..now };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
+    now.current
 }

@@ -36,6 +36,7 @@ async fn cluster(
         format!("--port={port}"),
         format!("--work_dir={}", directory.join("master").display()),
     ];
+    let open_files = host::raise_open_files();
     let master_flags = flags::parse(&MASTER, &words, [])?;
     let mut master = master::start(master_config(
         &master_flags,
@@ -66,7 +67,7 @@ async fn cluster(
         }
         let agent_flags = flags::parse(&AGENT, &words, [])?;
         let mut config =
-            agent_config(&agent_flags, &host::address(&agent_flags)?, logging.clone())?;
+            agent_config(&agent_flags, &host::address(&agent_flags)?, logging.clone(), open_files)?;
         config.core.local = true;
         agents.push(agent::start(config).await.map_err(|e| e.to_string())?);
     }

@@ -25,6 +25,8 @@ pub struct PosixOptions {
     pub runtime_dir: PathBuf,
     /// Whether containers die when this process does.
     pub die_with_agent: bool,
+    /// Soft limit on open files of containers; None: that of this process.
+    pub open_files: Option<u64>,
 }
 
 /// The containerizer.
@@ -33,6 +35,7 @@ pub struct Posix {
     containers: PathBuf,
     program: PathBuf,
     die_with_agent: bool,
+    open_files: Option<u64>,
     exits: mpsc::UnboundedSender<Exited>,
     /// Containers whose start is not finished; true: they shall be destroyed as soon as it is.
     starting: Mutex<BTreeMap<String, bool>>,
@@ -50,8 +53,14 @@ impl Posix {
         let program = supervisor::install(&options.runtime_dir.join("bin"))?;
         let (exits, receiver) = mpsc::unbounded_channel();
         let starting = Mutex::new(BTreeMap::new());
-        let posix =
-            Self { containers, program, die_with_agent: options.die_with_agent, exits, starting };
+        let posix = Self {
+            containers,
+            program,
+            die_with_agent: options.die_with_agent,
+            open_files: options.open_files,
+            exits,
+            starting,
+        };
         Ok((Arc::new(posix), receiver))
     }
 
@@ -66,7 +75,8 @@ impl Posix {
     async fn launch(&self, spec: ContainerSpec) -> Result<u32, String> {
         limits::check(&spec)?;
         let user = spec.user.as_deref().map(User::named).transpose()?;
-        let encoded = supervisor::encode(&spec, user.as_ref(), self.die_with_agent)?;
+        let encoded =
+            supervisor::encode(&spec, user.as_ref(), self.open_files, self.die_with_agent)?;
         prepare_sandbox(&spec, user.as_ref())?;
         let files = self.files(&spec.container_id);
         std::fs::create_dir_all(&files.0)

@@ -31,6 +31,7 @@ pub(crate) fn install(directory: &Path) -> io::Result<PathBuf> {
 pub(crate) fn encode(
     spec: &ContainerSpec,
     user: Option<&User>,
+    open_files: Option<u64>,
     die_with_agent: bool,
 ) -> Result<Vec<u8>, String> {
     let value = spec.command.value.as_deref().unwrap_or_default();
@@ -58,6 +59,7 @@ pub(crate) fn encode(
         number(&mut out, user.groups.len())?;
         user.groups.iter().for_each(|group| out.extend_from_slice(&group.to_le_bytes()));
     }
+    out.extend_from_slice(&open_files.unwrap_or(0).to_le_bytes());
     number(&mut out, usize::from(die_with_agent))?;
     Ok(out)
 }

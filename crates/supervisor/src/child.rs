@@ -97,6 +97,11 @@ fn become_main(spec: &Spec, user: Option<&User>, stdio: [i32; 3]) -> io::Error {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+        let mut files: libc::rlimit = std::mem::zeroed();
+        if spec.open_files > 0 && libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files) == 0 {
+            files.rlim_cur = files.rlim_max.min(spec.open_files);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
+        }
         if libc::chdir(spec.directory.as_ptr()) != 0 {
             return io::Error::last_os_error();
         }

@@ -24,6 +24,8 @@ pub(crate) struct Spec {
     pub(crate) directory: CString,
     /// User to become, if any.
     pub(crate) user: Option<User>,
+    /// Soft limit on open files; 0: as it is.
+    pub(crate) open_files: u64,
     /// Whether the container dies when the agent does.
     pub(crate) die_with_agent: bool,
 }
@@ -36,6 +38,7 @@ impl Spec {
         let environment = list(&mut rest)?;
         let directory = text(&mut rest)?;
         let user = if number(&mut rest)? == 1 { Some(user(&mut rest)?) } else { None };
+        let open_files = u64::from(number(&mut rest)?) | u64::from(number(&mut rest)?) << 32;
         let die_with_agent = number(&mut rest)? == 1;
         rest.is_empty().then_some(Self {
             program,
@@ -43,6 +46,7 @@ impl Spec {
             environment,
             directory,
             user,
+            open_files,
             die_with_agent,
         })
     }

@@ -19,7 +19,11 @@ impl Host {
     }
 
     fn at(directory: PathBuf) -> Self {
-        let options = PosixOptions { runtime_dir: directory.join("run"), die_with_agent: false };
+        let options = PosixOptions {
+            runtime_dir: directory.join("run"),
+            die_with_agent: false,
+            open_files: Some(777),
+        };
         let (posix, exits) = Posix::new(&options).expect("a containerizer");
         Self { directory, posix, exits }
     }
@@ -254,4 +258,12 @@ async fn a_container_runs_as_its_user_and_owns_its_sandbox_and_volume() {
         .output()
         .expect("id runs");
     assert_eq!(host.stdout("a"), String::from_utf8_lossy(&ids.stdout));
+}
+
+#[tokio::test]
+async fn a_container_has_the_limit_on_open_files_that_is_for_it() {
+    let mut host = Host::new();
+    host.start("a", "ulimit -Sn").await;
+    host.exit().await;
+    assert_eq!(host.stdout("a"), "777\n");
 }
