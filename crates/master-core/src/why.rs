@@ -115,6 +115,9 @@ impl Master {
             .take(AGENTS_MAX)
             .map(AsRef::as_ref)
             .collect();
+        if agents.is_empty() && question.agent.is_some() {
+            return Vec::new();
+        }
         let frameworks = self.state.frameworks.values();
         let frameworks = frameworks.filter(|f| wanted(&question.framework, &f.id));
         let mut answers = Vec::new();

@@ -23,7 +23,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, query: &str) -> Response {
         return respond::text(503, "The master is shutting down");
     };
     if answers.is_empty() {
-        let text = "No framework matches: either its id is unknown, or it is not subscribed to that role. See /frameworks.\n";
+        let text = "Nothing matches: the id of the framework or agent is unknown, or no framework is subscribed to that role. See /frameworks and /slaves.\n";
         return respond::text(404, text);
     }
     let list: Value = answers.iter().map(shown).collect();
