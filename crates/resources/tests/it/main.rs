@@ -1,5 +1,6 @@
 //! Resource algebra through its public interface.
 
 mod algebra;
+mod operation;
 mod text;
 mod wire_form;
