@@ -194,11 +194,17 @@ impl Master {
     /// What readers see.
     #[must_use]
     pub fn view(&self) -> Arc<State> {
+        Arc::new(self.state.clone())
+    }
+
+    /// Refusals that hold now, by role: for those who measure, since all agents are looked at.
+    #[must_use]
+    pub fn offer_filters(&self) -> BTreeMap<String, u64> {
         let mut offer_filters = self.allocator.active_filters();
         for role in self.state.frameworks.values().flat_map(|f| f.roles()) {
             offer_filters.entry(role).or_default();
         }
-        Arc::new(State { offer_filters, ..self.state.clone() })
+        offer_filters
     }
 
     fn on_timer(&mut self, cx: &mut Cx<'_>, timer: Timer) {

@@ -29,8 +29,6 @@ pub struct State {
     pub gone: BTreeMap<String, v1::TimeInfo>,
     /// Counts of events, by metric name (`master/…`).
     pub counters: BTreeMap<String, u64>,
-    /// Refusals that hold now, by role.
-    pub offer_filters: BTreeMap<String, u64>,
     /// Every flag's name and value.
     pub flags: BTreeMap<String, String>,
     /// `--roles`.

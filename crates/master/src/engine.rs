@@ -37,8 +37,14 @@ pub(crate) struct Engine {
     questions: mpsc::UnboundedReceiver<Asked>,
 }
 
-/// Why somebody gets no offers, and where the answer goes.
-pub(crate) type Asked = (why::Question, oneshot::Sender<Vec<why::Answer>>);
+/// A question that only the policy can answer, and where the answer goes.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Why somebody gets no offers.
+    Why(why::Question, oneshot::Sender<Vec<why::Answer>>),
+    /// Refusals that hold now, by role.
+    OfferFilters(oneshot::Sender<BTreeMap<String, u64>>),
+}
 
 /// A write for the registry's thread.
 struct Write {
@@ -123,8 +129,15 @@ impl Engine {
                     }
                     continue;
                 }
-                Some((question, answer)) = self.questions.recv() => {
-                    let _ = answer.send(self.core.why(self.now(), &question));
+                Some(asked) = self.questions.recv() => {
+                    match asked {
+                        Asked::Why(question, answer) => {
+                            let _ = answer.send(self.core.why(self.now(), &question));
+                        }
+                        Asked::OfferFilters(answer) => {
+                            let _ = answer.send(self.core.offer_filters());
+                        }
+                    }
                     continue;
                 }
                 Some(observed) = self.observing.recv() => {

@@ -70,7 +70,11 @@ const COUNTERS: &[&str] = &[
 ];
 
 /// All metrics of this moment.
-pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
+pub(crate) fn snapshot(
+    state: &State,
+    shared: &Shared,
+    offer_filters: &BTreeMap<String, u64>,
+) -> Value {
     let mut out: Map<String, Value> = http_api::v0::system_metrics();
     shared.meters.print(&mut out);
     for name in COUNTERS {
@@ -120,7 +124,7 @@ pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
     set("master/tasks_unreachable", json!(unreachable));
     resources(state, &mut set);
     operations(state, &mut set);
-    for (role, count) in &state.offer_filters {
+    for (role, count) in offer_filters {
         set(&format!("allocator/mesos/offer_filters/roles/{role}/active"), json!(count));
     }
     // Of removed frameworks too, as long as they are remembered.

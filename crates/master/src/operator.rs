@@ -8,6 +8,7 @@ use http_api::negotiate::Encoding;
 use http_api::stream::event_stream;
 use http_api::{Request, Response, files, negotiate, respond};
 use master_core::State;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use wire::v1;
@@ -66,17 +67,29 @@ async fn read(shared: &Arc<Shared>, call: Call, encoding: Encoding) -> Response 
     let Some(view) = shared.view().await else {
         return respond::text(503, "The master is shutting down");
     };
+    let filters = match call.r#type() {
+        Type::GetMetrics => shared.offer_filters().await,
+        _ => BTreeMap::new(),
+    };
     let shared = shared.clone();
     // Large answers and files: on a thread that may take its time.
-    let answer =
-        tokio::task::spawn_blocking(move || from_snapshot(&shared, &view, &call, encoding)).await;
+    let answer = tokio::task::spawn_blocking(move || {
+        from_snapshot(&shared, &view, &call, encoding, &filters)
+    })
+    .await;
     answer.unwrap_or_else(|_| respond::text(500, "The answer could not be made"))
 }
 
 /// The JSON of a part of an answer in which lists are there even when they are empty.
 type Part = (&'static str, Vec<u8>);
 
-fn from_snapshot(shared: &Shared, view: &State, call: &Call, encoding: Encoding) -> Response {
+fn from_snapshot(
+    shared: &Shared,
+    view: &State,
+    call: &Call,
+    encoding: Encoding,
+    filters: &BTreeMap<String, u64>,
+) -> Response {
     use response::Type as Answered;
     let expect = |name: &str| {
         respond::text(
@@ -110,7 +123,7 @@ fn from_snapshot(shared: &Shared, view: &State, call: &Call, encoding: Encoding)
             if call.get_metrics.is_none() {
                 return expect("get_metrics");
             }
-            let all = metrics::snapshot(view, shared);
+            let all = metrics::snapshot(view, shared, filters);
             let metric = |(name, value): (&String, &serde_json::Value)| v1::Metric {
                 name: name.clone(),
                 value: value.as_f64(),

@@ -8,6 +8,7 @@ use http_api::server::Handler;
 use http_api::stream::event_stream;
 use http_api::{Request, Response, files, link, negotiate, respond};
 use master_core::contract::Input;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use wire::internal;
@@ -176,10 +177,14 @@ impl Routes {
         let Some(view) = self.shared.view().await else {
             return respond::text(503, "The master is shutting down");
         };
+        let filters = match path.as_str() {
+            "/metrics/snapshot" => self.shared.offer_filters().await,
+            _ => BTreeMap::new(),
+        };
         let shared = self.shared.clone();
         let answer = tokio::task::spawn_blocking(move || {
             let json = if path == "/metrics/snapshot" {
-                Some(metrics::snapshot(&view, &shared))
+                Some(metrics::snapshot(&view, &shared, &filters))
             } else {
                 v0::answer(&path, &query, &view, shared.started)
             };

@@ -119,8 +119,17 @@ impl Shared {
     /// Asks why somebody gets no offers; None while the process ends.
     pub(crate) async fn why(&self, question: why::Question) -> Option<Vec<why::Answer>> {
         let (answer, answered) = oneshot::channel();
-        self.questions.send((question, answer)).ok()?;
+        self.questions.send(Asked::Why(question, answer)).ok()?;
         answered.await.ok()
+    }
+
+    /// Refusals that hold now, by role.
+    pub(crate) async fn offer_filters(&self) -> BTreeMap<String, u64> {
+        let (answer, answered) = oneshot::channel();
+        if self.questions.send(Asked::OfferFilters(answer)).is_err() {
+            return BTreeMap::new();
+        }
+        answered.await.unwrap_or_default()
     }
 
     /// Virtual files: the log.
