@@ -209,6 +209,13 @@ impl Master {
             return;
         }
         if let Some(agent) = self.agent_keys.get(&id).and_then(|key| self.agent(*key)) {
+            if agent.connection == Some(connection) && !agent.leaving {
+                // It did not hear the answer yet. What was sent to it since is on its way and not in this message, so
+                // what the message lists is older than what is known here.
+                let key = agent.key;
+                self.send_registered(cx, key, Vec::new());
+                return;
+            }
             if agent.leaving {
                 return; // the registry decides first; the agent asks again
             }

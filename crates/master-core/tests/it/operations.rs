@@ -456,3 +456,23 @@ fn an_operator_is_told_when_there_is_no_such_agent() {
         operate(&mut w, op("RESERVE", "reserve", "resources", &[reserved("cpus", 1.0)]), None);
     assert_eq!((status, text.as_str()), (400, "No agent found with specified ID"));
 }
+
+/// An agent that does not hear the answer in time registers again; meanwhile an operation went down the connection.
+#[test]
+fn a_registration_that_is_repeated_does_not_take_an_operation_back() {
+    let (mut w, _) = ready(&[]);
+    w.step(Input::AgentClosed { connection: AGENT });
+    let mut register = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    register.info.id = Some("m-S0".into());
+    let effects = w.register(AGENT, register.clone());
+    let offer = offers(&effects).remove(0);
+    let reserve = op("RESERVE", "reserve", "resources", &[reserved("cpus", 1.0)]);
+    let (_, _, effects) = w.call(accept(&offer, json!([with_id(reserve, "op")])));
+    let uuid = applied(&effects)[0].1.clone();
+    let effects = w.register(AGENT, register);
+    assert!(matches!(to_agent(&effects)[..], [master_to_agent::Message::Registered(_)]));
+    assert_eq!(operation_statuses(&effects), []);
+    assert!(total(&w).contains("DYNAMIC"), "{}", total(&w));
+    let effects = finished(&mut w, &uuid, "OPERATION_FINISHED", &[]);
+    assert_eq!(operation_statuses(&effects)[0].0, "OPERATION_FINISHED");
+}
