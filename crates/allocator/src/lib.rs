@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod books;
 mod constraints;
+mod cycle;
 mod decide;
 mod filters;
 mod hierarchical;
