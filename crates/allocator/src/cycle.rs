@@ -33,6 +33,7 @@ impl Hierarchical {
             dirty.into_iter().collect()
         };
         self.tree.refresh();
+        self.quotas.refresh(&self.tree);
         if !self.quotas.is_empty() {
             rng.shuffle(&mut agents);
             for agent in &agents {

@@ -9,7 +9,7 @@ use crate::quota::Quotas;
 use crate::tree::{Seat, Tree};
 use crate::{
     AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Quota,
-    Reason,
+    Reason, Share,
 };
 use base::{Now, Rng, Time};
 use resources::Resources;
@@ -202,6 +202,7 @@ impl Allocator for Hierarchical {
             if !self.quotas.is_empty() {
                 self.quotas.change_total(&self.tree, &total, -1);
                 self.quotas.change_free(&self.tree, &agent.free, -1);
+                self.all_dirty |= self.quotas.follow_total();
             }
             if let Some(at) = agent.watched {
                 self.expiry.remove(&(at, id));
@@ -238,6 +239,7 @@ impl Allocator for Hierarchical {
             if !self.quotas.is_empty() {
                 self.quotas.change_total(&self.tree, &old, -1);
                 self.quotas.change_total(&self.tree, &total, 1);
+                self.all_dirty |= self.quotas.follow_total();
             }
             self.recount(id);
         }
@@ -293,6 +295,13 @@ impl Allocator for Hierarchical {
     fn set_quota(&mut self, role: &str, quota: Quota) {
         let number = self.tree.role(role);
         self.quotas.set(number, quota);
+        self.count_quotas();
+        self.all_dirty = true;
+    }
+
+    fn set_share(&mut self, role: &str, share: BTreeMap<String, Share>) {
+        let number = self.tree.role(role);
+        self.quotas.set_share(number, share);
         self.count_quotas();
         self.all_dirty = true;
     }

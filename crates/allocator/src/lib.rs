@@ -13,9 +13,11 @@ mod filters;
 mod hierarchical;
 mod intern;
 mod quota;
+mod share;
 mod tree;
 
 pub use constraints::{Constraints, validate_constraints};
+pub use share::Share;
 
 use base::{Now, Rng, Time};
 use resources::{Milli, Quantities, Resources};
@@ -209,6 +211,9 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn suppress(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
     /// Sets a role's quota; the default is none.
     fn set_quota(&mut self, role: &str, quota: Quota);
+    /// Sets a role's share, by name of a scalar: what it is guaranteed besides its quota (the greater counts), as part of
+    /// what all agents have. An empty one is none.
+    fn set_share(&mut self, role: &str, share: BTreeMap<String, Share>);
     /// What counts for a role's quota: reservations to it and those below it, and unreserved scalars that they hold or
     /// are offered, in thousandths.
     fn quota_consumption(&self, role: &str) -> BTreeMap<String, Milli>;

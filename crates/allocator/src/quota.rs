@@ -4,13 +4,20 @@
 //! quotas.
 
 use crate::Quota;
+use crate::share::{Share, Shares};
 use crate::tree::{Scalars, Tree};
 use resources::{Milli, Resources, Value};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quotas {
+    /// As operators set them.
+    set: BTreeMap<u32, Quota>,
+    shares: Shares,
+    /// As they hold now: with what shares add.
     of: BTreeMap<u32, Quota>,
+    /// What shares are of has changed.
+    stale: bool,
     /// Unreserved scalars that are allocated or offered to a role and those below it.
     charged: BTreeMap<u32, Scalars>,
     /// Reservations to a role and those below it, allocated or not.
@@ -26,23 +33,51 @@ fn add(scalars: &mut Scalars, at: usize, milli: Milli) {
     scalars[at] += milli;
 }
 
-fn amount(scalars: Option<&Scalars>, at: usize) -> Milli {
+pub(crate) fn amount(scalars: Option<&Scalars>, at: usize) -> Milli {
     scalars.and_then(|s| s.get(at)).copied().unwrap_or(0)
 }
 
 impl Quotas {
     pub(crate) fn is_empty(&self) -> bool {
-        self.of.is_empty()
+        self.set.is_empty() && self.shares.of.is_empty()
     }
 
     /// Sets a role's quota; the books are counted anew by the caller.
     pub(crate) fn set(&mut self, role: u32, quota: Quota) {
         if quota == Quota::default() {
-            self.of.remove(&role);
+            self.set.remove(&role);
         } else {
-            self.of.insert(role, quota);
+            self.set.insert(role, quota);
         }
-        *self = Self { of: std::mem::take(&mut self.of), ..Self::default() };
+        self.forget();
+    }
+
+    /// Sets a role's share; the books are counted anew by the caller.
+    pub(crate) fn set_share(&mut self, role: u32, share: BTreeMap<String, Share>) {
+        if share.is_empty() {
+            self.shares.of.remove(&role);
+        } else {
+            self.shares.of.insert(role, share);
+        }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        let shares = Shares { of: std::mem::take(&mut self.shares.of), ..Shares::default() };
+        *self = Self { set: std::mem::take(&mut self.set), shares, stale: true, ..Self::default() };
+    }
+
+    /// Shares follow the total.
+    pub(crate) fn refresh(&mut self, tree: &Tree) {
+        if std::mem::take(&mut self.stale) {
+            self.of.clone_from(&self.set);
+            self.shares.apply(tree, &mut self.of);
+        }
+    }
+
+    /// Whether some role is promised less when the total falls: others may be offered more then, on any agent.
+    pub(crate) fn follow_total(&self) -> bool {
+        self.shares.of.values().flat_map(BTreeMap::values).any(|share| share.percent > 0)
     }
 
     /// A role got (sign 1) or gave back (sign -1) resources.
@@ -65,14 +100,18 @@ impl Quotas {
         }
     }
 
-    /// The cluster has more (sign 1) or less reservations.
+    /// The cluster has more (sign 1) or less, reservations among it.
     pub(crate) fn change_total(&mut self, tree: &Tree, total: &Resources, sign: i64) {
+        self.stale |= !self.shares.of.is_empty();
         for entry in total.iter() {
-            let (Some(role), Value::Scalar(milli)) = (entry.reserved_to(), &entry.value) else {
+            let Value::Scalar(milli) = entry.value else { continue };
+            let Some(at) = tree.known_scalar(&entry.identity.name) else { continue };
+            if !entry.identity.revocable {
+                add(&mut self.shares.total, at, sign * milli);
+            }
+            let Some(role) = entry.reserved_to().and_then(|role| tree.known_role(role)) else {
                 continue;
             };
-            let known = tree.known_role(role).zip(tree.known_scalar(&entry.identity.name));
-            let Some((role, at)) = known else { continue };
             for role in tree.chain(role) {
                 add(self.reserved.entry(role).or_default(), at, sign * milli);
             }
@@ -116,27 +155,26 @@ impl Quotas {
 
     /// How much of a scalar is free beyond what guarantees still need; None: no guarantee needs it.
     pub(crate) fn spare(&self, tree: &Tree, name: &str) -> Option<Milli> {
-        let mut required = 0;
-        let mut any = false;
-        for (role, quota) in &self.of {
-            any |= quota.guarantees.contains_key(name);
-            // Guarantees below that of another role are part of it, unless they are more.
-            if tree.chain(*role).skip(1).any(|above| self.guarantees(above, name)) {
-                continue;
-            }
-            let lack = self.lack_of(tree, *role, name);
-            let below = self
-                .of
-                .keys()
-                .filter(|r| **r != *role && tree.chain(**r).skip(1).any(|above| above == *role));
-            let below: Milli = below.map(|r| self.lack_of(tree, *r, name)).sum();
-            required += lack.max(below);
+        if !self.of.values().any(|quota| quota.guarantees.contains_key(name)) {
+            return None;
         }
         let free = tree.known_scalar(name).map_or(0, |at| amount(Some(&self.free), at));
-        any.then(|| (free - required).max(0))
+        Some((free - self.required(tree, name)).max(0))
     }
 
-    fn guarantees(&self, role: u32, name: &str) -> bool {
-        self.of.get(&role).is_some_and(|q| q.guarantees.contains_key(name))
+    /// What guarantees still need of a scalar. Guarantees below that of another role are part of it, unless they are
+    /// more.
+    fn required(&self, tree: &Tree, name: &str) -> Milli {
+        let mut below: BTreeMap<u32, Milli> = BTreeMap::new();
+        let mut required = 0;
+        // The number of a role is greater than that of the one above it.
+        for role in self.of.keys().rev() {
+            let lack = self.lack_of(tree, *role, name).max(below.remove(role).unwrap_or(0));
+            match tree.chain(*role).skip(1).find(|above| self.of.contains_key(above)) {
+                Some(above) => *below.entry(above).or_default() += lack,
+                None => required += lack,
+            }
+        }
+        required
     }
 }

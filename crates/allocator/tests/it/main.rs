@@ -13,6 +13,7 @@ mod fairness;
 mod offers;
 mod quota;
 mod random;
+mod shares;
 
 struct Cluster {
     allocator: Box<dyn Allocator>,
@@ -48,13 +49,15 @@ fn set(roles: &[&str]) -> BTreeSet<String> {
     roles.iter().map(|r| (*r).to_owned()).collect()
 }
 
+fn options(agent: u32) -> AgentOptions {
+    let capabilities =
+        BTreeSet::from([AgentCapability::MultiRole, AgentCapability::HierarchicalRole]);
+    AgentOptions { hostname: format!("host{agent}"), capabilities, ..AgentOptions::default() }
+}
+
 impl Cluster {
     fn agent(&mut self, id: u32, total: &str) {
-        let capabilities =
-            BTreeSet::from([AgentCapability::MultiRole, AgentCapability::HierarchicalRole]);
-        let options =
-            AgentOptions { hostname: format!("host{id}"), capabilities, ..AgentOptions::default() };
-        self.allocator.add_agent(AgentId(id), options, resources(total), &BTreeMap::new());
+        self.allocator.add_agent(AgentId(id), options(id), resources(total), &BTreeMap::new());
     }
 
     fn framework(&mut self, id: u32, roles: &[&str]) {

@@ -1,0 +1,163 @@
+//! Shares: guarantees that follow the size of the cluster.
+
+use super::*;
+use allocator::{Quota, Share};
+
+/// `cpus 20%` and `gpus 4`.
+fn share(parts: &[&str]) -> BTreeMap<String, Share> {
+    let part = |part: &&str| {
+        let (name, value) = part.split_once(' ').expect("a name and a value");
+        let number = |text: &str| text.parse::<f64>().expect("a number") * 1000.0;
+        let share = match value.strip_suffix('%') {
+            Some(percent) => Share { percent: number(percent) as u32, ..Share::default() },
+            None => Share { amount: number(value) as i64, ..Share::default() },
+        };
+        (name.to_owned(), share)
+    };
+    parts.iter().map(part).collect()
+}
+
+fn quota(guarantee: i64, limit: Option<i64>) -> Quota {
+    let cpus = |n: i64| BTreeMap::from([("cpus".to_owned(), n * 1000)]);
+    Quota { guarantees: cpus(guarantee), limits: limit.map(cpus).unwrap_or_default() }
+}
+
+/// Thousandths of cpus that a framework is offered until nobody is offered anything more.
+fn cpus(c: &mut Cluster, framework: u32) -> i64 {
+    let mut sum = 0;
+    loop {
+        let offers = c.allocations();
+        if offers.is_empty() {
+            return sum;
+        }
+        let own = offers.iter().filter(|o| o.framework.0 == framework);
+        sum += own.map(|o| o.resources.scalar("cpus")).sum::<i64>();
+    }
+}
+
+#[test]
+fn a_fifth_of_ten_agents_is_kept_for_a_role_that_does_not_claim_it_yet() {
+    let mut c = cluster();
+    c.allocator.set_share("a", share(&["cpus 20%"]));
+    c.framework(2, &["b"]);
+    for agent in 0..10 {
+        c.agent(agent, "cpus:4;mem:100");
+    }
+    assert_eq!(cpus(&mut c, 2), 32_000);
+    c.framework(1, &["a"]);
+    assert_eq!(cpus(&mut c, 1), 8_000);
+}
+
+#[test]
+fn a_share_grows_and_shrinks_with_the_cluster() {
+    let mut c = cluster();
+    c.allocator.set_share("a", share(&["cpus 50%"]));
+    c.framework(2, &["b"]);
+    c.agent(1, "cpus:4;mem:100");
+    assert_eq!(cpus(&mut c, 2), 2_000);
+    c.agent(2, "cpus:4;mem:100");
+    assert_eq!(cpus(&mut c, 2), 2_000, "half of eight is kept");
+    c.allocator.update_agent(AgentId(2), options(2), resources("cpus:8;mem:100"));
+    assert_eq!(cpus(&mut c, 2), 2_000, "half of twelve is kept");
+    c.agent(3, "cpus:4;mem:100");
+    c.allocator.remove_agent(AgentId(3));
+    assert_eq!(cpus(&mut c, 2), 0);
+}
+
+#[test]
+fn what_a_smaller_cluster_no_longer_promises_is_offered_to_others_on_any_agent() {
+    let mut c = cluster();
+    c.allocator.set_share("a", share(&["cpus 25%"]));
+    c.framework(2, &["b"]);
+    c.agent(1, "cpus:12;mem:100");
+    assert_eq!(cpus(&mut c, 2), 9_000);
+    c.agent(2, "cpus:4;mem:100");
+    assert_eq!(cpus(&mut c, 2), 3_000);
+    c.allocator.remove_agent(AgentId(1));
+    assert!(c.due(), "a quarter of four is kept for a, and all of it is on agent 2");
+    c.agent(1, "cpus:12;mem:100");
+    assert_eq!(cpus(&mut c, 2), 9_000);
+    c.allocator.update_agent(AgentId(1), options(1), resources("cpus:10;mem:100"));
+    assert!(c.due());
+}
+
+#[test]
+fn what_counts_is_the_greatest_of_quota_percentage_and_amount() {
+    for (set, parts, expected) in [
+        (quota(3, None), &["cpus 20%"][..], 3_000),
+        (quota(1, None), &["cpus 20%"], 2_000),
+        (Quota::default(), &["cpus 4"], 4_000),
+        (quota(1, Some(3)), &["cpus 50%"], 3_000),
+    ] {
+        let mut c = cluster();
+        c.allocator.set_quota("a", set.clone());
+        c.allocator.set_share("a", share(parts));
+        c.framework(2, &["b"]);
+        c.agent(1, "cpus:10;mem:100");
+        assert_eq!(cpus(&mut c, 2), 10_000 - expected, "{set:?} {parts:?}");
+    }
+}
+
+#[test]
+fn a_share_below_a_share_is_a_part_of_it_unless_it_is_more() {
+    for (parent, child, grandchild, kept) in
+        [(30, 20, 0, 30), (20, 30, 0, 30), (0, 20, 20, 20), (10, 20, 15, 20), (40, 20, 20, 40)]
+    {
+        let mut c = cluster();
+        for (role, percent) in [("a", parent), ("a/x", child), ("a/x/y", grandchild)] {
+            c.allocator.set_share(role, share(&[&format!("cpus {percent}%")]));
+        }
+        c.framework(2, &["b"]);
+        c.agent(1, "cpus:100;mem:1000");
+        assert_eq!(cpus(&mut c, 2), 100_000 - kept * 1000, "{parent} {child} {grandchild}");
+    }
+}
+
+#[test]
+fn roles_below_a_role_with_a_share_use_it_up() {
+    let mut c = cluster();
+    c.allocator.set_share("a", share(&["cpus 50%"]));
+    c.framework(1, &["a/x"]);
+    c.agent(1, "cpus:4;mem:100");
+    let first = c.allocations();
+    assert_eq!(first[0].resources.scalar("cpus"), 4_000);
+    c.framework(2, &["b"]);
+    c.agent(2, "cpus:4;mem:100");
+    let rest = c.allocations();
+    assert_eq!(rest[0].resources.scalar("cpus"), 4_000, "the share is in use");
+}
+
+#[test]
+fn revocable_resources_are_no_part_of_what_a_share_is_of() {
+    let mut c = cluster();
+    c.allocator.set_share("a", share(&["cpus 50%"]));
+    c.framework(2, &["b"]);
+    let mut total = resources("cpus:4;mem:100");
+    for entry in resources("cpus:6").iter() {
+        let identity = resources::Identity { revocable: true, ..(*entry.identity).clone() };
+        total.add(resources::Entry { identity: identity.into(), value: entry.value.clone() });
+    }
+    c.allocator.add_agent(AgentId(1), options(1), total, &BTreeMap::new());
+    assert_eq!(cpus(&mut c, 2), 2_000);
+}
+
+#[test]
+fn a_share_that_ends_holds_nothing_back() {
+    let mut c = cluster();
+    c.allocator.set_share("a", share(&["cpus 75%", "mem 10%"]));
+    c.framework(2, &["b"]);
+    c.agent(1, "cpus:4;mem:100");
+    assert_eq!(c.run(), ["2 b 1 cpus:1; mem:90"]);
+    c.allocator.set_share("a", BTreeMap::new());
+    c.framework(3, &["c"]);
+    assert_eq!(c.run(), ["3 c 1 cpus:3; mem:10"]);
+}
+
+#[test]
+fn a_thousandth_of_a_percent_is_not_lost() {
+    let of = |percent, total| Share { percent, amount: 0 }.of(total);
+    assert_eq!(of(1, 100_000_000), 1_000);
+    assert_eq!(of(33_333, 3_000), 999);
+    assert_eq!(of(100_000, i64::MAX), i64::MAX);
+    assert_eq!(of(50_000, 1), 0);
+}
