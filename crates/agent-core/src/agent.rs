@@ -1,7 +1,8 @@
 //! The state machine: one match, no logic of its own.
 
-use crate::contract::{Config, Effect, Input};
+use crate::contract::{Config, Effect, Input, Purpose};
 use crate::operations::Operations;
+use crate::oversubscription::Busy;
 use crate::state::{Executor, Framework, State, Task};
 use crate::updates::Updates;
 use base::{Now, Rng, Time, Timers, Token, WriteId};
@@ -36,6 +37,10 @@ pub(crate) enum Timer {
     Heartbeat(String, String),
     /// Remove a sandbox.
     Collect(String),
+    /// See how much may be used beyond what there is.
+    Estimate,
+    /// See whether those who use that have to go.
+    Correct,
 }
 
 /// What waits for a write.
@@ -86,6 +91,9 @@ pub struct Agent {
     pub(crate) containers: BTreeMap<String, Owner>,
     /// The agent is going down; nothing new is started.
     pub(crate) terminating: Option<String>,
+    /// Revocable resources beyond the total.
+    pub(crate) oversubscribed: Resources,
+    pub(crate) busy: Option<Busy>,
 }
 
 /// To whom a container belongs.
@@ -128,6 +136,8 @@ impl Agent {
             register_retry: Duration::from_secs(1),
             containers: BTreeMap::new(),
             terminating: None,
+            oversubscribed: Resources::new(),
+            busy: None,
         }
     }
 
@@ -157,6 +167,7 @@ impl Agent {
                 self.on_volumes_synced(cx, &operation, result)
             }
             Input::DirectoryFound { path, age } => self.on_directory_found(cx, path, age),
+            Input::Measured { purpose, measured } => self.on_measured(cx, purpose, measured),
             Input::Unregister => self.on_unregister(cx),
             Input::Wake => {}
         }
@@ -180,6 +191,8 @@ impl Agent {
     fn on_timer(&mut self, cx: &mut Cx<'_>, timer: Timer) {
         match timer {
             Timer::Register => self.register(cx),
+            Timer::Estimate => cx.out.push(Effect::Measure { purpose: Purpose::Estimate }),
+            Timer::Correct => cx.out.push(Effect::Measure { purpose: Purpose::Correct }),
             Timer::Ping => self.on_master_silent(cx),
             Timer::Retry(framework, task) => self.retry_update(cx, &framework, &task),
             Timer::RetryOperation(uuid) => self.send_operation(cx, &uuid, false),

@@ -169,6 +169,8 @@ impl Agent {
             state = TaskState::TaskFailed;
             update.state = state as i32;
             update.reason = Some(Reason::MaxCompletionTimeReached as i32);
+        } else if let Some(message) = task.preempted.clone() {
+            update = self.preempted_status(framework, id, &message);
         }
         for timer in [Timer::Escalate, Timer::Completion] {
             self.timers.cancel(&timer(framework.to_owned(), executor.to_owned(), id.to_owned()));
@@ -195,8 +197,8 @@ impl Agent {
             }
             ExecutorKind::Default => {
                 let Some(task) = executor.tasks.get(id) else { return };
-                let ends_group =
-                    matches!(task.state, TaskState::TaskFailed | TaskState::TaskKilled);
+                let ends_group = task.preempted.is_some()
+                    || matches!(task.state, TaskState::TaskFailed | TaskState::TaskKilled);
                 let others = task.group.iter().filter(|other| ends_group && *other != id).cloned();
                 let others: Vec<String> = others
                     .filter(|o| {
@@ -246,7 +248,8 @@ impl Agent {
             .collect();
         let (reason, message) =
             pending.unwrap_or((Reason::ExecutorTerminated, "Executor terminated".to_owned()));
-        let lost = matches!(reason, Reason::ExecutorReregistrationTimeout);
+        let lost =
+            matches!(reason, Reason::ExecutorReregistrationTimeout | Reason::ContainerPreempted);
         if let Some(stream) = stream {
             cx.out.push(Effect::CloseStream { stream });
         }

@@ -87,10 +87,37 @@ pub enum Input {
         /// Since when it is unchanged.
         age: Duration,
     },
+    /// Completion of [`Effect::Measure`].
+    Measured {
+        /// As in the effect.
+        purpose: Purpose,
+        /// None: the host does not tell.
+        measured: Option<Measured>,
+    },
     /// The process was asked to stop for good (SIGUSR1): unregister and shut down everything.
     Unregister,
     /// The time asked for by `next_wake` has come (or not).
     Wake,
+}
+
+/// What a measurement of the node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// How much may be used beyond what there is.
+    Estimate,
+    /// Whether somebody has to go.
+    Correct,
+}
+
+/// How busy the node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// Load average of five minutes, in thousandths.
+    pub load_5: resources::Milli,
+    /// Load average of fifteen minutes, in thousandths.
+    pub load_15: resources::Milli,
+    /// Time that all cpus together were busy since the node was started.
+    pub busy: Duration,
 }
 
 /// A container that was there when the agent started.
@@ -241,6 +268,11 @@ pub enum Effect {
         /// Directories that shall be gone with their content.
         remove: Vec<RemovedVolume>,
     },
+    /// Find out how busy the node is; answered by [`Input::Measured`].
+    Measure {
+        /// What for.
+        purpose: Purpose,
+    },
     /// Remove a directory tree below the work directory (garbage collection).
     RemoveDirectory {
         /// Absolute path.
@@ -289,6 +321,8 @@ pub struct Config {
     pub inherited_environment: BTreeMap<String, String>,
     /// `--switch_user`.
     pub switch_user: bool,
+    /// What is lent beyond what there is, and when it has to be given back.
+    pub oversubscription: crate::Oversubscription,
     /// Whether tasks die with the agent (a `local` cluster).
     pub local: bool,
     /// Seed of the agent's generator.

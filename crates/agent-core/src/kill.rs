@@ -30,6 +30,9 @@ impl Agent {
             return;
         }
         if known.launched {
+            if let Some(message) = &kill.preemption {
+                self.mark_preempted(framework, &executor, task, message);
+            }
             self.kill_one(cx, framework, &executor, task, kill.kill_policy.as_ref());
             return;
         }
@@ -115,6 +118,7 @@ impl Agent {
             return;
         };
         let first = !std::mem::replace(&mut task.killed, true);
+        let preemption = task.preempted.clone();
         // The peer's pod executor ignores a second kill.
         if first || kind != ExecutorKind::Default {
             let grace = policy.and_then(|p| p.grace_period.as_ref()).map(from_wire);
@@ -129,6 +133,7 @@ impl Agent {
                 framework_id: framework.into(),
                 task_id: id.into(),
                 kill_policy: policy.copied(),
+                preemption,
             };
             let waiting = Waiting::Kill {
                 framework: framework.to_owned(),

@@ -15,6 +15,8 @@ mod executor_api;
 mod kill;
 mod launch;
 mod operations;
+mod oversubscription;
+mod preemption;
 mod recovery;
 mod refusal;
 mod registration;
@@ -25,5 +27,6 @@ mod updates;
 mod volumes;
 
 pub use agent::Agent;
+pub use oversubscription::{Estimator, LoadThresholds, Oversubscription, as_revocable};
 pub use registration::CAPABILITIES;
 pub use state::{Executor, ExecutorKind, ExecutorState, Framework, State, Task};

@@ -64,6 +64,7 @@ impl Agent {
         for (framework, executor) in &executors {
             self.recover_executor(cx, framework, executor, &found);
         }
+        self.begin_oversubscription(cx);
         self.state.recovered = true;
         if self.connection.is_some() {
             self.register(cx);
@@ -151,6 +152,7 @@ impl Agent {
                     task.kill_recorded = true;
                     let grace = record.kill_policy.and_then(|p| p.grace_period);
                     task.kill_grace = grace.as_ref().map(from_wire);
+                    task.preempted = record.preemption;
                 }
             }
             Record::ForgetExecutor(record) => {

@@ -102,6 +102,7 @@ impl Agent {
         }
         message.completed_frameworks = self.completed_frameworks();
         message.checkpointed_resources = self.checkpointed().resources;
+        message.oversubscribed = self.oversubscribed.to_wire();
         message.operations = self.state.operations.values().map(|o| (**o).clone()).collect();
         cx.out.push(Effect::SendToMaster {
             connection,

@@ -127,6 +127,8 @@ pub struct Task {
     pub signalled: bool,
     /// It ran longer than `max_completion_time`.
     pub overdue: bool,
+    /// What it uses is wanted back: the message of its last status.
+    pub preempted: Option<String>,
 }
 
 impl Task {
@@ -146,6 +148,7 @@ impl Task {
             kill_grace: None,
             signalled: false,
             overdue: false,
+            preempted: None,
         }
     }
 

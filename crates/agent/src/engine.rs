@@ -191,6 +191,15 @@ impl Engine {
             Effect::SyncVolumes { operation, make, remove } => {
                 let _ = volumes.send(VolumeWork { operation, make, remove });
             }
+            Effect::Measure { purpose } => {
+                let inputs = self.shared.inputs.clone();
+                tokio::task::spawn_blocking(move || {
+                    let measured = crate::load::measure()
+                        .inspect_err(|error| tracing::warn!(%error, "cannot read the load"))
+                        .ok();
+                    let _ = inputs.blocking_send(Input::Measured { purpose, measured });
+                });
+            }
             Effect::RemoveDirectory { path } => self.remove_directory(&path),
             Effect::Link { path, target } => {
                 if let Err(error) = link(Path::new(&path), Path::new(&target)) {

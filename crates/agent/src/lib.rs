@@ -8,6 +8,7 @@ pub mod detect;
 mod engine;
 mod former;
 mod link;
+mod load;
 mod metrics;
 mod operator;
 mod routes;

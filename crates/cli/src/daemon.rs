@@ -272,6 +272,7 @@ pub(crate) fn agent_config(
         executor_environment,
         inherited_environment: BTreeMap::new(),
         switch_user: flags.is_set("switch_user") && host::is_root(),
+        oversubscription: crate::oversubscription::settings(flags)?,
         local: false,
         seed: host::seed()?,
         flags: flags.map(),

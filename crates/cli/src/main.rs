@@ -7,6 +7,7 @@ mod flags;
 mod host;
 mod local;
 mod logging;
+mod oversubscription;
 mod run;
 
 use flags::{AGENT, EXECUTE, Flags, LOCAL, MASTER, RUN, Table};

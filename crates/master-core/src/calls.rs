@@ -169,6 +169,7 @@ impl Master {
             framework_id: framework.id.as_str().into(),
             task_id: kill.task_id.clone(),
             kill_policy: kill.kill_policy,
+            preemption: None,
         };
         if let Some(agent) = self.agent_mut(agent) {
             agent.killed.insert((key, kill.task_id.value));

@@ -335,17 +335,20 @@ impl Master {
             for resources in self.state.used_on(agent).values() {
                 sum += &resources.unallocated().nonshared();
             }
-            // An agent may come back with less than what is in use on it; but then nothing of it is offered.
-            let mut offered = false;
+            // An agent may come back with less than what is in use on it, and its estimate of what can be oversubscribed
+            // may shrink; but then nothing of it is offered.
+            let mut offered = Resources::new();
             for offer in self.offers.values().filter(|o| o.agent == *key) {
-                sum += &offer.resources.unallocated().nonshared();
-                offered = true;
+                offered += &offer.resources.unallocated().nonshared();
             }
-            if offered && !agent.total.contains(&sum) {
-                return Err(format!(
-                    "agent {}: {sum} is used and offered of {}",
-                    agent.id, agent.total
-                ));
+            sum += &offered;
+            for part in [Resources::nonrevocable, Resources::revocable] {
+                if !part(&offered).is_empty() && !part(&agent.total).contains(&part(&sum)) {
+                    return Err(format!(
+                        "agent {}: {sum} is used and offered of {}",
+                        agent.id, agent.total
+                    ));
+                }
             }
             for (framework, task) in &agent.tasks {
                 if !self.framework(*framework).is_some_and(|f| f.tasks.contains_key(task)) {

@@ -129,11 +129,13 @@ impl Master {
     fn take_back_operation(&mut self, cx: &mut Cx<'_>, on: AgentId, checkpointed: &[v1::Resource]) {
         let Some(agent) = self.agent(on) else { return };
         match total_of(&agent.info.resources, checkpointed) {
-            Ok(total) if total != agent.total => {
-                self.rescind_on(cx, on);
-                self.set_total(on, total);
+            Ok(mut total) => {
+                total += &agent.total.revocable();
+                if total != agent.total {
+                    self.rescind_on(cx, on);
+                    self.set_total(on, total);
+                }
             }
-            Ok(_) => {}
             Err(_) => self.count("master/invalid_operation_status_updates"),
         }
     }

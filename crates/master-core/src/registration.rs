@@ -131,6 +131,10 @@ impl Master {
                 self.count("master/messages_operation_status_update");
                 self.on_operation_update(cx, key, update);
             }
+            FromAgent::UpdateAgent(update) => {
+                self.count("master/messages_update_slave");
+                self.on_update_agent(cx, key, &update);
+            }
             FromAgent::Unregister(_) => {
                 self.count("master/messages_unregister_slave");
                 self.count("master/slave_removals/reason_unregistered");
@@ -558,6 +562,7 @@ impl Master {
                 framework_id: framework.id.as_str().into(),
                 task_id: task.as_str().into(),
                 kill_policy: None,
+                preemption: None,
             };
             self.send_to_agent(cx, key, Message::KillTask(message));
         }
@@ -576,7 +581,10 @@ pub(crate) fn total_of(
 
 /// Of a registration that was checked.
 fn registered_total(register: &internal::Register) -> Resources {
-    total_of(&register.info.resources, &register.checkpointed_resources).unwrap_or_default()
+    let mut total =
+        total_of(&register.info.resources, &register.checkpointed_resources).unwrap_or_default();
+    total += &Resources::from_wire(&register.oversubscribed).unwrap_or_default().revocable();
+    total
 }
 
 pub(crate) fn options(agent: &Agent) -> AgentOptions {
@@ -604,6 +612,7 @@ fn put_agent(id: &str, register: &internal::Register) -> RegistryOp {
 
 fn check_register(register: &internal::Register) -> Result<(), String> {
     total_of(&register.info.resources, &register.checkpointed_resources)?;
+    Resources::validate(&register.oversubscribed).map_err(|e| e.to_string())?;
     let mut frameworks = BTreeSet::new();
     for info in &register.frameworks {
         let id = info.id.as_ref().map_or("", |id| id.value.as_str());

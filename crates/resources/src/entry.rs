@@ -40,6 +40,13 @@ impl PartialEq for Entry {
 }
 
 impl Entry {
+    /// A scalar that may be taken back at any time.
+    #[must_use]
+    pub fn revocable_scalar(name: &str, milli: crate::Milli) -> Self {
+        let identity = Identity { name: name.to_owned(), revocable: true, ..Identity::default() };
+        Self { identity: Arc::new(identity), value: Value::Scalar(milli) }
+    }
+
     /// Whether it can be merged with `other` as far as identity goes.
     #[must_use]
     pub fn same_identity(&self, other: &Self) -> bool {

@@ -97,6 +97,7 @@ impl AgentNode {
             switch_user: false,
             local: false,
             seed,
+            oversubscription: agent_core::Oversubscription::default(),
             flags: BTreeMap::new(),
         }
     }

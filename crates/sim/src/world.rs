@@ -573,11 +573,12 @@ impl World {
                 self.trace.line(self.now, &format!("agent {agent} exits: {message}"));
                 self.agent_crash(agent);
             }
-            // No simulated executor opens a stream, and there is no file system.
+            // No simulated executor opens a stream, and there is neither file system nor load.
             agent::Effect::AcceptStream { .. }
             | agent::Effect::Respond { .. }
             | agent::Effect::SendEvent { .. }
             | agent::Effect::CloseStream { .. }
+            | agent::Effect::Measure { .. }
             | agent::Effect::RemoveDirectory { .. }
             | agent::Effect::Link { .. } => {}
         }

@@ -109,8 +109,12 @@ fn a_later_task_goes_to_the_running_executor() {
     let mut effects = node.hear(master_to_agent::Message::RunTask(run));
     effects.extend(node.stored());
     assert_eq!(events(&effects), ["LAUNCH"]);
-    let kill =
-        internal::KillTask { framework_id: "f".into(), task_id: "b".into(), kill_policy: None };
+    let kill = internal::KillTask {
+        framework_id: "f".into(),
+        task_id: "b".into(),
+        kill_policy: None,
+        preemption: None,
+    };
     assert_eq!(events(&node.hear(master_to_agent::Message::KillTask(kill))), ["KILL"]);
 }
 

@@ -11,6 +11,7 @@ use wire::v1::{self, executor};
 
 mod executors;
 mod operations;
+mod oversubscription;
 mod recovery;
 mod tasks;
 
@@ -30,6 +31,7 @@ fn config() -> Config {
         executor_environment: None,
         inherited_environment: BTreeMap::new(),
         switch_user: false,
+        oversubscription: agent_core::Oversubscription::default(),
         local: false,
         seed: 1,
         flags: BTreeMap::new(),
@@ -51,8 +53,16 @@ impl Node {
         records: Vec<internal::AgentRecord>,
         containers: Vec<FoundContainer>,
     ) -> (Self, Vec<Effect>) {
+        Self::recovered_with(config(), records, containers)
+    }
+
+    fn recovered_with(
+        config: Config,
+        records: Vec<internal::AgentRecord>,
+        containers: Vec<FoundContainer>,
+    ) -> (Self, Vec<Effect>) {
         let mut node = Self {
-            agent: Agent::new(config()),
+            agent: Agent::new(config),
             now: Now::at_secs(1),
             writes: Vec::new(),
             records: records.clone(),

@@ -48,8 +48,12 @@ fn a_task_that_still_runs_goes_on_and_is_listed() {
 #[test]
 fn a_kill_outlives_the_agent() {
     let (mut node, container_id) = running();
-    let kill =
-        internal::KillTask { framework_id: "f".into(), task_id: "t".into(), kill_policy: None };
+    let kill = internal::KillTask {
+        framework_id: "f".into(),
+        task_id: "t".into(),
+        kill_policy: None,
+        preemption: None,
+    };
     node.hear(master_to_agent::Message::KillTask(kill));
     node.stored();
     let (mut node, mut effects) =

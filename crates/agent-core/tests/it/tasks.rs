@@ -98,8 +98,12 @@ fn a_kill_is_stored_then_signalled_then_enforced() {
     let effects =
         node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
     assert_eq!(node.drain(effects), ["TASK_STARTING", "TASK_RUNNING"]);
-    let kill =
-        internal::KillTask { framework_id: "f".into(), task_id: "t".into(), kill_policy: None };
+    let kill = internal::KillTask {
+        framework_id: "f".into(),
+        task_id: "t".into(),
+        kill_policy: None,
+        preemption: None,
+    };
     assert_eq!(node.hear(master_to_agent::Message::KillTask(kill)), []);
     let signal = Effect::SignalContainer { container_id: container_id.clone(), signal: 15 };
     assert_eq!(node.stored(), [signal]);

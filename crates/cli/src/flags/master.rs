@@ -24,7 +24,6 @@ pub(super) const COMMON: &[Row] = &[
     only("memory_profiling", Kind::Bool, Some("false"), &[]),
     only("external_log_file", Kind::Text, None, &[]),
     only("ip_discovery_command", Kind::Text, None, &[]),
-    only("modules", Kind::Text, None, &[]),
     only("modules_dir", Kind::Text, None, &[]),
     only("hooks", Kind::Text, None, &[]),
     only("zk_session_timeout", Kind::Duration, Some("10secs"), &[]),
@@ -36,6 +35,7 @@ pub(super) const COMMON: &[Row] = &[
 ];
 
 const ROWS: &[Row] = &[
+    only("modules", Kind::Text, None, &[]),
     row("port", Kind::Number, Some("5050"), "port for everything"),
     row(
         "work_dir",

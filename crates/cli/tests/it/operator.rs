@@ -164,3 +164,25 @@ fn why_says_who_holds_what_a_framework_waits_for() {
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert_eq!(http::get(&cluster.master(), "/why?framework=nobody").status, 404);
 }
+
+#[test]
+fn an_agents_estimate_is_offered_as_revocable_resources() {
+    let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
+    options.agent_flags = vec!["--resource_estimator=fixed:cpus:2".to_owned()];
+    let cluster = Cluster::start(options);
+    let subscription = FrameworkOptions {
+        capabilities: vec!["MULTI_ROLE".to_owned(), "REVOCABLE_RESOURCES".to_owned()],
+        ..FrameworkOptions::default()
+    };
+    let mut framework = Framework::subscribe(&cluster.master(), &subscription);
+    let offer = framework.offers().remove(0);
+    let mut task = command_task(&offer, "lent", "true", 0.5, 32.0);
+    let cpus = task["resources"].as_array_mut().expect("a list").iter_mut();
+    cpus.filter(|r| r["name"] == "cpus").for_each(|r| r["revocable"] = json!({}));
+    framework.launch(&offer, &[task]);
+    let last = framework.until_end("lent").pop().expect("a status");
+    assert_eq!(last["state"], "TASK_FINISHED", "{last}");
+    let slaves = http::get(&cluster.master(), "/slaves").json();
+    let total = &slaves["slaves"][0]["resources"];
+    assert_eq!((&total["cpus"], &total["cpus_revocable"]), (&json!(4.0), &json!(2.0)));
+}

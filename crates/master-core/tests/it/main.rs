@@ -14,6 +14,7 @@ mod agents;
 mod calls;
 mod launch;
 mod operations;
+mod oversubscription;
 mod quota;
 mod robustness;
 mod subscribe;
