@@ -5,8 +5,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub u64);
 
-/// Wall-clock time in nanoseconds since the Unix epoch. Data for people and for the wire; cores never
-/// compare two of them to decide anything.
+/// Wall-clock time in nanoseconds since the Unix epoch. Data for people and for the wire; cores decide by it only
+/// what is promised by the clock on the wall (docs/decisions/005-schedules.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct WallTime(pub u64);
 

@@ -23,6 +23,7 @@ mod reconcile;
 mod registration;
 pub mod registry;
 mod removal;
+pub mod schedule;
 mod state;
 mod subscribe;
 mod tasks;

@@ -17,6 +17,7 @@ mod operations;
 mod oversubscription;
 mod quota;
 mod robustness;
+mod schedule;
 mod subscribe;
 
 /// Stream of the first framework; its `Mesos-Stream-Id` is `stream-<n>`.
