@@ -1,6 +1,7 @@
 //! An agent as the policy sees it.
 
 use crate::filters::Filters;
+use crate::overlap::Softs;
 use crate::{AgentOptions, FrameworkId};
 use base::Time;
 use resources::Resources;
@@ -16,6 +17,8 @@ pub(crate) struct Agent {
     pub(crate) free: Resources,
     /// With allocation info.
     pub(crate) held: BTreeMap<FrameworkId, Resources>,
+    /// Offered without being taken from what is free.
+    pub(crate) softs: Softs,
     /// More is held than there is: the agent came back with less.
     pub(crate) overcommitted: bool,
     pub(crate) active: bool,

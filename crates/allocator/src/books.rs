@@ -20,6 +20,9 @@ impl Hierarchical {
             self.charge(resources, sign);
         }
         let Some(agent) = self.agents.get_mut(&on) else { return };
+        if sign > 0 && !agent.softs.is_empty() {
+            self.suspects.insert(on);
+        }
         let held = agent.held.entry(id).or_default();
         if sign > 0 {
             *held += resources;
@@ -83,6 +86,9 @@ impl Hierarchical {
         let interner = &mut self.interner;
         let old = agent.free.clone();
         agent.recount(&mut |r| interner.unallocate(r));
+        if !agent.softs.is_empty() {
+            self.suspects.insert(id);
+        }
         if !self.quotas.is_empty() {
             self.quotas.change_free(&self.tree, &old, -1);
             self.quotas.change_free(&self.tree, &agent.free, 1);

@@ -4,10 +4,12 @@ use crate::agent::Agent;
 use crate::decide::Circumstances;
 use crate::filters::Filters;
 use crate::hierarchical::Hierarchical;
+use crate::overlap::Overlap;
 use crate::tree::Seat;
 use crate::{AgentId, Allocation, FrameworkId};
 use base::{Now, Rng, Time};
 use resources::Resources;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -15,6 +17,7 @@ use std::ops::ControlFlow;
 struct Served {
     seat: Seat,
     resources: Resources,
+    overlap: Overlap,
 }
 
 impl Hierarchical {
@@ -66,17 +69,23 @@ impl Hierarchical {
         }
         let mut served: Vec<Served> = Vec::new();
         let mut left: Option<Resources> = None;
+        let mut softs = Cow::Borrowed(&agent.softs);
         // What is served here counts for quota at once; the other books follow below.
         let mut quotas = std::mem::take(&mut self.quotas);
         let _ = self.tree.visit_roles(rng, &mut |role, rng| {
             if is_first_stage && !quotas.lacks(&self.tree, role) {
                 return ControlFlow::Continue(());
             }
+            let overlap = self.overlaps.of(&self.tree, role);
             self.tree.visit_seats(role, rng, &mut |seat| {
                 let free = left.as_ref().unwrap_or(&agent.free);
                 let wants = &self.wants[seat as usize];
                 // Most refusals are of all that is free: they are found before anything is computed.
                 if agent.filters.refuse(seat, wants.epoch, free).is_some() {
+                    return ControlFlow::Continue(());
+                }
+                let visible = softs.visible(seat, overlap, free);
+                if visible.is_empty() {
                     return ControlFlow::Continue(());
                 }
                 let framework = self.frameworks.get(&self.tree.framework_of(seat));
@@ -87,17 +96,24 @@ impl Hierarchical {
                     quotas: &quotas,
                     is_first_stage,
                 };
-                let decided = circumstances.decide(wants, &framework.options, role, agent, free);
+                let decided =
+                    circumstances.decide(wants, &framework.options, role, agent, &visible);
                 let resources = match decided {
                     Err(_) => return ControlFlow::Continue(()),
-                    Ok(None) => {
+                    Ok(None) if overlap.is_disjoint() && softs.is_empty() => {
                         let resources = left.take().unwrap_or_else(|| agent.free.clone());
-                        served.push(Served { seat, resources });
+                        served.push(Served { seat, resources, overlap });
                         return ControlFlow::Break(());
                     }
+                    Ok(None) => visible.into_owned(),
                     Ok(Some(resources)) => resources,
                 };
                 if agent.filters.refuse(seat, wants.epoch, &resources).is_some() {
+                    return ControlFlow::Continue(());
+                }
+                if !overlap.is_disjoint() {
+                    softs.to_mut().add(seat, &resources, 1);
+                    served.push(Served { seat, resources, overlap });
                     return ControlFlow::Continue(());
                 }
                 quotas.charge(&self.tree, role, &resources, 1);
@@ -106,16 +122,23 @@ impl Hierarchical {
                 rest -= &resources;
                 let is_over = rest.is_empty();
                 left = Some(rest);
-                served.push(Served { seat, resources });
+                served.push(Served { seat, resources, overlap });
                 if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
         });
-        for Served { seat, resources } in served {
+        for Served { seat, resources, overlap } in served {
             let (framework, role) = (self.tree.framework_of(seat), self.tree.role_of(seat));
             let name = self.tree.role_name(role).to_owned();
+            let soft = !overlap.is_disjoint();
+            if soft {
+                let parts = self.parts(role, overlap);
+                self.show(seat, id, &resources, parts, 1);
+            }
             let resources = self.interner.allocate(&resources, role, &name);
-            self.hold(framework, id, &resources, 1);
-            out.push(Allocation { framework, role: name, agent: id, resources });
+            if !soft {
+                self.hold(framework, id, &resources, 1);
+            }
+            out.push(Allocation { framework, role: name, agent: id, resources, soft });
         }
         self.quotas = quotas;
     }
@@ -170,12 +193,17 @@ fn merge(mut all: Vec<Allocation>, guaranteed: usize) -> Vec<Allocation> {
     if guaranteed == 0 {
         return all;
     }
-    let mut merged: BTreeMap<(FrameworkId, AgentId, String), Resources> = BTreeMap::new();
+    let mut merged: BTreeMap<(FrameworkId, AgentId, String, bool), Resources> = BTreeMap::new();
     for part in all.drain(..) {
-        let key = (part.framework, part.agent, part.role);
+        let key = (part.framework, part.agent, part.role, part.soft);
         *merged.entry(key).or_default() += &part.resources;
     }
-    let allocation =
-        |((framework, agent, role), resources)| Allocation { framework, role, agent, resources };
+    let allocation = |((framework, agent, role, soft), resources)| Allocation {
+        framework,
+        role,
+        agent,
+        resources,
+        soft,
+    };
     merged.into_iter().map(allocation).collect()
 }

@@ -5,11 +5,12 @@ use crate::agent::{Agent, Traits};
 use crate::decide::{Circumstances, Wants};
 use crate::filters::Filters;
 use crate::intern::Interner;
+use crate::overlap::{Overlap, Overlaps, Softs};
 use crate::quota::Quotas;
 use crate::tree::{Seat, Tree};
 use crate::{
-    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Quota,
-    Reason, Share,
+    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Loser,
+    Quota, Reason, Share,
 };
 use base::{Now, Rng, Time};
 use resources::Resources;
@@ -35,6 +36,9 @@ pub(crate) struct Hierarchical {
     /// By seat.
     pub(crate) wants: Vec<Wants>,
     pub(crate) quotas: Quotas,
+    pub(crate) overlaps: Overlaps,
+    /// Agents on which soft offers may be no longer all free.
+    pub(crate) suspects: BTreeSet<AgentId>,
     pub(crate) interner: Interner,
     pub(crate) whitelist: Option<BTreeSet<String>>,
     pub(crate) paused: bool,
@@ -59,6 +63,8 @@ impl Hierarchical {
             tree,
             wants: Vec::new(),
             quotas: Quotas::default(),
+            overlaps: Overlaps::default(),
+            suspects: BTreeSet::new(),
             interner: Interner::default(),
             whitelist: None,
             paused: false,
@@ -176,6 +182,7 @@ impl Allocator for Hierarchical {
             free: total.clone(),
             total,
             held: BTreeMap::new(),
+            softs: Softs::default(),
             overcommitted: false,
             active: true,
             filters: Filters::default(),
@@ -192,6 +199,7 @@ impl Allocator for Hierarchical {
     }
 
     fn remove_agent(&mut self, id: AgentId) {
+        self.hide_all(id);
         let Some(agent) = self.agents.get(&id) else { return };
         let (total, all) = (agent.total.clone(), agent.held.clone());
         self.tree.change_total(&total, -1);
@@ -209,6 +217,7 @@ impl Allocator for Hierarchical {
             }
         }
         self.dirty.remove(&id);
+        self.suspects.remove(&id);
     }
 
     fn activate_agent(&mut self, id: AgentId) {
@@ -271,6 +280,37 @@ impl Allocator for Hierarchical {
         if let Some(refuse) = refuse.filter(|r| !r.is_zero()) {
             self.refuse(framework, agent, resources, now.mono + refuse.min(REFUSE_MAX));
         }
+    }
+
+    fn withdraw(
+        &mut self,
+        now: Now,
+        framework: FrameworkId,
+        agent: AgentId,
+        resources: &Resources,
+        refuse: Option<Duration>,
+    ) {
+        let known = self.hide(framework, agent, resources).is_some();
+        if let Some(refuse) = refuse.filter(|r| known && !r.is_zero()) {
+            self.refuse(framework, agent, resources, now.mono + refuse.min(REFUSE_MAX));
+        }
+    }
+
+    fn claim(
+        &mut self,
+        framework: FrameworkId,
+        agent: AgentId,
+        resources: &Resources,
+    ) -> Resources {
+        self.win(framework, agent, resources)
+    }
+
+    fn losers(&mut self) -> Vec<Loser> {
+        self.find_losers()
+    }
+
+    fn set_overlap(&mut self, role: &str, overlap: Option<Overlap>) {
+        self.put_overlap(role, overlap);
     }
 
     fn revive(&mut self, framework: FrameworkId, roles: &BTreeSet<String>) {
@@ -400,6 +440,12 @@ impl Allocator for Hierarchical {
         else {
             return Reason::Inactive;
         };
+        let overlap = self.overlaps.of(&self.tree, role);
+        let visible = at.softs.visible(seat, overlap, &at.free);
+        if visible.is_empty() {
+            let own = at.softs.has_all(seat, &at.free);
+            return if own { Reason::Taken } else { Reason::Overlap };
+        }
         let wants = &self.wants[seat as usize];
         let circumstances = Circumstances {
             config: &self.config,
@@ -407,10 +453,10 @@ impl Allocator for Hierarchical {
             quotas: &self.quotas,
             is_first_stage: false,
         };
-        match circumstances.decide(wants, &known.options, role, at, &at.free) {
+        match circumstances.decide(wants, &known.options, role, at, &visible) {
             Err(reason) => reason,
             Ok(part) => {
-                match at.filters.refuse(seat, wants.epoch, part.as_ref().unwrap_or(&at.free)) {
+                match at.filters.refuse(seat, wants.epoch, part.as_ref().unwrap_or(&visible)) {
                     Some(until) => Reason::Refused { until },
                     None => Reason::Next,
                 }
@@ -429,6 +475,7 @@ impl Allocator for Hierarchical {
                 + a.options.attributes.len() * size_of::<wire::v1::Attribute>()
                 + a.options.capabilities.len() * 16
                 + a.filters.bytes()
+                + a.softs.bytes()
                 + 48
         });
         agents.sum()
@@ -447,6 +494,14 @@ impl Allocator for Hierarchical {
                     }
                 }
             }
+            for (name, milli) in agent.softs.counted() {
+                if !self.config.fair_sharing_excluded.contains(name) {
+                    *held.entry(name).or_default() += milli;
+                }
+            }
+            if !self.suspects.contains(id) && !agent.softs.fit(&agent.free) {
+                return Err(format!("agent {id:?}: soft offers exceed {}", agent.free));
+            }
             if counted.free != agent.free {
                 return Err(format!(
                     "agent {id:?}: {} is said to be free, {} is",
@@ -454,6 +509,7 @@ impl Allocator for Hierarchical {
                 ));
             }
         }
+        held.retain(|_, milli| *milli != 0);
         let shares = self.tree.held();
         if held != shares {
             return Err(format!("agents hold {held:?}, shares say {shares:?}"));

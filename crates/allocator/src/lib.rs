@@ -1,7 +1,8 @@
 //! Who is offered what: a pure policy over agents, roles and frameworks.
 //!
 //! The owner (master-core) tells what happens; [`Allocator::allocate`] runs one cycle and returns what to offer.
-//! Nothing is offered twice: what `allocate` returns counts as allocated until [`Allocator::recover`] gives it back.
+//! Nothing is offered twice: what `allocate` returns counts as allocated until [`Allocator::recover`] gives it back;
+//! but for soft offers, in roles with an [`Overlap`], which take nothing until [`Allocator::claim`].
 #![forbid(unsafe_code)]
 
 mod agent;
@@ -12,11 +13,13 @@ mod decide;
 mod filters;
 mod hierarchical;
 mod intern;
+mod overlap;
 mod quota;
 mod share;
 mod tree;
 
 pub use constraints::{Constraints, validate_constraints};
+pub use overlap::Overlap;
 pub use share::Share;
 
 use base::{Now, Rng, Time};
@@ -121,6 +124,8 @@ pub enum Reason {
     NotListed,
     /// All of it is used or offered.
     Taken,
+    /// What is free is offered to as many frameworks as the role's overlap allows.
+    Overlap,
     /// The agent lacks a capability that the framework or role needs.
     AgentCapability,
     /// The agent has GPUs, and the framework can't use them.
@@ -157,6 +162,19 @@ pub struct Allocation {
     pub agent: AgentId,
     /// What, with allocation info set.
     pub resources: Resources,
+    /// Whether it takes nothing: it must be claimed, and others may be first.
+    pub soft: bool,
+}
+
+/// Whose soft offers on an agent are no longer all free: somebody else was first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loser {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// For which of its roles.
+    pub role: String,
+    /// Where.
+    pub agent: AgentId,
 }
 
 /// The first policy: hierarchical weighted DRF (`--allocator=hierarchical`).
@@ -205,6 +223,22 @@ pub trait Allocator: std::fmt::Debug + Send {
         resources: &Resources,
         refuse: Option<Duration>,
     );
+    /// A soft offer is over, unused. `refuse` and `resources` are as for [`Allocator::recover`].
+    fn withdraw(
+        &mut self,
+        now: Now,
+        framework: FrameworkId,
+        agent: AgentId,
+        resources: &Resources,
+        refuse: Option<Duration>,
+    );
+    /// A soft offer is accepted: what limits and the guarantees of others allow of it is held from now on and returned,
+    /// the rest is no longer offered.
+    fn claim(&mut self, framework: FrameworkId, agent: AgentId, resources: &Resources)
+    -> Resources;
+    /// Whose soft offers can't be accepted any more, since this was last asked: all of them on that agent are to be
+    /// withdrawn.
+    fn losers(&mut self) -> Vec<Loser>;
     /// The framework wants offers for `roles` (empty: all its roles): un-suppresses, drops filters.
     fn revive(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
     /// The framework wants no more offers for `roles` (empty: all its roles).
@@ -219,6 +253,9 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn quota_consumption(&self, role: &str) -> BTreeMap<String, Milli>;
     /// Sets a role's weight: finite and positive.
     fn set_weight(&mut self, role: &str, weight: f64);
+    /// Sets to how many frameworks at a time the same resources may be offered in a role and those below it that have
+    /// no overlap of their own; of `*`: in all others as well. None: as if it was never set. Offers that are out stay.
+    fn set_overlap(&mut self, role: &str, overlap: Option<Overlap>);
     /// Only agents of these hosts are offered; None: all.
     fn set_whitelist(&mut self, hosts: Option<BTreeSet<String>>);
     /// Makes no offers until [`Allocator::resume`].

@@ -177,4 +177,10 @@ impl Quotas {
         }
         required
     }
+
+    /// How much more of a scalar a role may have: what its limits and the guarantees of others leave; None: any amount.
+    pub(crate) fn room(&self, tree: &Tree, role: u32, name: &str) -> Option<Milli> {
+        let spare = self.spare(tree, name).map(|spare| spare + self.lack(tree, role, name));
+        self.limit_room(tree, role, name).into_iter().chain(spare).min()
+    }
 }

@@ -196,6 +196,11 @@ impl Tree {
         self.roles[role as usize].seats.get(&framework).copied()
     }
 
+    /// How many frameworks compete in a role.
+    pub(crate) fn active_seats(&self, role: u32) -> usize {
+        self.roles[role as usize].order.len()
+    }
+
     pub(crate) fn framework_of(&self, seat: Seat) -> FrameworkId {
         self.seats[seat as usize].framework
     }
@@ -250,18 +255,35 @@ impl Tree {
     /// A framework got (sign 1) or gave back (sign -1) resources.
     pub(crate) fn change(&mut self, seat: Seat, resources: &Resources, sign: i64) {
         let changes = self.scalars(resources);
-        let counts = u64::from(sign > 0);
+        self.change_by(seat, &changes, sign, u64::from(sign > 0));
+    }
+
+    /// The same for one part of so many of the resources, which are offered to several at a time.
+    pub(crate) fn change_part(&mut self, seat: Seat, resources: &Resources, parts: u32, sign: i64) {
+        let mut changes = self.scalars(resources);
+        for (_, milli) in &mut changes {
+            *milli /= Milli::from(parts);
+        }
+        self.change_by(seat, &changes, sign, 0);
+    }
+
+    /// A framework was offered something.
+    pub(crate) fn count(&mut self, seat: Seat) {
+        self.change_by(seat, &[], 1, 1);
+    }
+
+    fn change_by(&mut self, seat: Seat, changes: &[(usize, Milli)], sign: i64, counts: u64) {
         let state = &mut self.seats[seat as usize];
         let role = state.role;
-        apply(&mut state.holding.scalars, &changes, sign);
+        apply(&mut state.holding.scalars, changes, sign);
         state.holding.count += counts;
         let own = &mut self.roles[role as usize].own;
-        apply(&mut own.scalars, &changes, sign);
+        apply(&mut own.scalars, changes, sign);
         own.count += counts;
         let mut at = Some(role);
         while let Some(number) = at {
             let node = &mut self.roles[number as usize];
-            apply(&mut node.tree.scalars, &changes, sign);
+            apply(&mut node.tree.scalars, changes, sign);
             node.tree.count += counts;
             at = node.parent.filter(|p| *p != 0);
         }

@@ -11,6 +11,7 @@ use wire::v1::agent_info::capability::Type as AgentCapability;
 
 mod fairness;
 mod offers;
+mod overlap;
 mod quota;
 mod random;
 mod shares;

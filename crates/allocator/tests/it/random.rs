@@ -8,10 +8,13 @@ fn books_agree_after_any_sequence_of_operations() {
         let mut rng = Rng::new(seed);
         let mut c = cluster();
         let mut open: Vec<Allocation> = Vec::new();
+        if seed % 2 == 1 {
+            c.allocator.set_overlap("a", ["2", "all"][(seed / 2 % 2) as usize].parse().ok());
+        }
         for _ in 0..200 {
             let (agent, framework) = (rng.below(6) as u32, rng.below(4) as u32);
             let roles = [&["a"][..], &["b", "a/c"], &["*"]][rng.below(3) as usize];
-            match rng.below(12) {
+            match rng.below(13) {
                 0 | 1 => {
                     c.allocator.remove_agent(AgentId(agent));
                     open.retain(|o| o.agent.0 != agent);
@@ -33,7 +36,22 @@ fn books_agree_after_any_sequence_of_operations() {
                     let refuse =
                         [None, Some(Duration::from_millis(5)), Some(Duration::from_secs(9))]
                             [rng.below(3) as usize];
-                    c.decline(&offer, refuse);
+                    if offer.soft {
+                        let Allocation { framework, agent, resources, .. } = &offer;
+                        c.allocator.withdraw(c.now, *framework, *agent, resources, refuse);
+                    } else {
+                        c.decline(&offer, refuse);
+                    }
+                }
+                12 if !open.is_empty() => {
+                    let at = rng.below(open.len() as u64) as usize;
+                    let offer = &mut open[at];
+                    if std::mem::take(&mut offer.soft) {
+                        let held =
+                            c.allocator.claim(offer.framework, offer.agent, &offer.resources);
+                        assert!(held.is_empty() || held == offer.resources, "no quotas are set");
+                        offer.resources = held;
+                    }
                 }
                 9 => c.allocator.update_agent(
                     AgentId(agent),
@@ -41,6 +59,15 @@ fn books_agree_after_any_sequence_of_operations() {
                     resources("cpus:9;mem:999;ports:[1-9]"),
                 ),
                 _ => open.extend(c.allocations()),
+            }
+            for loser in c.allocator.losers() {
+                let is_lost = |o: &mut Allocation| {
+                    o.soft && o.framework == loser.framework && o.agent == loser.agent
+                };
+                for lost in open.extract_if(.., is_lost) {
+                    let Allocation { framework, agent, resources, .. } = &lost;
+                    c.allocator.withdraw(c.now, *framework, *agent, resources, None);
+                }
             }
             c.wait(Duration::from_millis(rng.below(10)));
             assert_eq!(c.allocator.check(), Ok(()), "seed {seed}");
