@@ -41,7 +41,7 @@ impl Master {
         }
         let id = format!("{}-O{}", self.config.info.id, self.next_offer);
         self.next_offer += 1;
-        let Allocation { framework, role, agent, resources } = allocation;
+        let Allocation { framework, role, agent, resources, .. } = allocation;
         let made = cx.now.mono;
         let offer = Arc::new(Offer { id: id.clone(), framework, agent, role, resources, made });
         if let Some(timeout) = self.config.offer_timeout {

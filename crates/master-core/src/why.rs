@@ -78,6 +78,7 @@ fn describe(reason: Reason) -> (&'static str, &'static str) {
         Reason::Taken => {
             ("TAKEN", "end tasks there, let the holder decline, or set --offer_timeout")
         }
+        Reason::Overlap => ("OVERLAP", "raise the offer overlap of the role, or decline sooner"),
         Reason::AgentCapability => ("AGENT_CAPABILITY", "upgrade the agent"),
         Reason::Gpus => (
             "GPUS",
@@ -176,6 +177,9 @@ impl Master {
             }
             Reason::NotListed => format!("host '{}' is not on the whitelist", agent.info.hostname),
             Reason::Taken => self.who_took(now, framework, agent),
+            Reason::Overlap => format!(
+                "what is free there is offered to as many frameworks as the overlap of role '{role}' allows"
+            ),
             Reason::AgentCapability => {
                 "the agent does not know roles as the framework uses them".to_owned()
             }
