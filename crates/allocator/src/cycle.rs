@@ -29,7 +29,12 @@ impl Hierarchical {
         }
         self.last_run = Some(now.mono);
         self.expire(now.mono);
-        let dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let due = self.held_back.due(self.config.allocation_interval);
+        if self.quotas.has_changed() && due.is_some_and(|at| at <= now.mono) {
+            dirty.append(&mut self.held_back.take(now.mono));
+            self.quotas.settle();
+        }
         let mut agents: Vec<AgentId> = if std::mem::take(&mut self.all_dirty) {
             self.agents.keys().copied().collect()
         } else {
@@ -70,6 +75,7 @@ impl Hierarchical {
         let mut served: Vec<Served> = Vec::new();
         let mut left: Option<Resources> = None;
         let mut softs = Cow::Borrowed(&agent.softs);
+        let mut is_held_back = false;
         // What is served here counts for quota at once; the other books follow below.
         let mut quotas = std::mem::take(&mut self.quotas);
         let _ = self.tree.visit_roles(rng, &mut |role, rng| {
@@ -98,6 +104,7 @@ impl Hierarchical {
                 };
                 let decided =
                     circumstances.decide(wants, &framework.options, role, agent, &visible);
+                is_held_back |= circumstances.holds_back(&decided, &visible);
                 let resources = match decided {
                     Err(_) => return ControlFlow::Continue(()),
                     Ok(None) if overlap.is_disjoint() && softs.is_empty() => {
@@ -141,6 +148,9 @@ impl Hierarchical {
             out.push(Allocation { framework, role: name, agent: id, resources, soft });
         }
         self.quotas = quotas;
+        if is_held_back {
+            self.held_back.insert(id);
+        }
     }
 
     /// Drops filters that have expired.

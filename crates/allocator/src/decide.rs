@@ -97,6 +97,21 @@ impl Circumstances<'_> {
         Ok(part)
     }
 
+    /// Whether quota may have made less of a decision on `free`.
+    pub(crate) fn holds_back(
+        &self,
+        decided: &Result<Option<Resources>, Reason>,
+        free: &Resources,
+    ) -> bool {
+        !self.quotas.is_empty()
+            && match decided {
+                Ok(part) => part.as_ref().is_some_and(|part| part != free),
+                Err(reason) => {
+                    matches!(reason, Reason::Limit | Reason::Headroom | Reason::BelowMinimum)
+                }
+            }
+    }
+
     fn within_quota(&self, role: u32, usable: &Resources) -> Result<Resources, Reason> {
         let limit = |name: &str| self.quotas.limit_room(self.tree, role, name);
         let lack = |name: &str| {

@@ -4,6 +4,7 @@
 use crate::agent::{Agent, Traits};
 use crate::decide::{Circumstances, Wants};
 use crate::filters::Filters;
+use crate::held_back::HeldBack;
 use crate::intern::Interner;
 use crate::overlap::{Overlap, Overlaps, Softs};
 use crate::quota::Quotas;
@@ -45,6 +46,7 @@ pub(crate) struct Hierarchical {
     /// Agents on which something changed.
     pub(crate) dirty: BTreeSet<AgentId>,
     pub(crate) all_dirty: bool,
+    pub(crate) held_back: HeldBack,
     /// When filters expire, once for each agent at most (and stale entries).
     pub(crate) expiry: BTreeSet<(Time, AgentId)>,
     pub(crate) last_run: Option<Time>,
@@ -70,6 +72,7 @@ impl Hierarchical {
             paused: false,
             dirty: BTreeSet::new(),
             all_dirty: false,
+            held_back: HeldBack::default(),
             expiry: BTreeSet::new(),
             last_run: None,
         }
@@ -218,6 +221,7 @@ impl Allocator for Hierarchical {
         }
         self.dirty.remove(&id);
         self.suspects.remove(&id);
+        self.held_back.remove(id);
     }
 
     fn activate_agent(&mut self, id: AgentId) {
@@ -397,7 +401,9 @@ impl Allocator for Hierarchical {
         if self.all_dirty || !self.dirty.is_empty() {
             return Some(self.last_run.map_or(Time(0), |at| at + self.config.coalesce));
         }
-        self.expiry.first().map(|(at, _)| *at)
+        let expiry = self.expiry.first().map(|(at, _)| *at);
+        let let_go = self.held_back.due(self.config.allocation_interval);
+        expiry.into_iter().chain(let_go.filter(|_| self.quotas.has_changed())).min()
     }
 
     fn allocate(&mut self, now: Now, rng: &mut Rng) -> Vec<Allocation> {

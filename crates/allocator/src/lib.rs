@@ -11,6 +11,7 @@ mod constraints;
 mod cycle;
 mod decide;
 mod filters;
+mod held_back;
 mod hierarchical;
 mod intern;
 mod overlap;

@@ -24,6 +24,8 @@ pub(crate) struct Quotas {
     reserved: BTreeMap<u32, Scalars>,
     /// Unreserved scalars that nobody has.
     free: Scalars,
+    /// Since [`Quotas::settle`].
+    changed: bool,
 }
 
 fn add(scalars: &mut Scalars, at: usize, milli: Milli) {
@@ -67,6 +69,16 @@ impl Quotas {
         *self = Self { set: std::mem::take(&mut self.set), shares, stale: true, ..Self::default() };
     }
 
+    /// Whether somebody may be offered more, or less, than before.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What was held back is looked at again.
+    pub(crate) fn settle(&mut self) {
+        self.changed = false;
+    }
+
     /// Shares follow the total.
     pub(crate) fn refresh(&mut self, tree: &Tree) {
         if std::mem::take(&mut self.stale) {
@@ -85,6 +97,7 @@ impl Quotas {
         for entry in resources.iter().filter(|e| e.is_quota_charged()) {
             let Value::Scalar(milli) = entry.value else { continue };
             let Some(at) = tree.known_scalar(&entry.identity.name) else { continue };
+            self.changed = true;
             for role in tree.chain(role) {
                 add(self.charged.entry(role).or_default(), at, sign * milli);
             }
@@ -96,6 +109,7 @@ impl Quotas {
         for entry in resources.iter().filter(|e| e.is_quota_charged()) {
             let Value::Scalar(milli) = entry.value else { continue };
             let Some(at) = tree.known_scalar(&entry.identity.name) else { continue };
+            self.changed = true;
             add(&mut self.free, at, sign * milli);
         }
     }
@@ -112,6 +126,7 @@ impl Quotas {
             let Some(role) = entry.reserved_to().and_then(|role| tree.known_role(role)) else {
                 continue;
             };
+            self.changed = true;
             for role in tree.chain(role) {
                 add(self.reserved.entry(role).or_default(), at, sign * milli);
             }

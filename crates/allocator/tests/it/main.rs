@@ -10,11 +10,14 @@ use std::time::Duration;
 use wire::v1::agent_info::capability::Type as AgentCapability;
 
 mod fairness;
+mod guarantees;
 mod offers;
 mod overlap;
 mod quota;
 mod random;
 mod shares;
+mod sorter;
+mod updates;
 
 struct Cluster {
     allocator: Box<dyn Allocator>,

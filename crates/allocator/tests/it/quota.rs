@@ -11,7 +11,7 @@ fn amounts(text: &str) -> BTreeMap<String, i64> {
     text.split(';').filter(|p| !p.is_empty()).map(pair).collect()
 }
 
-fn quota(guarantees: &str, limits: &str) -> Quota {
+pub(crate) fn quota(guarantees: &str, limits: &str) -> Quota {
     Quota { guarantees: amounts(guarantees), limits: amounts(limits) }
 }
 
