@@ -5,9 +5,9 @@ use master_core::contract::OperatorCall;
 use wire::v1::offer::Operation;
 
 /// Role of the framework in these tests.
-const ROLE: &str = "web/api";
+pub(crate) const ROLE: &str = "web/api";
 
-fn ready(capabilities: &[&str]) -> (World, Value) {
+pub(crate) fn ready(capabilities: &[&str]) -> (World, Value) {
     let mut w = world();
     let mut info = framework_info(&[&["RESERVATION_REFINEMENT"], capabilities].concat());
     info["roles"] = json!([ROLE]);
@@ -18,33 +18,33 @@ fn ready(capabilities: &[&str]) -> (World, Value) {
     (w, offer)
 }
 
-fn reserved(name: &str, amount: f64) -> Value {
+pub(crate) fn reserved(name: &str, amount: f64) -> Value {
     json!({"name": name, "type": "SCALAR", "scalar": {"value": amount},
         "reservations": [{"type": "DYNAMIC", "role": ROLE, "principal": "ops"}]})
 }
 
-fn volume(id: &str, size: f64) -> Value {
+pub(crate) fn volume(id: &str, size: f64) -> Value {
     let mut disk = reserved("disk", size);
     disk["disk"] = json!({"persistence": {"id": id, "principal": "ops"},
         "volume": {"container_path": "data", "mode": "RW"}});
     disk
 }
 
-fn op(kind: &str, field: &str, list: &str, resources: &[Value]) -> Value {
+pub(crate) fn op(kind: &str, field: &str, list: &str, resources: &[Value]) -> Value {
     json!({"type": kind, field: {list: resources}})
 }
 
-fn accept(offer: &Value, operations: Value) -> Value {
+pub(crate) fn accept(offer: &Value, operations: Value) -> Value {
     json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]], "operations": operations,
         "filters": {"refuse_seconds": 1000.0}}})
 }
 
-fn with_id(mut operation: Value, id: &str) -> Value {
+pub(crate) fn with_id(mut operation: Value, id: &str) -> Value {
     operation["id"] = json!({"value": id});
     operation
 }
 
-fn operation_statuses(effects: &[Effect]) -> Vec<(String, String)> {
+pub(crate) fn operation_statuses(effects: &[Effect]) -> Vec<(String, String)> {
     let all = events(effects, STREAM);
     let told = all.iter().filter(|e| e["type"] == "UPDATE_OPERATION_STATUS");
     let status = |e: &Value| e["update_operation_status"]["status"].clone();
@@ -56,12 +56,12 @@ fn operation_statuses(effects: &[Effect]) -> Vec<(String, String)> {
         .collect()
 }
 
-fn total(w: &World) -> String {
+pub(crate) fn total(w: &World) -> String {
     w.master.view().agent("m-S0").expect("the agent").total.to_string()
 }
 
 /// What was sent to the agent: kinds of operations.
-fn applied(effects: &[Effect]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn applied(effects: &[Effect]) -> Vec<(String, Vec<u8>)> {
     let sent = to_agent(effects).into_iter().filter_map(|m| match m {
         master_to_agent::Message::ApplyOperation(m) => {
             Some((m.operation.r#type().as_str_name().to_owned(), m.operation_uuid.clone()))
@@ -71,7 +71,12 @@ fn applied(effects: &[Effect]) -> Vec<(String, Vec<u8>)> {
     sent.collect()
 }
 
-fn finished(w: &mut World, uuid: &[u8], state: &str, checkpointed: &[Value]) -> Vec<Effect> {
+pub(crate) fn finished(
+    w: &mut World,
+    uuid: &[u8],
+    state: &str,
+    checkpointed: &[Value],
+) -> Vec<Effect> {
     let status = json!({"state": state, "uuid": {"value": "BwcHBwcHBwcHBwcHBwcHBw=="}});
     let resources = checkpointed.iter().map(|r| wire::json::from_value(r).expect("a resource"));
     let update = internal::OperationUpdate {
@@ -83,7 +88,11 @@ fn finished(w: &mut World, uuid: &[u8], state: &str, checkpointed: &[Value]) -> 
     w.agent_says(agent_to_master::Message::OperationUpdate(update))
 }
 
-fn operate(w: &mut World, operation: Value, principal: Option<&str>) -> (u16, String, Vec<Effect>) {
+pub(crate) fn operate(
+    w: &mut World,
+    operation: Value,
+    principal: Option<&str>,
+) -> (u16, String, Vec<Effect>) {
     let operation: Operation = wire::json::from_value(&operation).expect("an operation");
     let call = OperatorCall::Apply {
         agent_id: "m-S0".to_owned(),
