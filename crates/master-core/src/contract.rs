@@ -1,6 +1,7 @@
 //! What happens to a master ([`Input`]) and what it asks for ([`Effect`]).
 
 use crate::registry::RegistryOp;
+use crate::share::ShareConfig;
 use base::{Token, WriteId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -109,6 +110,18 @@ pub enum OperatorCall {
         /// Roles with weights.
         infos: Vec<v1::WeightInfo>,
     },
+    /// Sets a role's share.
+    SetShare {
+        /// What is asked for.
+        config: ShareConfig,
+        /// Whether capacity is left unchecked.
+        force: bool,
+    },
+    /// Removes the share of a role.
+    RemoveShare {
+        /// The role.
+        role: String,
+    },
     /// Reserves, unreserves, or makes, destroys or resizes volumes. Answered with 202 when it is on its way.
     Apply {
         /// The agent.
@@ -174,6 +187,11 @@ pub enum Effect {
         id: WriteId,
         /// The changes, in order.
         ops: Vec<RegistryOp>,
+    },
+    /// Write a line to the operator's log.
+    Log {
+        /// What has happened.
+        text: String,
     },
     /// Stop the process: the master can't go on (deposed, registry lost). The text goes to the operator.
     Abort {

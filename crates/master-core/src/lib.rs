@@ -24,6 +24,7 @@ mod registration;
 pub mod registry;
 mod removal;
 pub mod schedule;
+mod share;
 mod state;
 mod subscribe;
 mod tasks;
@@ -33,6 +34,7 @@ pub mod why;
 
 pub use announce::Announcement;
 pub use master::Master;
+pub use share::{Share, ShareConfig};
 pub use state::{
     Agent, Executor, Framework, Offer, Operation, State, Task, is_operation_terminal, is_terminal,
 };

@@ -2,6 +2,7 @@
 
 use crate::contract::{Config, Effect, Input, Response};
 use crate::registry::RegistryOp;
+use crate::share::ShareConfig;
 use crate::state::{Agent, Framework, Offer, State};
 use allocator::{AgentId, Allocator, FrameworkId};
 use base::{Held, Now, Rng, Time, Timers, Token, WriteId};
@@ -29,6 +30,8 @@ pub(crate) enum Timer {
     Removal,
     /// Enough agents should be back to make offers, or will not come.
     AllocatorRecovery,
+    /// A share begins or ends, or the clock is to be looked at.
+    Shares,
     /// Clean the registry.
     Gc,
 }
@@ -52,6 +55,8 @@ pub(crate) enum Waiting {
     Quota { token: Token, configs: Vec<v1::quota::QuotaConfig> },
     /// Weights are set.
     Weights { token: Token, weights: BTreeMap<String, f64> },
+    /// A share is set, or removed.
+    Share { token: Token, role: String, config: Option<ShareConfig> },
     /// Entries are forgotten.
     Forgotten { unreachable: Vec<String>, gone: Vec<String> },
 }
@@ -217,6 +222,7 @@ impl Master {
             Timer::Recovered => self.on_recovered_timeout(cx),
             Timer::AllocatorRecovery => self.allocator.resume(),
             Timer::Removal => self.next_removal(cx),
+            Timer::Shares => self.refresh_shares(cx),
             Timer::Gc => self.collect_registry(cx),
         }
     }
@@ -250,6 +256,7 @@ impl Master {
                 Waiting::Removed { agent, message } => self.on_removed(cx, agent, &message),
                 Waiting::Quota { token, configs } => self.on_quota(cx, token, configs),
                 Waiting::Weights { token, weights } => self.on_weights(cx, token, weights),
+                Waiting::Share { token, role, config } => self.on_share(cx, token, role, config),
                 Waiting::Forgotten { unreachable, gone } => {
                     self.state.unreachable.retain(|id, _| !unreachable.contains(id));
                     self.state.gone.retain(|id, _| !gone.contains(id));

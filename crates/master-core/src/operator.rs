@@ -36,6 +36,8 @@ impl Master {
             OperatorCall::SetQuota { request } => self.set_quota(cx, token, &request),
             OperatorCall::RemoveQuota { role } => self.remove_quota(cx, token, role),
             OperatorCall::UpdateWeights { infos } => self.update_weights(cx, token, &infos),
+            OperatorCall::SetShare { config, force } => self.set_share(cx, token, config, force),
+            OperatorCall::RemoveShare { role } => self.remove_share(cx, token, role),
             OperatorCall::MarkAgentGone { agent_id } => self.mark_gone(cx, token, agent_id),
             OperatorCall::Apply { agent_id, operation, principal } => {
                 match self.operate(cx, &agent_id, *operation, principal.as_deref()) {

@@ -1,7 +1,8 @@
 //! Quota and weights: validation, registry, and offers that have to give way (spec/master.md 4.2 and 4.3).
 
 use crate::master::{Cx, Master, Waiting};
-use crate::registry::{QUOTA, RegistryOp, WEIGHTS};
+use crate::registry::{QUOTA, RegistryOp, SHARES, WEIGHTS};
+use crate::share::Promises;
 use allocator::Quota;
 use base::Token;
 use resources::{Milli, Resources, from_milli, is_descendant_or_self, to_milli, validate_role};
@@ -19,13 +20,22 @@ const OTHER_MAX: f64 = 1e12;
 type Refusal = (u16, String);
 
 /// Amounts by name.
-type Amounts = BTreeMap<String, Milli>;
+pub(crate) type Amounts = BTreeMap<String, Milli>;
 
-fn amounts(map: &BTreeMap<String, Scalar>) -> Amounts {
+/// Most that a quota or share may be of, in units and in words.
+pub(crate) fn most(name: &str) -> (f64, &'static str) {
+    if name == "mem" || name == "disk" {
+        (MEGABYTES_MAX, "1 exabyte")
+    } else {
+        (OTHER_MAX, "1 trillion")
+    }
+}
+
+pub(crate) fn amounts(map: &BTreeMap<String, Scalar>) -> Amounts {
     map.iter().map(|(name, scalar)| (name.clone(), to_milli(scalar.value))).collect()
 }
 
-fn shown(amounts: &Amounts) -> String {
+pub(crate) fn shown(amounts: &Amounts) -> String {
     let parts = amounts.iter().filter(|(_, milli)| **milli != 0);
     let parts: Vec<String> =
         parts.map(|(name, milli)| format!("{name}:{}", from_milli(*milli))).collect();
@@ -43,9 +53,7 @@ fn check(config: &QuotaConfig) -> Result<(), String> {
     for (field, map) in [("guarantees", &config.guarantees), ("limits", &config.limits)] {
         for (name, scalar) in map {
             let value = scalar.value;
-            let is_size = name == "mem" || name == "disk";
-            let (most, word) =
-                if is_size { (MEGABYTES_MAX, "1 exabyte") } else { (OTHER_MAX, "1 trillion") };
+            let (most, word) = most(name);
             if value > most {
                 return Err(format!(
                     "Invalid 'QuotaConfig.{field}': {{'{name}': {value}}} is invalid: values greater than {word} ({most}) are not supported"
@@ -81,7 +89,7 @@ fn check(config: &QuotaConfig) -> Result<(), String> {
 }
 
 impl Master {
-    fn is_whitelisted(&self, role: &str) -> bool {
+    pub(crate) fn is_whitelisted(&self, role: &str) -> bool {
         role == "*" || self.state.role_whitelist.as_ref().is_none_or(|roles| roles.contains(role))
     }
 
@@ -137,35 +145,11 @@ impl Master {
     }
 
     /// Whether the cluster has what is guaranteed in all.
-    fn check_capacity(&self, configs: &[QuotaConfig]) -> Result<(), String> {
-        let mut all = self.state.quotas.clone();
-        all.extend(configs.iter().map(|c| (c.role.clone(), c.clone())));
-        let mut total = Amounts::new();
-        for (role, config) in &all {
-            // What is guaranteed below a guarantee is part of it.
-            let covered = resources::ancestors(role)
-                .any(|above| all.get(above).is_some_and(|c| !c.guarantees.is_empty()));
-            for (name, milli) in amounts(&config.guarantees).into_iter().filter(|_| !covered) {
-                *total.entry(name).or_default() += milli;
-            }
-        }
-        let mut capacity = Amounts::new();
-        for agent in self.state.agents.values() {
-            for name in agent.total.names() {
-                *capacity.entry(name.to_owned()).or_default() +=
-                    agent.total.nonrevocable().scalar(name);
-            }
-        }
-        let fits =
-            total.iter().all(|(name, milli)| capacity.get(name).copied().unwrap_or(0) >= *milli);
-        if fits {
-            return Ok(());
-        }
-        Err(format!(
-            "total quota guarantees '{}' exceed cluster capacity '{}'",
-            shown(&total),
-            shown(&capacity)
-        ))
+    fn check_capacity(&self, cx: &Cx<'_>, configs: &[QuotaConfig]) -> Result<(), String> {
+        let mut quotas = self.state.quotas.clone();
+        quotas.extend(configs.iter().map(|c| (c.role.clone(), c.clone())));
+        let shares = self.state.shares.values().map(|share| &share.config).collect();
+        Promises { quotas: &quotas, shares }.check(&self.state.capacity(), cx.now.wall)
     }
 
     pub(crate) fn update_quota(
@@ -175,13 +159,13 @@ impl Master {
         force: bool,
         configs: Vec<QuotaConfig>,
     ) {
-        match self.check_quota(force, &configs) {
+        match self.check_quota(cx, force, &configs) {
             Ok(()) => self.write_quota(cx, token, configs),
             Err(text) => cx.respond(token, 400, text),
         }
     }
 
-    fn check_quota(&self, force: bool, configs: &[QuotaConfig]) -> Result<(), String> {
+    fn check_quota(&self, cx: &Cx<'_>, force: bool, configs: &[QuotaConfig]) -> Result<(), String> {
         for config in configs {
             if !self.is_whitelisted(&config.role) {
                 return Err(format!(
@@ -207,7 +191,7 @@ impl Master {
         }
         self.check_together(configs).map_err(|e| format!("Invalid QuotaConfig: {e}"))?;
         if !force {
-            self.check_capacity(configs).map_err(|e| {
+            self.check_capacity(cx, configs).map_err(|e| {
                 format!("Invalid QuotaConfig: {e} (use 'force' flag to bypass this check)")
             })?;
         }
@@ -216,13 +200,13 @@ impl Master {
 
     /// The older way: what is guaranteed is the limit as well.
     pub(crate) fn set_quota(&mut self, cx: &mut Cx<'_>, token: Token, request: &QuotaRequest) {
-        match self.check_request(request) {
+        match self.check_request(cx, request) {
             Ok(config) => self.write_quota(cx, token, vec![config]),
             Err((status, text)) => cx.respond(token, status, text),
         }
     }
 
-    fn check_request(&self, request: &QuotaRequest) -> Result<QuotaConfig, Refusal> {
+    fn check_request(&self, cx: &Cx<'_>, request: &QuotaRequest) -> Result<QuotaConfig, Refusal> {
         let invalid = |text: String| (400, format!("Failed to validate set quota request: {text}"));
         let Some(role) = request.role.clone() else {
             return Err(invalid("QuotaInfo must specify a role".to_owned()));
@@ -269,7 +253,7 @@ impl Master {
         check(&config).map_err(invalid)?;
         self.check_together(std::slice::from_ref(&config)).map_err(invalid)?;
         if !request.force() {
-            self.check_capacity(std::slice::from_ref(&config)).map_err(|e| {
+            self.check_capacity(cx, std::slice::from_ref(&config)).map_err(|e| {
                 let text = format!(
                     "Quota guarantees overcommit the cluster (use 'force' to bypass this check): {e}"
                 );
@@ -303,7 +287,8 @@ impl Master {
     pub(crate) fn on_quota(&mut self, cx: &mut Cx<'_>, token: Token, configs: Vec<QuotaConfig>) {
         for config in configs {
             self.allocator.set_quota(&config.role, to_policy(&config));
-            self.give_way(cx, &config);
+            let (limits, guarantees) = (amounts(&config.limits), amounts(&config.guarantees));
+            self.give_way(cx, &config.role, &limits, guarantees);
             if is_default(&config) {
                 self.state.quotas.remove(&config.role);
             } else {
@@ -314,11 +299,16 @@ impl Master {
     }
 
     /// Rescinds offers that exceed the new limits, and offers of others that stand in the way of the new guarantees.
-    fn give_way(&mut self, cx: &mut Cx<'_>, config: &QuotaConfig) {
-        let mut held = self.allocator.quota_consumption(&config.role);
-        let (limits, guarantees) = (amounts(&config.limits), amounts(&config.guarantees));
+    pub(crate) fn give_way(
+        &mut self,
+        cx: &mut Cx<'_>,
+        role: &str,
+        limits: &Amounts,
+        guarantees: Amounts,
+    ) {
+        let mut held = self.allocator.quota_consumption(role);
         let offers: Vec<_> = self.offers.values().cloned().collect();
-        let is_own = |role: &str| is_descendant_or_self(role, &config.role);
+        let is_own = |of: &str| is_descendant_or_self(of, role);
         for offer in offers.iter().filter(|o| is_own(&o.role)) {
             let over =
                 |(name, limit): (&String, &Milli)| held.get(name).is_some_and(|held| held > limit);
@@ -401,8 +391,17 @@ impl Master {
         cx.respond(token, 200, "");
     }
 
-    /// Takes over what the registry holds of quota and weights.
-    pub(crate) fn recover_policy(&mut self, section: &str, key: &str, value: &[u8]) {
+    /// Takes over what the registry holds of quota, weights and shares.
+    pub(crate) fn recover_policy(
+        &mut self,
+        cx: &mut Cx<'_>,
+        section: &str,
+        key: &str,
+        value: &[u8],
+    ) {
+        if section == SHARES {
+            self.recover_share(cx, key, value);
+        }
         if section == QUOTA
             && let Ok(config) = wire::protobuf::from_slice::<QuotaConfig>(value)
         {

@@ -31,7 +31,7 @@ impl Master {
         }
         self.state.elected = Some(cx.now.wall);
         for ((section, key), value) in registry {
-            self.recover_policy(&section, &key, &value);
+            self.recover_policy(cx, &section, &key, &value);
             if section == AGENTS {
                 if let Ok(agent) = wire::protobuf::from_slice::<internal::RegistryAgent>(&value) {
                     self.state.recovered_agents.insert(key, agent.info);
@@ -52,7 +52,9 @@ impl Master {
         if !self.state.recovered_agents.is_empty() {
             self.timers.set(Timer::Recovered, cx.now.mono + self.config.agent_reregister_timeout);
         }
-        if !self.state.quotas.is_empty() && !self.state.recovered_agents.is_empty() {
+        self.refresh_shares(cx);
+        let has_guarantees = !self.state.quotas.is_empty() || !self.state.shares.is_empty();
+        if has_guarantees && !self.state.recovered_agents.is_empty() {
             self.hold_offers(cx);
         }
         self.timers.set(Timer::Gc, cx.now.mono + self.config.registry_gc_interval);

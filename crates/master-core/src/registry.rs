@@ -11,6 +11,8 @@ pub const GONE: &str = "gone";
 pub const QUOTA: &str = "quota";
 /// Section of weights that operators set: role to `v1::WeightInfo`.
 pub const WEIGHTS: &str = "weights";
+/// Section of shares: role to `internal::RegistryShare`.
+pub const SHARES: &str = "shares";
 
 /// One change of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -95,6 +95,12 @@ pub fn windows(schedules: &[Schedule], now: WallTime) -> Vec<Window> {
     merged
 }
 
+/// A time as people read it, in UTC.
+pub(crate) fn utc(at: WallTime) -> String {
+    let at = Timestamp::from_nanosecond(i128::from(at.0));
+    at.map_or_else(|_| "a time that is too far away".to_owned(), |at| at.to_string())
+}
+
 fn horizon(now: WallTime) -> WallTime {
     WallTime(now.0.saturating_add(u64::from(HORIZON_DAYS) * 86_400_000_000_000))
 }

@@ -1,6 +1,7 @@
 //! What a master knows; published to readers as a whole. Cheap to clone: frameworks, agents and tasks are shared until
 //! they change.
 
+use crate::share::Share;
 use allocator::{AgentId, FrameworkId};
 use base::{Time, Token, WallTime};
 use resources::{Conversion, Resources};
@@ -37,6 +38,8 @@ pub struct State {
     pub weights: BTreeMap<String, f64>,
     /// Quotas, by role.
     pub quotas: BTreeMap<String, v1::quota::QuotaConfig>,
+    /// Shares, by role.
+    pub shares: BTreeMap<String, Arc<Share>>,
 }
 
 /// A framework.

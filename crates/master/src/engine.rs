@@ -258,6 +258,7 @@ impl Engine {
                 self.observers.announce(announcement, self.core.state());
                 self.count_observers();
             }
+            Effect::Log { text } => tracing::info!("{text}"),
             Effect::Abort { message } => return Err(message),
         }
         Ok(())

@@ -399,6 +399,7 @@ impl World {
             }
             // No simulated operator listens.
             master::Effect::Announce { .. } => {}
+            master::Effect::Log { text } => self.trace.line(self.now, &format!("master: {text}")),
             master::Effect::Abort { message } => {
                 self.trace.line(self.now, &format!("master aborts: {message}"));
                 self.master_crash();

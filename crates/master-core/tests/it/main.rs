@@ -19,6 +19,7 @@ mod oversubscription;
 mod quota;
 mod robustness;
 mod schedule;
+mod shares;
 mod subscribe;
 
 /// Stream of the first framework; its `Mesos-Stream-Id` is `stream-<n>`.
