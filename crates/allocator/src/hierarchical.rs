@@ -213,7 +213,6 @@ impl Allocator for Hierarchical {
             if !self.quotas.is_empty() {
                 self.quotas.change_total(&self.tree, &total, -1);
                 self.quotas.change_free(&self.tree, &agent.free, -1);
-                self.all_dirty |= self.quotas.follow_total();
             }
             if let Some(at) = agent.watched {
                 self.expiry.remove(&(at, id));
@@ -252,7 +251,6 @@ impl Allocator for Hierarchical {
             if !self.quotas.is_empty() {
                 self.quotas.change_total(&self.tree, &old, -1);
                 self.quotas.change_total(&self.tree, &total, 1);
-                self.all_dirty |= self.quotas.follow_total();
             }
             self.recount(id);
         }

@@ -87,11 +87,6 @@ impl Quotas {
         }
     }
 
-    /// Whether some role is promised less when the total falls: others may be offered more then, on any agent.
-    pub(crate) fn follow_total(&self) -> bool {
-        self.shares.of.values().flat_map(BTreeMap::values).any(|share| share.percent > 0)
-    }
-
     /// A role got (sign 1) or gave back (sign -1) resources.
     pub(crate) fn charge(&mut self, tree: &Tree, role: u32, resources: &Resources, sign: i64) {
         for entry in resources.iter().filter(|e| e.is_quota_charged()) {
