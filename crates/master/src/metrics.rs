@@ -296,23 +296,19 @@ fn encode(text: &str) -> String {
         .collect()
 }
 
-/// Dominant shares of roles with frameworks, and what roles consume.
+/// Dominant shares of roles with frameworks, quota and what it counts.
 fn roles(state: &State, set: &mut impl FnMut(&str, Value)) {
     let mut total = Resources::new();
     state.agents.values().for_each(|agent| total += &agent.total);
-    let (mut taken, mut used): (BTreeMap<String, Resources>, BTreeMap<String, Resources>) =
-        Default::default();
+    let mut taken: BTreeMap<String, Resources> = BTreeMap::new();
     for framework in state.frameworks.values() {
         for role in framework.roles() {
             taken.entry(role).or_default();
         }
-        for (held, in_use) in [(framework.used(), true), (framework.offered(), false)] {
+        for held in [framework.used(), framework.offered()] {
             for role in held.allocation_roles().into_iter().flatten() {
                 let part = held.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
                 *taken.entry(role.to_owned()).or_default() += &part;
-                if in_use {
-                    *used.entry(role.to_owned()).or_default() += &part;
-                }
             }
         }
     }
@@ -325,10 +321,24 @@ fn roles(state: &State, set: &mut impl FnMut(&str, Value)) {
             .fold(0.0, f64::max);
         set(&format!("allocator/mesos/roles/{role}/shares/dominant"), json!(share));
     }
-    for (role, held) in &used {
-        for (name, milli) in held.quantities().iter().filter(|(name, _)| held.scalar(name) > 0) {
-            let name = format!("allocator/mesos/quota/roles/{role}/resources/{name}/consumed");
-            set(&name, json!(from_milli(milli)));
+    for (role, known) in &crate::v0::known_roles(state) {
+        let mut of_quota = |name: &str, what: &str, value: f64| {
+            let prefix = format!("allocator/mesos/quota/roles/{role}/resources");
+            set(&format!("{prefix}/{name}/{what}"), json!(value));
+        };
+        for (what, held) in
+            [("consumed", known.consumed()), ("offered_or_allocated", known.offered_or_allocated())]
+        {
+            for (name, milli) in held.quantities().iter().filter(|(name, _)| held.scalar(name) > 0)
+            {
+                of_quota(name, what, from_milli(milli));
+            }
+        }
+        let Some(config) = state.quotas.get(role) else { continue };
+        for (what, amounts) in [("guarantee", &config.guarantees), ("limit", &config.limits)] {
+            for (name, scalar) in amounts {
+                of_quota(name, what, scalar.value);
+            }
         }
     }
 }

@@ -366,9 +366,16 @@ fn at<'a>(known: &mut Known<'a>, role: &str, mut change: impl FnMut(&mut Role<'a
     }
 }
 
-/// What counts for quota: reservations, and unreserved resources in use.
-fn consumed(role: &Role<'_>) -> Resources {
-    sum([&role.allocated.unreserved().nonrevocable(), &role.reserved].into_iter())
+impl Role<'_> {
+    /// What counts for quota: reservations, and unreserved resources in use.
+    pub(crate) fn consumed(&self) -> Resources {
+        sum([&self.allocated.unreserved().nonrevocable(), &self.reserved].into_iter())
+    }
+
+    /// The same with what is offered.
+    pub(crate) fn offered_or_allocated(&self) -> Resources {
+        sum([&self.consumed(), &self.offered.unreserved().nonrevocable()].into_iter())
+    }
 }
 
 fn quota(state: &State, role: &str, consumed: Value) -> Value {
@@ -431,7 +438,7 @@ fn roles(state: &State) -> Value {
         json!({
             "name": name,
             "weight": state.weights.get(name).copied().unwrap_or(1.0),
-            "quota": quota(state, name, quantities(&consumed(role))),
+            "quota": quota(state, name, quantities(&role.consumed())),
             "resources": quantities(&both),
             "allocated": quantities(&role.allocated),
             "offered": quantities(&role.offered),

@@ -5,4 +5,5 @@ mod hostile;
 mod local;
 mod operator;
 mod recovery;
+mod sharing;
 mod volumes;
