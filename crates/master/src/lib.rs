@@ -13,6 +13,7 @@ mod operator;
 mod reads;
 mod routes;
 mod shared;
+mod shares;
 mod usage;
 mod v0;
 mod why;

@@ -132,6 +132,7 @@ pub(crate) fn snapshot(
         of_framework(framework, &mut set);
     }
     roles(state, &mut set);
+    crate::shares::metrics(state, &mut set);
     Value::Object(out)
 }
 

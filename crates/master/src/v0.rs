@@ -415,7 +415,7 @@ pub(crate) fn known_roles(state: &State) -> Known<'_> {
             at(&mut known, &role, |r| r.reserved += &resources);
         }
     }
-    let named = state.weights.keys().chain(state.quotas.keys());
+    let named = state.weights.keys().chain(state.quotas.keys()).chain(state.shares.keys());
     for role in named.chain(state.role_whitelist.iter().flatten()) {
         at(&mut known, role, |_| {});
     }
@@ -424,6 +424,7 @@ pub(crate) fn known_roles(state: &State) -> Known<'_> {
 
 fn roles(state: &State) -> Value {
     let known = known_roles(state);
+    let guarantees = if state.shares.is_empty() { BTreeMap::new() } else { state.guarantees() };
     let one = |(name, role): (&String, &Role<'_>)| {
         let quantities = |r: &Resources| -> Value {
             let amounts = r.quantities();
@@ -435,7 +436,7 @@ fn roles(state: &State) -> Value {
             pairs.into()
         };
         let both = sum([&role.allocated, &role.offered].into_iter());
-        json!({
+        let mut out = json!({
             "name": name,
             "weight": state.weights.get(name).copied().unwrap_or(1.0),
             "quota": quota(state, name, quantities(&role.consumed())),
@@ -444,7 +445,11 @@ fn roles(state: &State) -> Value {
             "offered": quantities(&role.offered),
             "reserved": quantities(&role.reserved),
             "frameworks": role.frameworks,
-        })
+        });
+        if let Some(share) = state.shares.get(name) {
+            out["share"] = crate::shares::shown(share, &guarantees);
+        }
+        out
     };
     json!({"roles": known.iter().map(one).collect::<Value>()})
 }

@@ -193,7 +193,7 @@ pub(crate) async fn policy(
     })
 }
 
-async fn body(request: Request) -> Result<String, String> {
+pub(crate) async fn body(request: Request) -> Result<String, String> {
     let whole = Limited::new(request.into_body(), FORM_MAX).collect().await;
     let whole = whole
         .map_err(|_| format!("The body is longer than {FORM_MAX} bytes or could not be read"))?;
