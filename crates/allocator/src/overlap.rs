@@ -69,12 +69,14 @@ impl FromStr for Overlap {
 pub(crate) struct Overlaps {
     of: BTreeMap<u32, Overlap>,
     default: Overlap,
+    /// Whether any is not disjoint.
+    any: bool,
 }
 
 impl Overlaps {
     pub(crate) fn of(&self, tree: &Tree, role: u32) -> Overlap {
-        if self.of.is_empty() {
-            return self.default;
+        if !self.any {
+            return Overlap::DISJOINT;
         }
         tree.chain(role).find_map(|role| self.of.get(&role).copied()).unwrap_or(self.default)
     }
@@ -191,6 +193,7 @@ impl Hierarchical {
             Some(overlap) => self.overlaps.of.insert(number, overlap),
             None => self.overlaps.of.remove(&number),
         };
+        self.overlaps.any = self.overlaps.of.values().any(|overlap| !overlap.is_disjoint());
         self.all_dirty = true;
     }
 

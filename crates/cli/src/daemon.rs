@@ -150,6 +150,7 @@ pub(crate) fn master_config(
         agent_removal_rate_limit: rate(flags)?,
         recovery_agent_removal_limit: percent(flags)?,
         offer_timeout: flags.optional_duration("offer_timeout")?,
+        offer_overlap: overlaps(flags)?,
         max_completed_frameworks: flags.number("max_completed_frameworks")?,
         max_completed_tasks_per_framework: flags.number("max_completed_tasks_per_framework")?,
         max_unreachable_tasks_per_framework: flags.number("max_unreachable_tasks_per_framework")?,
@@ -201,6 +202,21 @@ fn weights(flags: &Flags) -> Result<BTreeMap<String, f64>, String> {
         })
     };
     list(flags, "weights").iter().map(pair).collect()
+}
+
+fn overlaps(flags: &Flags) -> Result<BTreeMap<String, allocator::Overlap>, String> {
+    let pair = |text: &String| {
+        let (role, overlap) = text.split_once('=').unwrap_or(("*", text));
+        let role = role.trim();
+        let fault = |e: String| {
+            format!(
+                "--offer_overlap: {e} (expected N, all, or role=N|all with commas, such as analytics=all,*=1)"
+            )
+        };
+        resources::validate_role(role).map_err(|e| fault(e.to_string()))?;
+        Ok((role.to_owned(), overlap.trim().parse().map_err(fault)?))
+    };
+    list(flags, "offer_overlap").iter().map(pair).collect()
 }
 
 fn rate(flags: &Flags) -> Result<Option<(u32, Duration)>, String> {

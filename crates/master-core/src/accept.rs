@@ -3,6 +3,7 @@
 use crate::announce::Announcement;
 use crate::calls::refuse;
 use crate::master::{Cx, Master};
+use crate::overlap::DENIED;
 use crate::state::{Agent, Executor, Offer, Task};
 use crate::validate;
 use crate::validate::operation::Actor;
@@ -17,12 +18,15 @@ use wire::v1::task_status::Reason;
 use wire::{internal, v1};
 
 /// The offers of one ACCEPT, put together.
+#[derive(Debug, Clone)]
 pub(crate) struct Offered {
     pub(crate) agent: AgentId,
     pub(crate) agent_id: String,
     pub(crate) role: String,
     /// What is left of them, with allocation info.
     pub(crate) left: Resources,
+    /// What limits and guarantees denied of soft offers.
+    pub(crate) denied: Resources,
     /// The part of it that operations of this call made, which is free again without a filter.
     pub(crate) made: Resources,
     /// Volumes of another size, which this call can't use any more.
@@ -55,24 +59,29 @@ impl Master {
             }
         };
         let Some(first) = offers.first() else { return };
+        let time = refuse(accept.filters.as_ref());
         let agent_id = self.agent(first.agent).map(|a| a.id.clone()).unwrap_or_default();
         let mut offered = Offered {
             agent: first.agent,
             agent_id,
             role: first.role.clone(),
             left: Resources::new(),
+            denied: Resources::new(),
             made: Resources::new(),
             resized: Resources::new(),
         };
         for offer in &offers {
             self.take_offer(&offer.id);
             self.count_of(key, "offers/accepted");
-            offered.left += &offer.resources;
+            if offer.soft && accept.operations.is_empty() {
+                self.give_back(cx, offer, Some(time));
+            } else {
+                self.claim(offer, &mut offered);
+            }
         }
         for operation in accept.operations {
             self.operation(cx, key, &mut offered, operation);
         }
-        let time = refuse(accept.filters.as_ref());
         let Offered { agent, mut left, mut made, resized, .. } = offered;
         if left.contains(&made) {
             left -= &made;
@@ -148,13 +157,24 @@ impl Master {
                 }
             };
             for task in tasks.unwrap_or_default() {
-                let state = self
-                    .framework(key)
-                    .map_or(v1::TaskState::TaskLost, |f| f.lost(v1::TaskState::TaskDropped));
-                let message = format!("Task launched with invalid offers: {text}");
-                self.tell(cx, key, task, state, Reason::InvalidOffers, message);
+                let text = format!("Task launched with invalid offers: {text}");
+                self.drop_task(cx, key, task, Reason::InvalidOffers, &text);
             }
         }
+    }
+
+    /// A task that never ran: TASK_LOST, or TASK_DROPPED for frameworks that know it.
+    fn drop_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        task: &v1::TaskInfo,
+        reason: Reason,
+        text: &str,
+    ) {
+        let Some(framework) = self.framework(key) else { return };
+        let state = framework.lost(v1::TaskState::TaskDropped);
+        self.tell(cx, key, task, state, reason, text.to_owned());
     }
 
     /// OPERATION_ERROR, if the framework gave the operation an id.
@@ -218,7 +238,13 @@ impl Master {
             Type::Unknown => {}
             _ => {
                 let operation = allocated(operation, &offered.role);
-                if let Err(text) = self.convert(cx, key, offered, &operation) {
+                if let Err(mut text) = self.convert(cx, key, offered, &operation) {
+                    if !offered.denied.is_empty() {
+                        text = format!(
+                            "{text}; limits or guarantees of others denied {}",
+                            offered.denied
+                        );
+                    }
                     self.operation_error(cx, key, &operation, &text);
                 }
             }
@@ -289,17 +315,7 @@ impl Master {
         mut task: v1::TaskInfo,
     ) {
         if !self.agent(offered.agent).is_some_and(|a| a.is_connected()) {
-            let state = self
-                .framework(key)
-                .map_or(v1::TaskState::TaskLost, |f| f.lost(v1::TaskState::TaskDropped));
-            self.tell(
-                cx,
-                key,
-                &task,
-                state,
-                Reason::AgentDisconnected,
-                "Agent disconnected".to_owned(),
-            );
+            self.drop_task(cx, key, &task, Reason::AgentDisconnected, "Agent disconnected");
             return;
         }
         let Some(framework) = self.framework(key) else { return };
@@ -308,7 +324,12 @@ impl Master {
         let valid = match checked {
             Ok(valid) => valid,
             Err(text) => {
-                self.tell(cx, key, &task, v1::TaskState::TaskError, Reason::TaskInvalid, text);
+                let check = |o| validate::task::check(self, framework, &o, &task).is_ok();
+                if offered.undenied().is_some_and(check) {
+                    self.drop_task(cx, key, &task, Reason::InvalidOffers, DENIED);
+                } else {
+                    self.tell(cx, key, &task, v1::TaskState::TaskError, Reason::TaskInvalid, text);
+                }
                 return;
             }
         };
@@ -336,18 +357,8 @@ impl Master {
     ) {
         let (mut executor, mut tasks) = (group.executor, group.task_group.tasks);
         if !self.agent(offered.agent).is_some_and(|a| a.is_connected()) {
-            let state = self
-                .framework(key)
-                .map_or(v1::TaskState::TaskLost, |f| f.lost(v1::TaskState::TaskDropped));
             for task in &tasks {
-                self.tell(
-                    cx,
-                    key,
-                    task,
-                    state,
-                    Reason::AgentDisconnected,
-                    "Agent disconnected".to_owned(),
-                );
+                self.drop_task(cx, key, task, Reason::AgentDisconnected, "Agent disconnected");
             }
             return;
         }
@@ -362,7 +373,15 @@ impl Master {
         let valid = match validate::task::check_group(self, framework, offered, &executor, &tasks) {
             Ok(valid) => valid,
             Err(text) => {
-                self.refuse_group(cx, key, &tasks, &text);
+                let check =
+                    |o| validate::task::check_group(self, framework, &o, &executor, &tasks).is_ok();
+                if offered.undenied().is_some_and(check) {
+                    for task in &tasks {
+                        self.drop_task(cx, key, task, Reason::InvalidOffers, DENIED);
+                    }
+                } else {
+                    self.refuse_group(cx, key, &tasks, &text);
+                }
                 return;
             }
         };

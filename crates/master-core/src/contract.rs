@@ -2,6 +2,7 @@
 
 use crate::registry::RegistryOp;
 use crate::share::ShareConfig;
+use allocator::Overlap;
 use base::{Token, WriteId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -122,6 +123,13 @@ pub enum OperatorCall {
         /// The role.
         role: String,
     },
+    /// Sets to how many frameworks at a time the same resources may be offered in a role.
+    SetOverlap {
+        /// The role, or `*` for those without one of their own.
+        role: String,
+        /// None: what the flag says.
+        overlap: Option<Overlap>,
+    },
     /// Reserves, unreserves, or makes, destroys or resizes volumes. Answered with 202 when it is on its way.
     Apply {
         /// The agent.
@@ -219,6 +227,8 @@ pub struct Config {
     pub recovery_agent_removal_limit: f64,
     /// `--offer_timeout`.
     pub offer_timeout: Option<Duration>,
+    /// `--offer_overlap`, by role.
+    pub offer_overlap: BTreeMap<String, Overlap>,
     /// `--max_completed_frameworks`.
     pub max_completed_frameworks: usize,
     /// `--max_completed_tasks_per_framework`.

@@ -17,6 +17,7 @@ mod master;
 mod offers;
 mod operations;
 mod operator;
+mod overlap;
 mod oversubscription;
 mod quota;
 mod reconcile;

@@ -1,10 +1,11 @@
 //! The state machine: one match, no logic of its own.
 
 use crate::contract::{Config, Effect, Input, Response};
+use crate::overlap::SoftOffers;
 use crate::registry::RegistryOp;
 use crate::share::ShareConfig;
 use crate::state::{Agent, Framework, Offer, State};
-use allocator::{AgentId, Allocator, FrameworkId};
+use allocator::{AgentId, Allocator, FrameworkId, Overlap};
 use base::{Held, Now, Rng, Time, Timers, Token, WriteId};
 use resources::Resources;
 use std::collections::{BTreeMap, VecDeque};
@@ -57,6 +58,8 @@ pub(crate) enum Waiting {
     Weights { token: Token, weights: BTreeMap<String, f64> },
     /// A share is set, or removed.
     Share { token: Token, role: String, config: Option<ShareConfig> },
+    /// The overlap of a role is set.
+    Overlap { token: Token, role: String, overlap: Option<Overlap> },
     /// Entries are forgotten.
     Forgotten { unreachable: Vec<String>, gone: Vec<String> },
 }
@@ -79,6 +82,7 @@ pub struct Master {
     /// Stream to framework.
     pub(crate) streams: BTreeMap<Token, FrameworkId>,
     pub(crate) offers: BTreeMap<String, Arc<Offer>>,
+    pub(crate) soft_offers: SoftOffers,
     /// Registrations that wait for the registry: connection to agent id ("" for a new one).
     pub(crate) registering: BTreeMap<Token, String>,
     /// Agents to be marked unreachable when the rate limit allows, with why.
@@ -129,6 +133,7 @@ impl Master {
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
             offers: BTreeMap::new(),
+            soft_offers: SoftOffers::new(),
             registering: BTreeMap::new(),
             removals: VecDeque::new(),
             last_removal: None,
@@ -164,6 +169,7 @@ impl Master {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             self.on_timer(&mut Cx { now, out }, timer);
         }
+        self.rescind_losers(&mut Cx { now, out });
         if self.allocator.next_run().is_some_and(|at| at <= now.mono)
             && self.state.elected.is_some()
         {
@@ -257,6 +263,9 @@ impl Master {
                 Waiting::Quota { token, configs } => self.on_quota(cx, token, configs),
                 Waiting::Weights { token, weights } => self.on_weights(cx, token, weights),
                 Waiting::Share { token, role, config } => self.on_share(cx, token, role, config),
+                Waiting::Overlap { token, role, overlap } => {
+                    self.on_overlap(cx, token, &role, overlap)
+                }
                 Waiting::Forgotten { unreachable, gone } => {
                     self.state.unreachable.retain(|id, _| !unreachable.contains(id));
                     self.state.gone.retain(|id, _| !gone.contains(id));
@@ -345,7 +354,7 @@ impl Master {
             // An agent may come back with less than what is in use on it, and its estimate of what can be oversubscribed
             // may shrink; but then nothing of it is offered.
             let mut offered = Resources::new();
-            for offer in self.offers.values().filter(|o| o.agent == *key) {
+            for offer in self.offers.values().filter(|o| o.agent == *key && !o.soft) {
                 offered += &offer.resources.unallocated().nonshared();
             }
             sum += &offered;
@@ -353,6 +362,16 @@ impl Master {
                 if !part(&offered).is_empty() && !part(&agent.total).contains(&part(&sum)) {
                     return Err(format!(
                         "agent {}: {sum} is used and offered of {}",
+                        agent.id, agent.total
+                    ));
+                }
+            }
+            for ((framework, role), shown) in self.shown_on(*key) {
+                let mut sum = sum.clone();
+                sum += &shown.unallocated().nonshared();
+                if !agent.total.contains(&sum) {
+                    return Err(format!(
+                        "agent {}: {sum} is used and shown to {framework:?} for '{role}' of {}",
                         agent.id, agent.total
                     ));
                 }

@@ -34,16 +34,17 @@ impl Master {
     fn make_offer(&mut self, cx: &Cx<'_>, allocation: Allocation) -> Option<v1::Offer> {
         let usable = self.framework(allocation.framework).is_some_and(|f| f.is_connected())
             && self.agent(allocation.agent).is_some_and(|a| a.is_connected());
+        let id = format!("{}-O{}", self.config.info.id, self.next_offer);
+        let Allocation { framework, role, agent, resources, soft } = allocation;
+        let made = cx.now.mono;
+        let offer = Offer { id: id.clone(), framework, agent, role, resources, soft, made };
         if !usable {
-            let Allocation { framework, agent, resources, .. } = allocation;
-            self.allocator.recover(cx.now, framework, agent, &resources, None);
+            self.give_back(cx, &offer, None);
             return None;
         }
-        let id = format!("{}-O{}", self.config.info.id, self.next_offer);
         self.next_offer += 1;
-        let Allocation { framework, role, agent, resources, .. } = allocation;
-        let made = cx.now.mono;
-        let offer = Arc::new(Offer { id: id.clone(), framework, agent, role, resources, made });
+        let offer = Arc::new(offer);
+        self.index_soft(&offer, true);
         if let Some(timeout) = self.config.offer_timeout {
             self.timers.set(Timer::Offer(id.clone()), cx.now.mono + timeout);
         }
@@ -57,6 +58,7 @@ impl Master {
     /// Takes an offer out of the books; its resources stay allocated until somebody gives them back.
     pub(crate) fn take_offer(&mut self, id: &str) -> Option<Arc<Offer>> {
         let offer = self.offers.remove(id)?;
+        self.index_soft(&offer, false);
         self.timers.cancel(&Timer::Offer(id.to_owned()));
         if let Some(framework) = self.framework_mut(offer.framework) {
             framework.offers.remove(id);
@@ -67,7 +69,7 @@ impl Master {
     /// Ends an offer; its resources are free again.
     pub(crate) fn discard(&mut self, cx: &Cx<'_>, id: &str, refuse: Option<Duration>) {
         if let Some(offer) = self.take_offer(id) {
-            self.allocator.recover(cx.now, offer.framework, offer.agent, &offer.resources, refuse);
+            self.give_back(cx, &offer, refuse);
         }
     }
 

@@ -38,6 +38,9 @@ impl Master {
             OperatorCall::UpdateWeights { infos } => self.update_weights(cx, token, &infos),
             OperatorCall::SetShare { config, force } => self.set_share(cx, token, config, force),
             OperatorCall::RemoveShare { role } => self.remove_share(cx, token, role),
+            OperatorCall::SetOverlap { role, overlap } => {
+                self.set_overlap(cx, token, role, overlap)
+            }
             OperatorCall::MarkAgentGone { agent_id } => self.mark_gone(cx, token, agent_id),
             OperatorCall::Apply { agent_id, operation, principal } => {
                 match self.operate(cx, &agent_id, *operation, principal.as_deref()) {
@@ -81,14 +84,14 @@ impl Master {
         Ok(())
     }
 
-    /// What nobody uses and is offered to nobody.
+    /// What nobody uses and no offer has taken.
     fn available(&self, on: AgentId) -> Resources {
         let Some(agent) = self.agent(on) else { return Resources::new() };
         let mut available = agent.total.clone();
         for used in self.state.used_on(agent).values() {
             available -= &used.unallocated().nonshared();
         }
-        for offer in self.offers.values().filter(|o| o.agent == on) {
+        for offer in self.offers.values().filter(|o| o.agent == on && !o.soft) {
             available -= &offer.resources.unallocated();
         }
         available
@@ -96,7 +99,8 @@ impl Master {
 
     /// Rescinds offers, one after the other, until `needed` is there.
     fn make_room(&mut self, cx: &mut Cx<'_>, on: AgentId, needed: &Resources) {
-        let offers: Vec<_> = self.offers.values().filter(|o| o.agent == on).cloned().collect();
+        let offers = self.offers.values().filter(|o| o.agent == on && !o.soft);
+        let offers: Vec<_> = offers.cloned().collect();
         let mut missing = needed.clone();
         missing -= &self.available(on);
         for offer in offers {

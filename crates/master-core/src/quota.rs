@@ -307,7 +307,8 @@ impl Master {
         guarantees: Amounts,
     ) {
         let mut held = self.allocator.quota_consumption(role);
-        let offers: Vec<_> = self.offers.values().cloned().collect();
+        // A soft offer has taken nothing: what may be used of it is decided when it is accepted.
+        let offers: Vec<_> = self.offers.values().filter(|o| !o.soft).cloned().collect();
         let is_own = |of: &str| is_descendant_or_self(of, role);
         for offer in offers.iter().filter(|o| is_own(&o.role)) {
             let over =

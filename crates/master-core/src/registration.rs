@@ -30,8 +30,12 @@ impl Master {
             return;
         }
         self.state.elected = Some(cx.now.wall);
+        for role in self.config.offer_overlap.clone().into_keys() {
+            self.put_overlap(&role, None);
+        }
         for ((section, key), value) in registry {
             self.recover_policy(cx, &section, &key, &value);
+            self.recover_overlap(&section, &key, &value);
             if section == AGENTS {
                 if let Ok(agent) = wire::protobuf::from_slice::<internal::RegistryAgent>(&value) {
                     self.state.recovered_agents.insert(key, agent.info);

@@ -14,6 +14,9 @@ pub const WEIGHTS: &str = "weights";
 /// Section of shares: role to `internal::RegistryShare`.
 pub const SHARES: &str = "shares";
 
+/// Section of overlaps that operators set: role to the number of frameworks, or `all`, as text.
+pub const OFFER_OVERLAP: &str = "offer_overlap";
+
 /// One change of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryOp {

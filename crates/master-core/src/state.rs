@@ -2,7 +2,7 @@
 //! they change.
 
 use crate::share::Share;
-use allocator::{AgentId, FrameworkId};
+use allocator::{AgentId, FrameworkId, Overlap};
 use base::{Time, Token, WallTime};
 use resources::{Conversion, Resources};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -40,6 +40,8 @@ pub struct State {
     pub quotas: BTreeMap<String, v1::quota::QuotaConfig>,
     /// Shares, by role.
     pub shares: BTreeMap<String, Arc<Share>>,
+    /// `--offer_overlap`, and what operators set.
+    pub overlaps: BTreeMap<String, Overlap>,
 }
 
 /// A framework.
@@ -158,6 +160,8 @@ pub struct Offer {
     pub role: String,
     /// What, with allocation info.
     pub resources: Resources,
+    /// Whether others may be offered the same, and the first who accepts has it.
+    pub soft: bool,
     /// When it was made, on the master's own clock.
     pub made: Time,
 }

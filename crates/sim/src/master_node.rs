@@ -76,6 +76,7 @@ fn config(id: String, seed: u64) -> Config {
         agent_removal_rate_limit: None,
         recovery_agent_removal_limit: 100.0,
         offer_timeout: Some(Duration::from_secs(120)),
+        offer_overlap: BTreeMap::new(),
         max_completed_frameworks: 50,
         max_completed_tasks_per_framework: 1000,
         max_unreachable_tasks_per_framework: 1000,

@@ -99,6 +99,12 @@ const ROWS: &[Row] = &[
     only("allocator", Kind::Text, Some("hierarchical"), &[]),
     row("offer_timeout", Kind::Duration, None, "time after which an offer is rescinded"),
     row(
+        "offer_overlap",
+        Kind::Text,
+        Some("1"),
+        "frameworks that may be offered the same at a time: N or all, or role=N with commas",
+    ),
+    row(
         "max_completed_frameworks",
         Kind::Number,
         Some("50"),

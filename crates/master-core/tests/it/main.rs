@@ -15,6 +15,7 @@ mod calls;
 mod launch;
 mod offers;
 mod operations;
+mod overlap;
 mod oversubscription;
 mod quota;
 mod robustness;
@@ -48,6 +49,7 @@ fn config() -> Config {
         agent_removal_rate_limit: None,
         recovery_agent_removal_limit: 100.0,
         offer_timeout: None,
+        offer_overlap: BTreeMap::new(),
         max_completed_frameworks: 50,
         max_completed_tasks_per_framework: 1000,
         max_unreachable_tasks_per_framework: 1000,
