@@ -115,13 +115,15 @@ fn new_allocator() -> Box<dyn Allocator> {
         weights: BTreeMap::new(),
         role_sorter: Sorter::Drf,
         framework_sorter: Sorter::Drf,
+        max_time_to_offer: Duration::from_secs(30),
     })
 }
 
 fn decline(allocator: &mut dyn Allocator, now: Now, offers: Vec<Allocation>) {
     for offer in offers {
-        let Allocation { framework, agent, resources, .. } = offer;
+        let Allocation { framework, role, agent, resources, .. } = offer;
         allocator.recover(now, framework, agent, &resources, Some(REFUSE));
+        allocator.pass(now, framework, &role, agent, Some(REFUSE));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::filters::Filters;
 use crate::overlap::Softs;
+use crate::turns::Turns;
 use crate::{AgentOptions, FrameworkId};
 use base::Time;
 use resources::Resources;
@@ -23,6 +24,7 @@ pub(crate) struct Agent {
     pub(crate) overcommitted: bool,
     pub(crate) active: bool,
     pub(crate) filters: Filters,
+    pub(crate) turns: Turns,
     /// Time for which the policy remembers to look at the filters.
     pub(crate) watched: Option<Time>,
     pub(crate) traits: Traits,

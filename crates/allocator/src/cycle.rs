@@ -1,24 +1,13 @@
 //! A cycle: agent after agent, role after role, framework after framework, who is due is offered what is free.
 
 use crate::agent::Agent;
-use crate::decide::Circumstances;
 use crate::filters::Filters;
 use crate::hierarchical::Hierarchical;
-use crate::overlap::Overlap;
-use crate::tree::Seat;
+use crate::serve::{Served, Serving};
 use crate::{AgentId, Allocation, FrameworkId};
 use base::{Now, Rng, Time};
 use resources::Resources;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-
-/// What one framework is offered on one agent.
-struct Served {
-    seat: Seat,
-    resources: Resources,
-    overlap: Overlap,
-}
 
 impl Hierarchical {
     /// Runs one cycle.
@@ -40,18 +29,19 @@ impl Hierarchical {
         } else {
             dirty.into_iter().collect()
         };
+        self.seat_joining(now.mono);
         self.tree.refresh();
         self.quotas.refresh(&self.tree);
         if !self.quotas.is_empty() {
             rng.shuffle(&mut agents);
             for agent in &agents {
-                self.allocate_agent(*agent, true, rng, &mut out);
+                self.allocate_agent(now.mono, *agent, true, rng, &mut out);
             }
         }
         rng.shuffle(&mut agents);
         let guaranteed = out.len();
         for agent in agents {
-            self.allocate_agent(agent, false, rng, &mut out);
+            self.allocate_agent(now.mono, agent, false, rng, &mut out);
         }
         merge(out, guaranteed)
     }
@@ -60,9 +50,10 @@ impl Hierarchical {
         self.whitelist.as_ref().is_none_or(|hosts| hosts.contains(&agent.options.hostname))
     }
 
-    /// Offers what is free on one agent, role after role, framework after framework, least share first.
+    /// Offers what is free on one agent.
     fn allocate_agent(
         &mut self,
+        now: Time,
         id: AgentId,
         is_first_stage: bool,
         rng: &mut Rng,
@@ -72,67 +63,10 @@ impl Hierarchical {
         if !self.is_listed(agent) {
             return;
         }
-        let mut served: Vec<Served> = Vec::new();
-        let mut left: Option<Resources> = None;
-        let mut softs = Cow::Borrowed(&agent.softs);
-        let mut is_held_back = false;
-        // What is served here counts for quota at once; the other books follow below.
-        let mut quotas = std::mem::take(&mut self.quotas);
-        let _ = self.tree.visit_roles(rng, &mut |role, rng| {
-            if is_first_stage && !quotas.lacks(&self.tree, role) {
-                return ControlFlow::Continue(());
-            }
-            let overlap = self.overlaps.of(&self.tree, role);
-            self.tree.visit_seats(role, rng, &mut |seat| {
-                let free = left.as_ref().unwrap_or(&agent.free);
-                let wants = &self.wants[seat as usize];
-                // Most refusals are of all that is free: they are found before anything is computed.
-                if agent.filters.refuse(seat, wants.epoch, free).is_some() {
-                    return ControlFlow::Continue(());
-                }
-                let visible = softs.visible(seat, overlap, free);
-                if visible.is_empty() {
-                    return ControlFlow::Continue(());
-                }
-                let framework = self.frameworks.get(&self.tree.framework_of(seat));
-                let Some(framework) = framework else { return ControlFlow::Continue(()) };
-                let circumstances = Circumstances {
-                    config: &self.config,
-                    tree: &self.tree,
-                    quotas: &quotas,
-                    is_first_stage,
-                };
-                let decided =
-                    circumstances.decide(wants, &framework.options, role, agent, &visible);
-                is_held_back |= circumstances.holds_back(&decided, &visible);
-                let resources = match decided {
-                    Err(_) => return ControlFlow::Continue(()),
-                    Ok(None) if overlap.is_disjoint() && softs.is_empty() => {
-                        let resources = left.take().unwrap_or_else(|| agent.free.clone());
-                        served.push(Served { seat, resources, overlap });
-                        return ControlFlow::Break(());
-                    }
-                    Ok(None) => visible.into_owned(),
-                    Ok(Some(resources)) => resources,
-                };
-                if agent.filters.refuse(seat, wants.epoch, &resources).is_some() {
-                    return ControlFlow::Continue(());
-                }
-                if !overlap.is_disjoint() {
-                    softs.to_mut().add(seat, &resources, 1);
-                    served.push(Served { seat, resources, overlap });
-                    return ControlFlow::Continue(());
-                }
-                quotas.charge(&self.tree, role, &resources, 1);
-                quotas.change_free(&self.tree, &resources, -1);
-                let mut rest = free.clone();
-                rest -= &resources;
-                let is_over = rest.is_empty();
-                left = Some(rest);
-                served.push(Served { seat, resources, overlap });
-                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
-        });
+        let quotas = std::mem::take(&mut self.quotas);
+        let mut serving = Serving::new(self, agent, quotas, is_first_stage);
+        serving.serve(now, rng);
+        let Serving { served, quotas, is_held_back, .. } = serving;
         for Served { seat, resources, overlap } in served {
             let (framework, role) = (self.tree.framework_of(seat), self.tree.role_of(seat));
             let name = self.tree.role_name(role).to_owned();

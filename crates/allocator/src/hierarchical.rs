@@ -9,6 +9,7 @@ use crate::intern::Interner;
 use crate::overlap::{Overlap, Overlaps, Softs};
 use crate::quota::Quotas;
 use crate::tree::{Seat, Tree};
+use crate::turns::{Standing, Turns};
 use crate::{
     AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Loser,
     Quota, Reason, Share,
@@ -36,6 +37,10 @@ pub(crate) struct Hierarchical {
     pub(crate) tree: Tree,
     /// By seat.
     pub(crate) wants: Vec<Wants>,
+    /// By seat.
+    pub(crate) standings: Vec<Standing>,
+    /// Seats that compete since the last cycle.
+    pub(crate) joining: Vec<Seat>,
     pub(crate) quotas: Quotas,
     pub(crate) overlaps: Overlaps,
     /// Agents on which soft offers may be no longer all free.
@@ -64,6 +69,8 @@ impl Hierarchical {
             agents: BTreeMap::new(),
             tree,
             wants: Vec::new(),
+            standings: Vec::new(),
+            joining: Vec::new(),
             quotas: Quotas::default(),
             overlaps: Overlaps::default(),
             suspects: BTreeSet::new(),
@@ -83,6 +90,7 @@ impl Hierarchical {
         let seat = self.tree.seat(framework, role);
         if self.wants.len() <= seat as usize {
             self.wants.resize_with(seat as usize + 1, Wants::default);
+            self.standings.resize_with(seat as usize + 1, Standing::default);
         }
         seat
     }
@@ -107,7 +115,9 @@ impl Hierarchical {
             let epoch = self.wants[seat as usize].epoch;
             self.wants[seat as usize] = Wants::new(&framework.options, role, epoch);
             let active = framework.active && !framework.options.suppressed.contains(role);
-            self.tree.set_active(seat, active);
+            if self.tree.set_active(seat, active) && active {
+                self.joining.push(seat);
+            }
         }
     }
 
@@ -134,6 +144,7 @@ impl Allocator for Hierarchical {
             for role in &roles {
                 let seat = self.seat(id, role);
                 self.tree.vacate(seat);
+                self.standings[seat as usize] = Standing::default();
             }
         }
     }
@@ -189,6 +200,7 @@ impl Allocator for Hierarchical {
             overcommitted: false,
             active: true,
             filters: Filters::default(),
+            turns: Turns::default(),
             watched: None,
         };
         self.agents.insert(id, agent);
@@ -315,6 +327,33 @@ impl Allocator for Hierarchical {
         self.put_overlap(role, overlap);
     }
 
+    fn pass(
+        &mut self,
+        now: Now,
+        framework: FrameworkId,
+        role: &str,
+        agent: AgentId,
+        refuse: Option<Duration>,
+    ) -> bool {
+        self.pass_turn(now.mono, framework, role, agent, refuse)
+    }
+
+    fn used(&mut self, framework: FrameworkId, role: &str) {
+        let seat = self.seat(framework, role);
+        self.standings[seat as usize].forgive();
+    }
+
+    fn waiting(
+        &self,
+        now: Now,
+        framework: FrameworkId,
+        role: &str,
+        agent: AgentId,
+        resources: &Resources,
+    ) -> usize {
+        self.count_waiting(now.mono, framework, role, agent, resources)
+    }
+
     fn revive(&mut self, framework: FrameworkId, roles: &BTreeSet<String>) {
         let Some(known) = self.frameworks.get_mut(&framework) else { return };
         let roles = if roles.is_empty() { known.options.roles.clone() } else { roles.clone() };
@@ -322,6 +361,7 @@ impl Allocator for Hierarchical {
         for role in &roles {
             let seat = self.seat(framework, role);
             self.void_filters(seat);
+            self.standings[seat as usize].forgive();
         }
         self.refresh(framework);
         self.all_dirty = true;
@@ -480,6 +520,7 @@ impl Allocator for Hierarchical {
                 + a.options.capabilities.len() * 16
                 + a.filters.bytes()
                 + a.softs.bytes()
+                + a.turns.bytes()
                 + 48
         });
         agents.sum()

@@ -16,8 +16,10 @@ mod hierarchical;
 mod intern;
 mod overlap;
 mod quota;
+mod serve;
 mod share;
 mod tree;
+mod turns;
 
 pub use constraints::{Constraints, validate_constraints};
 pub use overlap::Overlap;
@@ -87,6 +89,8 @@ pub struct Config {
     pub role_sorter: Sorter,
     /// `--framework_sorter`.
     pub framework_sorter: Sorter,
+    /// `--max_time_to_offer`: longest time that the conduct of others may keep an agent from who is due; zero: no bound.
+    pub max_time_to_offer: Duration,
 }
 
 /// In which order siblings are served.
@@ -240,6 +244,28 @@ pub trait Allocator: std::fmt::Debug + Send {
     /// Whose soft offers can't be accepted any more, since this was last asked: all of them on that agent are to be
     /// withdrawn.
     fn losers(&mut self) -> Vec<Loser>;
+    /// An offer of the agent ended unused: for a while others come before the framework there. Whether it did so often
+    /// enough to come last everywhere from now on; offers that it refuses for long enough do not count for that.
+    fn pass(
+        &mut self,
+        now: Now,
+        framework: FrameworkId,
+        role: &str,
+        agent: AgentId,
+        refuse: Option<Duration>,
+    ) -> bool;
+    /// The framework used something of an offer: it is no longer one that only declines.
+    fn used(&mut self, framework: FrameworkId, role: &str);
+    /// How many others could be offered these resources if the offer ended: none, unless one of them would come
+    /// before the framework. `resources` have allocation info set.
+    fn waiting(
+        &self,
+        now: Now,
+        framework: FrameworkId,
+        role: &str,
+        agent: AgentId,
+        resources: &Resources,
+    ) -> usize;
     /// The framework wants offers for `roles` (empty: all its roles): un-suppresses, drops filters.
     fn revive(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
     /// The framework wants no more offers for `roles` (empty: all its roles).

@@ -136,6 +136,14 @@ impl Softs {
         Cow::Owned(left)
     }
 
+    /// All but a seat's, if it has what is `offered` softly.
+    pub(crate) fn without(&self, seat: Seat, offered: &Resources) -> Option<Self> {
+        self.own(seat).filter(|own| own.contains(offered))?;
+        let mut others = self.clone();
+        others.of.retain(|soft| soft.seat != seat);
+        Some(others)
+    }
+
     /// What is offered to anybody.
     fn union(&self) -> Resources {
         let mut union = Resources::new();

@@ -209,6 +209,12 @@ impl Tree {
         self.seats[seat as usize].role
     }
 
+    /// Seats that compete, with their frameworks and roles.
+    pub(crate) fn competitors(&self) -> impl Iterator<Item = (Seat, FrameworkId, u32)> {
+        let seats = (0..).zip(&self.seats).filter(|(_, s)| s.active);
+        seats.map(|(seat, s)| (seat, s.framework, s.role))
+    }
+
     /// Number of the name of a scalar.
     fn scalar(&mut self, name: &str) -> usize {
         self.names.iter().position(|n| n == name).unwrap_or_else(|| {
@@ -294,11 +300,11 @@ impl Tree {
         }
     }
 
-    /// Lets a framework compete in a role, or not.
-    pub(crate) fn set_active(&mut self, seat: Seat, active: bool) {
+    /// Lets a framework compete in a role, or not; whether that is a change.
+    pub(crate) fn set_active(&mut self, seat: Seat, active: bool) -> bool {
         let state = &mut self.seats[seat as usize];
         if state.active == active {
-            return;
+            return false;
         }
         state.active = active;
         let role = state.role;
@@ -311,6 +317,7 @@ impl Tree {
         self.place_seat(seat);
         self.place_own(role);
         self.place_up(role);
+        true
     }
 
     /// Changes a role's weight.

@@ -143,6 +143,7 @@ pub(crate) fn master_config(
             weights: weights(flags)?,
             role_sorter: sorter(flags, "role_sorter")?,
             framework_sorter: sorter(flags, "framework_sorter")?,
+            max_time_to_offer: flags.duration("max_time_to_offer")?,
         },
         agent_ping_timeout: flags.duration("agent_ping_timeout")?,
         max_agent_ping_timeouts: flags.number("max_agent_ping_timeouts")?,

@@ -51,7 +51,7 @@ impl Master {
             Err(text) => {
                 for id in &accept.offer_ids {
                     if self.offers.get(&id.value).is_some_and(|o| o.framework == key) {
-                        self.discard(cx, &id.value, None);
+                        self.pass(cx, &id.value, None);
                     }
                 }
                 self.refuse_all(cx, key, &accept.operations, &text);
@@ -79,10 +79,12 @@ impl Master {
                 self.claim(offer, &mut offered);
             }
         }
+        let whole = offered.left.clone();
         for operation in accept.operations {
             self.operation(cx, key, &mut offered, operation);
         }
-        let Offered { agent, mut left, mut made, resized, .. } = offered;
+        let Offered { agent, role, mut left, mut made, resized, .. } = offered;
+        let is_used = left != whole;
         if left.contains(&made) {
             left -= &made;
         } else {
@@ -91,6 +93,11 @@ impl Master {
         made += &resized;
         self.allocator.recover(cx.now, key, agent, &made, None);
         self.allocator.recover(cx.now, key, agent, &left, Some(time));
+        if is_used {
+            self.allocator.used(key, &role);
+        } else {
+            self.pass_turn(cx, key, &role, agent, Some(time));
+        }
     }
 
     fn check_offers(

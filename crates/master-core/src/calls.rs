@@ -78,7 +78,7 @@ impl Master {
                     // Only its own offers: the peer does not look, and lets anybody decline anything.
                     if self.offers.get(&id.value).is_some_and(|o| o.framework == key) {
                         self.count_of(key, "offers/declined");
-                        self.discard(cx, &id.value, Some(time));
+                        self.pass(cx, &id.value, Some(time));
                     }
                 }
             }

@@ -224,7 +224,7 @@ impl Master {
             Timer::Failover(framework) => self.on_failover_timeout(cx, framework),
             Timer::Ping(agent) => self.ping(cx, agent),
             Timer::Reregister(agent) => self.on_reregister_timeout(cx, agent),
-            Timer::Offer(id) => self.rescind(cx, &id),
+            Timer::Offer(id) => self.time_out(cx, &id),
             Timer::Recovered => self.on_recovered_timeout(cx),
             Timer::AllocatorRecovery => self.allocator.resume(),
             Timer::Removal => self.next_removal(cx),

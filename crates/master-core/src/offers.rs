@@ -73,6 +73,35 @@ impl Master {
         }
     }
 
+    /// Ends an offer that its framework did not use: others come first for a while.
+    pub(crate) fn pass(&mut self, cx: &Cx<'_>, id: &str, refuse: Option<Duration>) {
+        let Some(offer) = self.offers.get(id).cloned() else { return };
+        self.discard(cx, id, refuse);
+        self.pass_turn(cx, offer.framework, &offer.role, offer.agent, refuse);
+    }
+
+    /// A framework used nothing of what it was offered.
+    pub(crate) fn pass_turn(
+        &mut self,
+        cx: &Cx<'_>,
+        framework: FrameworkId,
+        role: &str,
+        agent: AgentId,
+        refuse: Option<Duration>,
+    ) {
+        if self.allocator.pass(cx.now, framework, role, agent, refuse) {
+            self.count("master/frameworks_backed_off");
+            self.count_of(framework, "backed_off");
+        }
+    }
+
+    /// An offer is too old: ends it and tells its framework.
+    pub(crate) fn time_out(&mut self, cx: &mut Cx<'_>, id: &str) {
+        let Some(framework) = self.offers.get(id).map(|o| o.framework) else { return };
+        self.pass(cx, id, None);
+        self.tell_rescinded(cx, framework, id);
+    }
+
     /// Ends an offer and tells its framework.
     pub(crate) fn rescind(&mut self, cx: &mut Cx<'_>, id: &str) {
         self.rescind_for(cx, id, None);
@@ -82,6 +111,10 @@ impl Master {
     pub(crate) fn rescind_for(&mut self, cx: &mut Cx<'_>, id: &str, refuse: Option<Duration>) {
         let Some(framework) = self.offers.get(id).map(|o| o.framework) else { return };
         self.discard(cx, id, refuse);
+        self.tell_rescinded(cx, framework, id);
+    }
+
+    fn tell_rescinded(&mut self, cx: &mut Cx<'_>, framework: FrameworkId, id: &str) {
         self.count_of(framework, "offers/rescinded");
         let rescind = Some(event::Rescind { offer_id: id.into() });
         self.send_event(cx, framework, Event { rescind, ..event(event::Type::Rescind) });

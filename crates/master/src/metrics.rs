@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 /// Counters, by name after `master/`: zero until something is counted.
 const COUNTERS: &[&str] = &[
     "dropped_messages",
+    "frameworks_backed_off",
     "http_cache_hits",
     "invalid_executor_to_framework_messages",
     "invalid_framework_to_executor_messages",

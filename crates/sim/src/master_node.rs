@@ -69,6 +69,7 @@ fn config(id: String, seed: u64) -> Config {
             weights: BTreeMap::new(),
             role_sorter: allocator::Sorter::Drf,
             framework_sorter: allocator::Sorter::Drf,
+            max_time_to_offer: Duration::from_secs(30),
         },
         agent_ping_timeout: Duration::from_secs(15),
         max_agent_ping_timeouts: 5,

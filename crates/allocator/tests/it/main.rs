@@ -17,6 +17,7 @@ mod quota;
 mod random;
 mod shares;
 mod sorter;
+mod turns;
 mod updates;
 
 struct Cluster {
@@ -40,6 +41,7 @@ fn cluster_with(change: impl FnOnce(&mut Config)) -> Cluster {
         weights: BTreeMap::from([("heavy".to_owned(), 2.0)]),
         role_sorter: allocator::Sorter::Drf,
         framework_sorter: allocator::Sorter::Drf,
+        max_time_to_offer: Duration::from_secs(30),
     };
     change(&mut config);
     Cluster { allocator: allocator::hierarchical(config), rng: Rng::new(1), now: Now::at_secs(10) }

@@ -97,6 +97,12 @@ const ROWS: &[Row] = &[
         "longest time between two allocation cycles",
     ),
     only("allocator", Kind::Text, Some("hierarchical"), &[]),
+    row(
+        "max_time_to_offer",
+        Kind::Duration,
+        Some("30secs"),
+        "longest time that others may keep an agent from a framework that is due: by declining or holding offers; 0secs: no bound",
+    ),
     row("offer_timeout", Kind::Duration, None, "time after which an offer is rescinded"),
     row(
         "offer_overlap",

@@ -1,0 +1,259 @@
+//! Serving one agent: whose turn it is, and what is left for the next.
+
+use crate::agent::Agent;
+use crate::decide::Circumstances;
+use crate::hierarchical::Hierarchical;
+use crate::overlap::{Overlap, Softs};
+use crate::quota::Quotas;
+use crate::tree::Seat;
+use crate::turns::{Turn, Turns};
+use crate::{AgentId, FrameworkId};
+use base::{Rng, Time};
+use resources::Resources;
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// What one framework is offered on one agent.
+pub(crate) struct Served {
+    pub(crate) seat: Seat,
+    pub(crate) resources: Resources,
+    pub(crate) overlap: Overlap,
+}
+
+/// One agent while it is offered.
+pub(crate) struct Serving<'a> {
+    policy: &'a Hierarchical,
+    agent: &'a Agent,
+    is_first_stage: bool,
+    /// What is served here counts for quota at once; the other books follow when all is served.
+    pub(crate) quotas: Quotas,
+    /// What is left of what was free; None: all of it.
+    left: Option<Resources>,
+    softs: Cow<'a, Softs>,
+    pub(crate) served: Vec<Served>,
+    /// Quota kept something from somebody.
+    pub(crate) is_held_back: bool,
+}
+
+impl<'a> Serving<'a> {
+    pub(crate) fn new(
+        policy: &'a Hierarchical,
+        agent: &'a Agent,
+        quotas: Quotas,
+        is_first_stage: bool,
+    ) -> Self {
+        Self {
+            policy,
+            agent,
+            is_first_stage,
+            quotas,
+            left: None,
+            softs: Cow::Borrowed(&agent.softs),
+            served: Vec::new(),
+            is_held_back: false,
+        }
+    }
+
+    /// Role after role, framework after framework, least share first; but who let an offer of the agent go unused comes
+    /// after the others.
+    pub(crate) fn serve(&mut self, now: Time, rng: &mut Rng) {
+        let policy = self.policy;
+        let round = self.agent.turns.since(now, policy.config.max_time_to_offer);
+        let turn = |seat| policy.turn(&self.agent.turns, round, seat, now);
+        let mut joined: Vec<(Time, Seat, u32)> = Vec::new();
+        let mut is_last_left = false;
+        let is_over = self.visit(rng, |serving, seat, role| match turn(seat) {
+            Turn::First => serving.offer(seat, role),
+            Turn::Joined(at) => {
+                joined.push((at, seat, role));
+                ControlFlow::Continue(())
+            }
+            Turn::Last => {
+                is_last_left = true;
+                ControlFlow::Continue(())
+            }
+        });
+        if is_over {
+            return;
+        }
+        joined.sort_by_key(|(at, ..)| *at);
+        for (_, seat, role) in joined {
+            if self.offer(seat, role).is_break() {
+                return;
+            }
+        }
+        if is_last_left {
+            self.visit(rng, |serving, seat, role| match turn(seat) {
+                Turn::Last => serving.offer(seat, role),
+                _ => ControlFlow::Continue(()),
+            });
+        }
+    }
+
+    /// Visits seats in the order of the sorters until one breaks; whether one did.
+    fn visit(
+        &mut self,
+        rng: &mut Rng,
+        mut visit: impl FnMut(&mut Self, Seat, u32) -> ControlFlow<()>,
+    ) -> bool {
+        let tree = &self.policy.tree;
+        let end = tree.visit_roles(rng, &mut |role, rng| {
+            if self.is_first_stage && !self.quotas.lacks(tree, role) {
+                return ControlFlow::Continue(());
+            }
+            tree.visit_seats(role, rng, &mut |seat| visit(self, seat, role))
+        });
+        end.is_break()
+    }
+
+    /// Offers what is left, or a part of it; breaks when nothing is left then.
+    fn offer(&mut self, seat: Seat, role: u32) -> ControlFlow<()> {
+        let policy = self.policy;
+        let free = self.left.as_ref().unwrap_or(&self.agent.free);
+        let wants = &policy.wants[seat as usize];
+        let refuses = |r: &Resources| self.agent.filters.refuse(seat, wants.epoch, r).is_some();
+        // Most refusals are of all that is free: they are found before anything is computed.
+        if refuses(free) {
+            return ControlFlow::Continue(());
+        }
+        let overlap = policy.overlaps.of(&policy.tree, role);
+        let visible = self.softs.visible(seat, overlap, free);
+        if visible.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let framework = policy.frameworks.get(&policy.tree.framework_of(seat));
+        let Some(framework) = framework else { return ControlFlow::Continue(()) };
+        let circumstances = Circumstances {
+            config: &policy.config,
+            tree: &policy.tree,
+            quotas: &self.quotas,
+            is_first_stage: self.is_first_stage,
+        };
+        let decided = circumstances.decide(wants, &framework.options, role, self.agent, &visible);
+        self.is_held_back |= circumstances.holds_back(&decided, &visible);
+        let resources = match decided {
+            Err(_) => return ControlFlow::Continue(()),
+            Ok(None) if overlap.is_disjoint() && self.softs.is_empty() => {
+                let resources = self.left.take().unwrap_or_else(|| self.agent.free.clone());
+                self.served.push(Served { seat, resources, overlap });
+                return ControlFlow::Break(());
+            }
+            Ok(None) => visible.into_owned(),
+            Ok(Some(resources)) => resources,
+        };
+        if refuses(&resources) {
+            return ControlFlow::Continue(());
+        }
+        if !overlap.is_disjoint() {
+            self.softs.to_mut().add(seat, &resources, 1);
+            self.served.push(Served { seat, resources, overlap });
+            return ControlFlow::Continue(());
+        }
+        self.quotas.charge(&policy.tree, role, &resources, 1);
+        self.quotas.change_free(&policy.tree, &resources, -1);
+        let mut rest = free.clone();
+        rest -= &resources;
+        let is_over = rest.is_empty();
+        self.left = Some(rest);
+        self.served.push(Served { seat, resources, overlap });
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Hierarchical {
+    /// Whose turn it is on an agent whose round began at `round`.
+    fn turn(&self, turns: &Turns, round: Option<Time>, seat: Seat, now: Time) -> Turn {
+        let standing = &self.standings[seat as usize];
+        if standing.backed_off(now).is_some() {
+            return Turn::Last;
+        }
+        round.map_or(Turn::First, |since| turns.turn(seat, since, standing.joined))
+    }
+
+    /// Who began to compete since the last cycle, begins now; what it did before is forgotten.
+    pub(crate) fn seat_joining(&mut self, now: Time) {
+        let mut joining = std::mem::take(&mut self.joining);
+        joining.sort_unstable();
+        joining.dedup();
+        for seat in &joining {
+            self.standings[*seat as usize].joined = now;
+        }
+        if !joining.is_empty() {
+            self.agents.values_mut().for_each(|agent| agent.turns.forget(&joining));
+        }
+    }
+
+    /// An offer ended unused. Whether the framework comes last everywhere from now on.
+    pub(crate) fn pass_turn(
+        &mut self,
+        now: Time,
+        framework: FrameworkId,
+        role: &str,
+        on: AgentId,
+        refuse: Option<Duration>,
+    ) -> bool {
+        let length = self.config.max_time_to_offer;
+        if length.is_zero() {
+            return false;
+        }
+        let seat = self.seat(framework, role);
+        if let Some(agent) = self.agents.get_mut(&on) {
+            agent.turns.pass(seat, now, length);
+        }
+        let is_polite = refuse.is_some_and(|refuse| refuse >= length);
+        !is_polite && self.standings[seat as usize].pass(now, length)
+    }
+
+    /// How many others could be offered what a framework is offered; none if nobody of them would come before it.
+    pub(crate) fn count_waiting(
+        &self,
+        now: Time,
+        holder: FrameworkId,
+        role: &str,
+        on: AgentId,
+        resources: &Resources,
+    ) -> usize {
+        let Some(agent) = self.agents.get(&on).filter(|a| a.active && !a.overcommitted) else {
+            return 0;
+        };
+        if self.paused || !self.is_listed(agent) {
+            return 0;
+        }
+        let offered = resources.unallocated();
+        let tree = &self.tree;
+        let Some(own) = tree.known_role(role).and_then(|role| tree.known_seat(holder, role)) else {
+            return 0;
+        };
+        let soft = agent.softs.without(own, &offered);
+        let mut quotas = self.quotas.clone();
+        if soft.is_none() && !quotas.is_empty() {
+            quotas.charge(tree, tree.role_of(own), resources, -1);
+            quotas.change_free(tree, &offered, 1);
+        }
+        let circumstances =
+            Circumstances { config: &self.config, tree, quotas: &quotas, is_first_stage: false };
+        let round = agent.turns.since(now, self.config.max_time_to_offer);
+        let (mut waiting, mut is_before) = (0, false);
+        for (seat, framework, role) in tree.competitors().filter(|(_, f, _)| *f != holder) {
+            let wants = &self.wants[seat as usize];
+            let refuses = |r: &Resources| agent.filters.refuse(seat, wants.epoch, r).is_some();
+            let Some(known) = self.frameworks.get(&framework).filter(|_| !refuses(&offered)) else {
+                continue;
+            };
+            let overlap = self.overlaps.of(tree, role);
+            // What is offered softly may be offered to several at a time.
+            if soft.is_some() && !agent.softs.visible(seat, overlap, &offered).is_empty() {
+                continue;
+            }
+            let then = soft.as_ref().unwrap_or(&agent.softs).visible(seat, overlap, &offered);
+            let decided = circumstances.decide(wants, &known.options, role, agent, &then);
+            let Ok(part) = decided else { continue };
+            if !part.is_some_and(|part| refuses(&part)) {
+                waiting += 1;
+                is_before |= self.turn(&agent.turns, round, seat, now) != Turn::Last;
+            }
+        }
+        if is_before { waiting } else { 0 }
+    }
+}

@@ -1,0 +1,122 @@
+//! Whose turn it is on an agent: who let an offer of it end unused comes after the others for a while, so that nobody
+//! who wants the agent waits longer than `--max_time_to_offer`, whatever the others do.
+//!
+//! A round on an agent begins when an offer of it ends unused. Those whose offers end unused in it come last, those who
+//! joined later come before them in the order in which they joined, and everybody else comes first, by share. So each
+//! one that was there when somebody began to wait has one turn at most before it, and who comes anew has none.
+
+use crate::tree::Seat;
+use base::Time;
+use std::time::Duration;
+
+/// Rounds in a row without using anything until a framework is backed off in a role.
+const ROUNDS: u32 = 10;
+/// Shortest time between two rounds that count.
+const ROUND: Duration = Duration::from_secs(1);
+/// A framework is backed off for this many times `--max_time_to_offer` at most.
+const FACTOR_MAX: u32 = 8;
+
+/// When a seat has its turn: the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Turn {
+    /// By share.
+    First,
+    /// It joined while the round went on; those who joined before come before.
+    Joined(Time),
+    /// It had its turn and used nothing.
+    Last,
+}
+
+/// The round on one agent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turns {
+    since: Option<Time>,
+    /// One bit for each seat whose offer ended unused.
+    passed: Vec<u64>,
+}
+
+impl Turns {
+    /// An offer to this seat ended unused.
+    pub(crate) fn pass(&mut self, seat: Seat, now: Time, length: Duration) {
+        if self.since(now, length).is_none() {
+            self.since = Some(now);
+            self.passed.clear();
+        }
+        let at = seat as usize / 64;
+        if self.passed.len() <= at {
+            self.passed.resize(at + 1, 0);
+        }
+        self.passed[at] |= 1 << (seat % 64);
+    }
+
+    /// When the round began that goes on now.
+    pub(crate) fn since(&self, now: Time, length: Duration) -> Option<Time> {
+        self.since.filter(|since| *since + length > now)
+    }
+
+    /// Whose turn it is in the round that began at `since`.
+    pub(crate) fn turn(&self, seat: Seat, since: Time, joined: Time) -> Turn {
+        if self.passed.get(seat as usize / 64).is_some_and(|bits| bits & 1 << (seat % 64) != 0) {
+            Turn::Last
+        } else if joined > since {
+            Turn::Joined(joined)
+        } else {
+            Turn::First
+        }
+    }
+
+    /// What these did is forgotten.
+    pub(crate) fn forget(&mut self, seats: &[Seat]) {
+        for seat in seats {
+            if let Some(bits) = self.passed.get_mut(*seat as usize / 64) {
+                *bits &= !(1 << (seat % 64));
+            }
+        }
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        self.passed.capacity() * size_of::<u64>()
+    }
+}
+
+/// How a framework behaves in a role.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Standing {
+    /// When it began to compete.
+    pub(crate) joined: Time,
+    /// Rounds in a row in which it used nothing.
+    rounds: u32,
+    /// When the last of them was.
+    last: Option<Time>,
+    /// Until then it comes last everywhere.
+    until: Option<Time>,
+}
+
+impl Standing {
+    /// An offer ended unused. Whether the framework is backed off from now on.
+    pub(crate) fn pass(&mut self, now: Time, length: Duration) -> bool {
+        if self.last.is_some_and(|last| last + ROUND > now) {
+            return false;
+        }
+        self.last = Some(now);
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds < ROUNDS {
+            return false;
+        }
+        let was = self.backed_off(now).is_some();
+        let factor = 1_u32 << (self.rounds / ROUNDS).min(FACTOR_MAX.ilog2());
+        self.until = Some(now + length * factor);
+        !was
+    }
+
+    /// It used something, or says that it wants offers.
+    pub(crate) fn forgive(&mut self) {
+        *self = Self { joined: self.joined, ..Self::default() };
+    }
+
+    /// Until when it comes last everywhere.
+    pub(crate) fn backed_off(&self, now: Time) -> Option<Time> {
+        self.until.filter(|until| *until > now)
+    }
+}
