@@ -4,7 +4,7 @@
 use crate::accept::Offered;
 use crate::master::{Cx, Master, Waiting};
 use crate::registry::{OFFER_OVERLAP, RegistryOp};
-use crate::state::Offer;
+use crate::state::{Offer, State};
 use allocator::{AgentId, FrameworkId, Overlap};
 use base::Token;
 use resources::{Resources, validate_role};
@@ -138,6 +138,16 @@ impl Master {
             Some(overlap) => self.state.overlaps.insert(role.to_owned(), overlap),
             None => self.state.overlaps.remove(role),
         };
+    }
+}
+
+impl State {
+    /// To how many frameworks at a time the same resources may be offered in a role: its own, that of the nearest role
+    /// above it, or that of `*`.
+    #[must_use]
+    pub fn overlap(&self, role: &str) -> Overlap {
+        let mut named = std::iter::once(role).chain(resources::ancestors(role)).chain(["*"]);
+        named.find_map(|role| self.overlaps.get(role).copied()).unwrap_or_default()
     }
 }
 

@@ -209,7 +209,9 @@ impl Master {
     /// Who has everything on an agent.
     fn who_took(&self, now: Time, framework: &Framework, agent: &Agent) -> String {
         let offers: Vec<_> = self.offers.values().filter(|o| o.agent == agent.key).collect();
-        let Some(oldest) = offers.iter().min_by_key(|o| o.made) else {
+        let Some(oldest) =
+            offers.iter().min_by_key(|o| (!o.soft || o.framework != framework.key, o.made))
+        else {
             return "all of it is used by tasks".to_owned();
         };
         let whose = if oldest.framework == framework.key {

@@ -1,5 +1,6 @@
 //! `/metrics/snapshot`: names and values (spec/master.md section 6).
 
+use crate::offered;
 use crate::shared::Shared;
 use master_core::{Framework, State};
 use resources::{Resources, from_milli};
@@ -144,8 +145,8 @@ fn resources(state: &State, set: &mut impl FnMut(&str, Value)) {
     }
     for framework in state.frameworks.values() {
         used += &framework.used();
-        offered += &framework.offered();
     }
+    offered::by_agent(state).values().for_each(|on_agent| offered += on_agent);
     for name in ["cpus", "gpus", "mem", "disk"] {
         for (suffix, pick) in [
             ("", Resources::nonrevocable as fn(&Resources) -> Resources),
@@ -307,12 +308,14 @@ fn roles(state: &State, set: &mut impl FnMut(&str, Value)) {
         for role in framework.roles() {
             taken.entry(role).or_default();
         }
-        for held in [framework.used(), framework.offered()] {
-            for role in held.allocation_roles().into_iter().flatten() {
-                let part = held.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
-                *taken.entry(role.to_owned()).or_default() += &part;
-            }
+        let used = framework.used();
+        for role in used.allocation_roles().into_iter().flatten() {
+            let part = used.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
+            *taken.entry(role.to_owned()).or_default() += &part;
         }
+    }
+    for (role, offered) in offered::by_role(state) {
+        *taken.entry(role.to_owned()).or_default() += &offered;
     }
     for (role, held) in &taken {
         let amounts = held.quantities();

@@ -1,7 +1,7 @@
 //! Paths of the master, with and without `/master` before them.
 
 use crate::shared::Shared;
-use crate::{metrics, operator, shares, v0, why, writes};
+use crate::{metrics, operator, overlaps, shares, v0, why, writes};
 use base::Token;
 use http::HeaderValue;
 use http_api::server::Handler;
@@ -45,6 +45,7 @@ impl Handler for Routes {
             "/logging/toggle" => self.shared.log_level.toggle(&files::query_of(&request)),
             "/why" => why::answer(&self.shared, &files::query_of(&request)).await,
             "/shares" => shares::answer(&self.shared, request).await,
+            "/offer-overlap" => overlaps::answer(&self.shared, request).await,
             "/redirect" => self.redirect().await,
             path if writes::is_form(path) => writes::form(&self.shared, path, request).await,
             path if path == "/weights" || path == "/quota" || path.starts_with("/quota/") => {

@@ -1,5 +1,6 @@
 //! What is used and offered on each agent, counted once for a whole answer.
 
+use crate::offered;
 use allocator::AgentId;
 use master_core::State;
 use resources::Resources;
@@ -13,16 +14,13 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn of(state: &State) -> Self {
-        let mut usage = Self::default();
+        let mut usage = Self { offered: offered::by_agent(state), ..Self::default() };
         for framework in state.frameworks.values() {
             for task in framework.tasks.values().filter(|t| t.holds_resources()) {
                 *usage.used.entry(task.agent).or_default() += &task.resources;
             }
             for ((agent, _), executor) in &framework.executors {
                 *usage.used.entry(*agent).or_default() += &executor.resources;
-            }
-            for offer in framework.offers.values() {
-                *usage.offered.entry(offer.agent).or_default() += &offer.resources;
             }
         }
         usage

@@ -397,18 +397,18 @@ fn quota(state: &State, role: &str, consumed: Value) -> Value {
 pub(crate) fn known_roles(state: &State) -> Known<'_> {
     let mut known: Known<'_> = BTreeMap::new();
     for framework in state.frameworks.values() {
-        for (resources, is_offer) in [(framework.used(), false), (framework.offered(), true)] {
-            for role in resources.allocation_roles().into_iter().flatten() {
-                let part = resources.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
-                at(&mut known, role, |r| {
-                    *(if is_offer { &mut r.offered } else { &mut r.allocated }) += &part
-                });
-            }
+        let used = framework.used();
+        for role in used.allocation_roles().into_iter().flatten() {
+            let part = used.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
+            at(&mut known, role, |r| r.allocated += &part);
         }
         for role in framework.roles() {
             at(&mut known, &role, |_| {});
             known.entry(role).or_default().frameworks.insert(&framework.id);
         }
+    }
+    for (role, offered) in crate::offered::by_role(state) {
+        at(&mut known, role, |r| r.offered += &offered);
     }
     for agent in state.agents.values() {
         for (role, resources) in agent.total.reserved() {
@@ -416,6 +416,8 @@ pub(crate) fn known_roles(state: &State) -> Known<'_> {
         }
     }
     let named = state.weights.keys().chain(state.quotas.keys()).chain(state.shares.keys());
+    let overlapping = state.overlaps.iter().filter(|(role, o)| *role != "*" && !o.is_disjoint());
+    let named = named.chain(overlapping.map(|(role, _)| role));
     for role in named.chain(state.role_whitelist.iter().flatten()) {
         at(&mut known, role, |_| {});
     }
@@ -446,6 +448,10 @@ fn roles(state: &State) -> Value {
             "reserved": quantities(&role.reserved),
             "frameworks": role.frameworks,
         });
+        let overlap = state.overlap(name);
+        if !overlap.is_disjoint() {
+            out["offer_overlap"] = crate::overlaps::shown(overlap);
+        }
         if let Some(share) = state.shares.get(name) {
             out["share"] = crate::shares::shown(share, &guarantees);
         }

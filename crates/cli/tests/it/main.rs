@@ -4,6 +4,7 @@ mod clients;
 mod hostile;
 mod local;
 mod operator;
+mod overlap;
 mod recovery;
 mod sharing;
 mod volumes;

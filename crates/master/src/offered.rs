@@ -1,0 +1,44 @@
+//! What is offered, counting once what several frameworks are offered at a time.
+
+use allocator::{AgentId, FrameworkId};
+use master_core::{Offer, State};
+use resources::Resources;
+use std::collections::BTreeMap;
+
+/// On each agent.
+pub(crate) fn by_agent(state: &State) -> BTreeMap<AgentId, Resources> {
+    together(state, |offer| offer.agent)
+}
+
+/// For each role.
+pub(crate) fn by_role(state: &State) -> BTreeMap<&str, Resources> {
+    let mut roles: BTreeMap<&str, Resources> = BTreeMap::new();
+    for ((role, _), resources) in together(state, |offer| (offer.role.as_str(), offer.agent)) {
+        *roles.entry(role).or_default() += &resources;
+    }
+    roles
+}
+
+fn together<'a, K: Ord + Copy>(
+    state: &'a State,
+    key: impl Fn(&'a Offer) -> K,
+) -> BTreeMap<K, Resources> {
+    let mut sums: BTreeMap<K, Resources> = BTreeMap::new();
+    let mut shown: BTreeMap<(K, FrameworkId, &str), Resources> = BTreeMap::new();
+    for offer in state.frameworks.values().flat_map(|f| f.offers.values()) {
+        if offer.soft {
+            let of = (key(offer), offer.framework, offer.role.as_str());
+            *shown.entry(of).or_default() += &offer.resources.unallocated();
+        } else {
+            *sums.entry(key(offer)).or_default() += &offer.resources;
+        }
+    }
+    let mut counted: BTreeMap<K, Resources> = BTreeMap::new();
+    for ((key, _, role), mut more) in shown {
+        let counted = counted.entry(key).or_default();
+        more -= counted;
+        *counted += &more;
+        *sums.entry(key).or_default() += &more.allocated_to(role);
+    }
+    sums
+}
