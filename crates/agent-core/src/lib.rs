@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod compact;
 mod containers;
 pub mod contract;
 mod environment;
@@ -27,6 +28,7 @@ mod updates;
 mod volumes;
 
 pub use agent::Agent;
+pub use compact::compact;
 pub use oversubscription::{Estimator, LoadThresholds, Oversubscription, as_revocable};
 pub use registration::CAPABILITIES;
 pub use state::{Executor, ExecutorKind, ExecutorState, Framework, State, Task};

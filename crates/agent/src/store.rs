@@ -4,13 +4,10 @@
 //! ends the log, and the damaged file is kept aside. A write is in the page cache (it survives the process) when it is
 //! answered, and on the disk if that was asked for. At each start the log is written anew without what was forgotten.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use wire::internal;
 use wire::internal::AgentRecord;
-use wire::internal::agent_record::Record;
 
 const MAGIC: &[u8] = b"proffer-agent-log 1\n";
 const FRAME_HEAD: usize = 8;
@@ -56,7 +53,7 @@ impl Store {
         } else {
             None
         };
-        let records = compact(records);
+        let records = agent_core::compact(records);
         let mut content = MAGIC.to_vec();
         for record in &records {
             frame(record, &mut content);
@@ -117,97 +114,6 @@ fn parse(bytes: &[u8]) -> (Vec<AgentRecord>, bool) {
     (records, false)
 }
 
-/// Leaves out operations that were acknowledged, and what resources were before.
-fn compact_operations(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
-    let mut kept = Vec::with_capacity(records.len());
-    let mut checkpointed = None;
-    let mut open: Vec<internal::OperationRecord> = Vec::new();
-    for record in records {
-        match record.record {
-            Some(Record::Operation(mut record)) => {
-                checkpointed = record.checkpointed.take().or(checkpointed);
-                open.retain(|o| o.operation.uuid != record.operation.uuid);
-                open.push(record);
-            }
-            Some(Record::OperationAck(ack)) => {
-                open.retain(|o| o.operation.uuid.value != ack.operation_uuid);
-            }
-            Some(Record::Resources(resources)) => checkpointed = Some(resources),
-            _ => kept.push(record),
-        }
-    }
-    let resources = checkpointed.map(Record::Resources);
-    let open = open.into_iter().map(Record::Operation);
-    kept.extend(resources.into_iter().chain(open).map(|r| AgentRecord { record: Some(r) }));
-    kept
-}
-
-/// Leaves out what belongs to executors and frameworks that were forgotten.
-fn compact(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
-    let records = compact_operations(records);
-    let mut keep = vec![true; records.len()];
-    // From the end: a framework or executor may come again after it was forgotten.
-    let (mut frameworks, mut containers) = (BTreeSet::new(), BTreeSet::new());
-    let mut executors: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut tasks: BTreeSet<(String, String)> = BTreeSet::new();
-    for (at, record) in records.iter().enumerate().rev() {
-        keep[at] = match &record.record {
-            None => false,
-            Some(Record::Agent(_)) => true,
-            Some(Record::ForgetFramework(r)) => {
-                frameworks.insert(r.framework_id.value.clone());
-                false
-            }
-            Some(Record::ForgetExecutor(r)) => {
-                containers.insert(r.container_id.clone());
-                false
-            }
-            Some(Record::Framework(info)) => !frameworks
-                .contains(&info.id.as_ref().map(|id| id.value.clone()).unwrap_or_default()),
-            _ => true,
-        };
-    }
-    let forgotten = |id: &str| frameworks.contains(id);
-    for (at, record) in records.iter().enumerate() {
-        match &record.record {
-            Some(Record::Executor(r)) => {
-                let key = (r.framework_id.value.clone(), r.info.executor_id.value.clone());
-                if containers.contains(&r.container_id) || forgotten(&r.framework_id.value) {
-                    keep[at] = false;
-                    executors.insert(key);
-                } else {
-                    executors.remove(&key);
-                }
-            }
-            Some(Record::Task(r)) => {
-                let key = (r.framework_id.value.clone(), r.executor_id.value.clone());
-                let task = (key.0.clone(), r.info.task_id.value.clone());
-                if executors.contains(&key) {
-                    keep[at] = false;
-                    tasks.insert(task);
-                } else {
-                    tasks.remove(&task);
-                }
-            }
-            Some(Record::Update(r)) => {
-                keep[at] &= !tasks
-                    .contains(&(r.framework_id.value.clone(), r.status.task_id.value.clone()));
-            }
-            Some(Record::Ack(r)) => {
-                keep[at] &=
-                    !tasks.contains(&(r.framework_id.value.clone(), r.task_id.value.clone()));
-            }
-            Some(Record::Kill(r)) => {
-                keep[at] &=
-                    !tasks.contains(&(r.framework_id.value.clone(), r.task_id.value.clone()));
-            }
-            _ => {}
-        }
-    }
-    let mut keep = keep.into_iter();
-    records.into_iter().filter(|_| keep.next().unwrap_or(false)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,78 +163,5 @@ mod tests {
         }
         assert!(directory.join("agent.log.damaged-0").exists());
         std::fs::remove_dir_all(directory).expect("removed");
-    }
-
-    #[test]
-    fn what_was_forgotten_is_gone_after_the_next_start() {
-        let record = |record| AgentRecord { record: Some(record) };
-        let framework = |id: &str| {
-            record(Record::Framework(wire::v1::FrameworkInfo {
-                user: "u".into(),
-                name: "n".into(),
-                id: Some(id.into()),
-                ..Default::default()
-            }))
-        };
-        let executor = |id: &str, container: &str| {
-            record(Record::Executor(internal::ExecutorRecord {
-                framework_id: "f".into(),
-                info: wire::v1::ExecutorInfo { executor_id: id.into(), ..Default::default() },
-                container_id: container.into(),
-                kind: internal::ExecutorKind::Command as i32,
-                directory: "/d".into(),
-            }))
-        };
-        let task = |id: &str| {
-            record(Record::Task(internal::TaskRecord {
-                framework_id: "f".into(),
-                executor_id: id.into(),
-                info: wire::v1::TaskInfo {
-                    name: id.into(),
-                    task_id: id.into(),
-                    ..Default::default()
-                },
-                ..Default::default()
-            }))
-        };
-        let forget = |container: &str| {
-            record(Record::ForgetExecutor(internal::ForgetExecutor {
-                framework_id: "f".into(),
-                container_id: container.into(),
-            }))
-        };
-        let all = vec![
-            framework("f"),
-            executor("e", "c1"),
-            task("e"),
-            forget("c1"),
-            executor("e", "c2"),
-            task("e"),
-        ];
-        assert_eq!(compact(all.clone()), [framework("f"), executor("e", "c2"), task("e")]);
-        let operation = |uuid: u8, resources: Option<&str>| {
-            let named = |name: &str| wire::v1::Resource { name: name.into(), ..Default::default() };
-            let checkpointed = resources
-                .map(|name| internal::CheckpointedResources { resources: vec![named(name)] });
-            let operation = wire::v1::Operation {
-                uuid: wire::v1::Uuid { value: vec![uuid] },
-                ..Default::default()
-            };
-            record(Record::Operation(internal::OperationRecord { operation, checkpointed }))
-        };
-        let ack = |uuid: u8| {
-            record(Record::OperationAck(internal::OperationAckRecord {
-                operation_uuid: vec![uuid],
-            }))
-        };
-        let log = vec![operation(1, Some("a")), operation(2, Some("b")), ack(1)];
-        let resources = wire::v1::Resource { name: "b".into(), ..Default::default() };
-        let resources = internal::CheckpointedResources { resources: vec![resources] };
-        let short = [record(Record::Resources(resources)), operation(2, None)];
-        assert_eq!(compact(log), short);
-        assert_eq!(compact(short.to_vec()), short);
-        let gone =
-            record(Record::ForgetFramework(internal::ForgetFramework { framework_id: "f".into() }));
-        assert_eq!(compact(all.into_iter().chain([forget("c2"), gone]).collect()), []);
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Task {
     pub(crate) kill_asked: bool,
     /// Latest state that the framework was told.
     pub(crate) state: Option<TaskState>,
+    /// It was running once.
+    has_run: bool,
     /// The terminal state that came from the executor itself, which nothing may contradict.
     pub(crate) end: Option<TaskState>,
     /// Distinct updates that wanted an acknowledgement.
@@ -158,6 +160,12 @@ impl Framework {
         if let Some(uuid) = &status.uuid {
             task.updates.insert(uuid.clone());
         }
+        let unknown = status.reason() == v1::task_status::Reason::Reconciliation
+            && status.message().contains("unknown to the agent");
+        if self.checkpoint && unknown && task.has_run && task.end.is_none() {
+            self.complaint = Some(format!("task {id} ran, but its agent forgot it"));
+        }
+        task.has_run |= state == TaskState::TaskRunning;
         task.state = Some(state);
         if status.source() == v1::task_status::Source::Executor
             && is_terminal(state)
@@ -288,6 +296,7 @@ impl Framework {
                     settled: false,
                     kill_asked: false,
                     state: None,
+                    has_run: false,
                     end: None,
                     updates: BTreeSet::new(),
                     acknowledged: BTreeSet::new(),

@@ -463,6 +463,7 @@ impl World {
         node.disk_free = self.now;
         let life = node.life;
         node.core = Some(Agent::new(node.config(seed)));
+        node.disk = agent_core::compact(std::mem::take(&mut node.disk));
         let input =
             agent::Input::Recovered { records: node.disk.clone(), containers: node.found() };
         self.trace.line(self.now, &format!("agent {agent} starts"));

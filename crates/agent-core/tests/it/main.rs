@@ -9,6 +9,7 @@ use std::time::Duration;
 use wire::internal::{self, agent_to_master, master_to_agent};
 use wire::v1::{self, executor};
 
+mod compact;
 mod executors;
 mod operations;
 mod oversubscription;
@@ -61,14 +62,22 @@ impl Node {
         records: Vec<internal::AgentRecord>,
         containers: Vec<FoundContainer>,
     ) -> (Self, Vec<Effect>) {
-        let mut node = Self {
-            agent: Agent::new(config),
-            now: Now::at_secs(1),
-            writes: Vec::new(),
-            records: records.clone(),
+        let start = |records: Vec<internal::AgentRecord>| {
+            let mut node = Self {
+                agent: Agent::new(config.clone()),
+                now: Now::at_secs(1),
+                writes: Vec::new(),
+                records: records.clone(),
+            };
+            let containers = containers.clone();
+            let effects = node.step(Input::Recovered { records, containers });
+            (node, effects)
         };
-        let effects = node.step(Input::Recovered { records, containers });
-        (node, effects)
+        let (whole, effects) = start(records.clone());
+        let (short, effects_of_short) = start(agent_core::compact(records));
+        assert_eq!(effects, effects_of_short, "what is left out of the log makes no difference");
+        assert_eq!(format!("{:?}", whole.agent.view()), format!("{:?}", short.agent.view()));
+        (short, effects)
     }
 
     /// A new agent that is registered as `m-S0`.
