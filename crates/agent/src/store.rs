@@ -117,6 +117,7 @@ fn parse(bytes: &[u8]) -> (Vec<AgentRecord>, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::internal::agent_record::Record;
 
     fn agent(id: &str) -> AgentRecord {
         let info =
