@@ -78,6 +78,7 @@ impl Hierarchical {
                 }
             }
         }
+        self.quotas.refresh(&self.tree);
     }
 
     /// An agent's total or use was changed as a whole.

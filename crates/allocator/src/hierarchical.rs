@@ -376,6 +376,9 @@ impl Allocator for Hierarchical {
 
     fn set_quota(&mut self, role: &str, quota: Quota) {
         let number = self.tree.role(role);
+        for name in quota.guarantees.keys() {
+            self.tree.scalar(name);
+        }
         self.quotas.set(number, quota);
         self.count_quotas();
         self.all_dirty = true;
@@ -383,6 +386,9 @@ impl Allocator for Hierarchical {
 
     fn set_share(&mut self, role: &str, share: BTreeMap<String, Share>) {
         let number = self.tree.role(role);
+        for name in share.keys() {
+            self.tree.scalar(name);
+        }
         self.quotas.set_share(number, share);
         self.count_quotas();
         self.all_dirty = true;
@@ -559,6 +565,7 @@ impl Allocator for Hierarchical {
         if held != shares {
             return Err(format!("agents hold {held:?}, shares say {shares:?}"));
         }
+        self.quotas.check(&self.tree)?;
         Ok(())
     }
 }

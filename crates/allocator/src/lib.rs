@@ -14,6 +14,7 @@ mod filters;
 mod held_back;
 mod hierarchical;
 mod intern;
+mod needs;
 mod overlap;
 mod quota;
 mod serve;

@@ -4,6 +4,7 @@
 //! quotas.
 
 use crate::Quota;
+use crate::needs::Needs;
 use crate::share::{Share, Shares};
 use crate::tree::{Scalars, Tree};
 use resources::{Milli, Resources, Value};
@@ -16,6 +17,7 @@ pub(crate) struct Quotas {
     shares: Shares,
     /// As they hold now: with what shares add.
     of: BTreeMap<u32, Quota>,
+    needs: Needs,
     /// What shares are of has changed.
     stale: bool,
     /// Unreserved scalars that are allocated or offered to a role and those below it.
@@ -28,7 +30,7 @@ pub(crate) struct Quotas {
     changed: bool,
 }
 
-fn add(scalars: &mut Scalars, at: usize, milli: Milli) {
+pub(crate) fn add(scalars: &mut Scalars, at: usize, milli: Milli) {
     if scalars.len() <= at {
         scalars.resize(at + 1, 0);
     }
@@ -81,10 +83,27 @@ impl Quotas {
 
     /// Shares follow the total.
     pub(crate) fn refresh(&mut self, tree: &Tree) {
-        if std::mem::take(&mut self.stale) {
-            self.of.clone_from(&self.set);
-            self.shares.apply(tree, &mut self.of);
+        if !std::mem::take(&mut self.stale) {
+            return;
         }
+        self.of.clone_from(&self.set);
+        self.shares.apply(tree, &mut self.of);
+        let mut guarantees: BTreeMap<u32, Scalars> = BTreeMap::new();
+        for (role, quota) in self.of.iter().filter(|(_, quota)| !quota.guarantees.is_empty()) {
+            let of_role = guarantees.entry(*role).or_default();
+            for (name, milli) in &quota.guarantees {
+                if let Some(at) = tree.known_scalar(name) {
+                    add(of_role, at, *milli);
+                }
+            }
+        }
+        let mut needs = Needs::new(tree, guarantees.clone());
+        for role in guarantees.keys().rev() {
+            for at in 0..tree.scalars_known() {
+                needs.consume(*role, at, self.consumed(*role, at));
+            }
+        }
+        self.needs = needs;
     }
 
     /// A role got (sign 1) or gave back (sign -1) resources.
@@ -95,6 +114,7 @@ impl Quotas {
             self.changed = true;
             for role in tree.chain(role) {
                 add(self.charged.entry(role).or_default(), at, sign * milli);
+                self.needs.consume(role, at, self.consumed(role, at));
             }
         }
     }
@@ -124,6 +144,7 @@ impl Quotas {
             self.changed = true;
             for role in tree.chain(role) {
                 add(self.reserved.entry(role).or_default(), at, sign * milli);
+                self.needs.consume(role, at, self.consumed(role, at));
             }
         }
     }
@@ -132,25 +153,31 @@ impl Quotas {
         amount(self.charged.get(&role), at) + amount(self.reserved.get(&role), at)
     }
 
-    /// How much of a scalar a role lacks of its guarantee.
-    fn lack_of(&self, tree: &Tree, role: u32, name: &str) -> Milli {
-        let guarantee = self.of.get(&role).and_then(|q| q.guarantees.get(name)).copied();
-        let at = tree.known_scalar(name);
-        let consumed = at.map_or(0, |at| self.consumed(role, at));
-        guarantee.map_or(0, |g| (g - consumed).max(0))
-    }
-
-    /// How much of a scalar a role, or one above it, lacks of a guarantee.
+    /// How much of a scalar a role may have as a part of what is guaranteed to it or to one above it, beside what is
+    /// still needed for others there.
     pub(crate) fn lack(&self, tree: &Tree, role: u32, name: &str) -> Milli {
-        tree.chain(role).map(|role| self.lack_of(tree, role, name)).max().unwrap_or(0)
+        tree.known_scalar(name).map_or(0, |at| self.needs.of(tree, role, at))
     }
 
-    /// Whether a role, or one above it, lacks something of a guarantee.
+    /// Whether a role lacks something of a guarantee, its own or that of one above it.
     pub(crate) fn lacks(&self, tree: &Tree, role: u32) -> bool {
-        tree.chain(role).any(|role| {
-            let names = self.of.get(&role).map(|q| q.guarantees.keys());
-            names.into_iter().flatten().any(|name| self.lack_of(tree, role, name) > 0)
-        })
+        self.needs.any_of(tree, role)
+    }
+
+    /// Whether needs are what they are when counted anew.
+    pub(crate) fn check(&self, tree: &Tree) -> Result<(), String> {
+        if self.stale {
+            return Ok(());
+        }
+        let mut counted = Self { stale: true, ..self.clone() };
+        counted.refresh(tree);
+        for at in 0..tree.scalars_known() {
+            let (said, is) = (self.needs.all(at), counted.needs.all(at));
+            if said != is {
+                return Err(format!("{said} of scalar {at} are said to be needed, {is} are"));
+            }
+        }
+        Ok(())
     }
 
     /// How much more of a scalar the limits of a role and those above it allow; None: any amount.
@@ -163,29 +190,10 @@ impl Quotas {
         rooms.min()
     }
 
-    /// How much of a scalar is free beyond what guarantees still need; None: no guarantee needs it.
+    /// How much of a scalar is free beyond what guarantees still need; None: nothing of it is guaranteed.
     pub(crate) fn spare(&self, tree: &Tree, name: &str) -> Option<Milli> {
-        if !self.of.values().any(|quota| quota.guarantees.contains_key(name)) {
-            return None;
-        }
-        let free = tree.known_scalar(name).map_or(0, |at| amount(Some(&self.free), at));
-        Some((free - self.required(tree, name)).max(0))
-    }
-
-    /// What guarantees still need of a scalar. Guarantees below that of another role are part of it, unless they are
-    /// more.
-    fn required(&self, tree: &Tree, name: &str) -> Milli {
-        let mut below: BTreeMap<u32, Milli> = BTreeMap::new();
-        let mut required = 0;
-        // The number of a role is greater than that of the one above it.
-        for role in self.of.keys().rev() {
-            let lack = self.lack_of(tree, *role, name).max(below.remove(role).unwrap_or(0));
-            match tree.chain(*role).skip(1).find(|above| self.of.contains_key(above)) {
-                Some(above) => *below.entry(above).or_default() += lack,
-                None => required += lack,
-            }
-        }
-        required
+        let at = tree.known_scalar(name).filter(|at| self.needs.is_guaranteed(*at))?;
+        Some((amount(Some(&self.free), at) - self.needs.all(at)).max(0))
     }
 
     /// How much more of a scalar a role may have: what its limits and the guarantees of others leave; None: any amount.

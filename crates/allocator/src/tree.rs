@@ -215,8 +215,8 @@ impl Tree {
         seats.map(|(seat, s)| (seat, s.framework, s.role))
     }
 
-    /// Number of the name of a scalar.
-    fn scalar(&mut self, name: &str) -> usize {
+    /// Number of the name of a scalar, made at first use.
+    pub(crate) fn scalar(&mut self, name: &str) -> usize {
         self.names.iter().position(|n| n == name).unwrap_or_else(|| {
             self.names.push(name.to_owned());
             self.names.len() - 1
@@ -225,6 +225,11 @@ impl Tree {
 
     pub(crate) fn known_scalar(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|n| n == name)
+    }
+
+    /// How many numbers there are.
+    pub(crate) fn scalars_known(&self) -> usize {
+        self.names.len()
     }
 
     fn scalars(&mut self, resources: &Resources) -> Vec<(usize, Milli)> {

@@ -16,6 +16,7 @@ pub mod invariants;
 mod master_node;
 mod network;
 mod operations;
+mod operator;
 mod options;
 mod plan;
 mod trace;

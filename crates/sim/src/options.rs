@@ -28,6 +28,8 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Of 100 acknowledgements, how many a framework forgets to send.
     pub forgotten_acks: u64,
+    /// Mean time between two changes of shares; None: there are none.
+    pub share_every: Option<Duration>,
 }
 
 /// What can go wrong.
@@ -74,6 +76,8 @@ impl Options {
             [None, Some(5), Some(30), Some(90)][between(0, 3) as usize].map(Duration::from_secs);
         let forgotten_acks = [0, 10, 50][between(0, 2) as usize];
         let faults = FAULTS.into_iter().filter(|_| between(0, 1) == 0).collect();
+        let share_every =
+            [None, None, Some(10), Some(60)][between(0, 3) as usize].map(Duration::from_secs);
         Self {
             seed,
             agents,
@@ -86,6 +90,7 @@ impl Options {
             fault_every,
             faults,
             forgotten_acks,
+            share_every,
         }
     }
 }

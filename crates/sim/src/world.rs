@@ -5,6 +5,7 @@ use crate::framework::{Framework, Request};
 use crate::invariants;
 use crate::master_node::MasterNode;
 use crate::network::{Direction, Network, Peer};
+use crate::operator;
 use crate::options::{Fault, Options};
 use crate::trace::Trace;
 use agent_core::Agent;
@@ -100,6 +101,8 @@ enum Event {
         framework: usize,
     },
     Fault,
+    /// An operator changes a share.
+    Share,
     Check,
 }
 
@@ -153,6 +156,8 @@ pub struct World {
     requests: BTreeMap<Token, (usize, Vec<String>)>,
     faults: u64,
     trace: Trace,
+    /// Whether what is promised to roles was kept for them so far.
+    pub(crate) promise: Result<(), String>,
     pub(crate) master: MasterNode,
     pub(crate) agents: Vec<AgentNode>,
     pub(crate) frameworks: Vec<Framework>,
@@ -177,6 +182,7 @@ impl World {
             requests: BTreeMap::new(),
             faults: 0,
             trace: Trace::new(print),
+            promise: Ok(()),
             master: MasterNode::new(),
             agents,
             frameworks,
@@ -192,6 +198,9 @@ impl World {
         }
         if world.options.fault_every.is_some() && !world.options.faults.is_empty() {
             world.after(Duration::from_secs(1), Event::Fault);
+        }
+        if world.options.share_every.is_some() {
+            world.after(Duration::from_secs(1), Event::Share);
         }
         world.after(Duration::from_secs(1), Event::Check);
         world
@@ -210,7 +219,7 @@ impl World {
                 return Err(self.failure("nothing is left to happen".to_owned()));
             };
             self.now = at;
-            if at >= calm_from && !self.frameworks.iter().all(|f| f.calm) {
+            if at >= calm_from && !self.is_calm() {
                 self.frameworks.iter_mut().for_each(|f| f.calm = true);
                 self.trace.line(at, "calm");
             }
@@ -323,6 +332,7 @@ impl World {
             }
             Event::FrameworkTick { framework } => self.framework_tick(framework),
             Event::Fault => self.fault(),
+            Event::Share => self.share(),
             Event::Check => self.after(Duration::from_secs(1), Event::Check),
             // What belongs to an older life or a closed stream is void.
             _ => {}
@@ -348,6 +358,10 @@ impl World {
         let mut out = Vec::new();
         core.step(now, input, &mut out);
         let wake = core.next_wake();
+        if !core.state().shares.is_empty() {
+            self.promise =
+                self.promise.clone().and(invariants::guarantees::check(core.state(), now.mono));
+        }
         for effect in out {
             self.master_effect(effect);
         }
@@ -451,6 +465,20 @@ impl World {
                 }
             }
         }
+    }
+
+    fn share(&mut self) {
+        let Some(every) = self.options.share_every.filter(|_| !self.is_calm()) else { return };
+        let call = operator::next(&mut self.rng);
+        self.trace.line(self.now, &format!("operator asks for {call:?}"));
+        let token = self.network.token();
+        self.step_master(master::Input::Operator { token, call });
+        let delay = self.random(2 * every);
+        self.after(delay, Event::Share);
+    }
+
+    fn is_calm(&self) -> bool {
+        self.frameworks.iter().all(|f| f.calm)
     }
 
     // --- agents -----------------------------------------------------------------------------------------------

@@ -126,6 +126,24 @@ fn roles_below_a_role_with_a_share_use_it_up() {
 }
 
 #[test]
+fn frameworks_of_a_role_leave_what_is_promised_below_it() {
+    let mut c = cluster();
+    c.allocator.set_share("a", share(&["cpus 30%"]));
+    c.allocator.set_share("a/x", share(&["cpus 20%"]));
+    c.allocator.set_share("c", share(&["cpus 70%"]));
+    c.framework(1, &["a"]);
+    c.framework(2, &["b"]);
+    c.agent(1, "cpus:10;mem:100");
+    assert_eq!(cpus(&mut c, 1), 1_000);
+    c.framework(3, &["a/y"]);
+    assert_eq!(cpus(&mut c, 3), 0);
+    c.framework(4, &["a/x"]);
+    assert_eq!(cpus(&mut c, 4), 2_000);
+    c.framework(5, &["c/z"]);
+    assert_eq!(cpus(&mut c, 5), 7_000);
+}
+
+#[test]
 fn revocable_resources_are_no_part_of_what_a_share_is_of() {
     let mut c = cluster();
     c.allocator.set_share("a", share(&["cpus 50%"]));
@@ -158,4 +176,64 @@ fn a_thousandth_of_a_percent_is_not_lost() {
     assert_eq!(of(33_333, 3_000), 999);
     assert_eq!(of(100_000, i64::MAX), i64::MAX);
     assert_eq!(of(50_000, 1), 0);
+}
+
+/// Whatever is promised, taken and given back: roles without a share leave what is promised to others.
+#[test]
+fn random_shares_are_kept() {
+    let roles = ["a", "a/x", "a/x/y", "b", "c"];
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let mut c = cluster();
+        let mut shares: BTreeMap<&str, u32> = BTreeMap::new();
+        for (number, role) in roles.iter().enumerate() {
+            c.framework(u32::try_from(number).expect("small"), &[role]);
+        }
+        let mut totals: BTreeMap<u32, i64> = BTreeMap::new();
+        let mut open: Vec<Allocation> = Vec::new();
+        for _ in 0..120 {
+            match rng.below(6) {
+                0 => {
+                    let role = roles[rng.below(4) as usize];
+                    let percent = rng.below(40) as u32 * 1000;
+                    shares.insert(role, percent);
+                    let parts = format!("cpus {}%", percent / 1000);
+                    c.allocator.set_share(role, share(&[&parts]));
+                }
+                1 => {
+                    let (agent, cpus) = (rng.below(8) as u32, 1 + rng.below(8) as i64);
+                    c.allocator.remove_agent(AgentId(agent));
+                    open.retain(|o| o.agent.0 != agent);
+                    totals.insert(agent, cpus * 1000);
+                    c.agent(agent, &format!("cpus:{cpus};mem:1000"));
+                }
+                2 | 3 if !open.is_empty() => {
+                    let offer = open.swap_remove(rng.below(open.len() as u64) as usize);
+                    let refuse = rng.chance(1, 2).then_some(Duration::from_secs(rng.below(20)));
+                    c.decline(&offer, refuse);
+                }
+                4 => c.wait(Duration::from_secs(rng.below(10))),
+                _ => {
+                    let offers = c.allocations();
+                    let got =
+                        offers.iter().any(|o| o.role == "c" && o.resources.scalar("cpus") > 0);
+                    open.extend(offers);
+                    if !got {
+                        continue;
+                    }
+                    let total: i64 = totals.values().sum();
+                    let lack = |role: &str| {
+                        let of =
+                            open.iter().filter(|o| resources::is_descendant_or_self(&o.role, role));
+                        let held: i64 = of.map(|o| o.resources.scalar("cpus")).sum();
+                        let percent = i64::from(shares.get(role).copied().unwrap_or(0));
+                        (total * percent / 100_000 - held).max(0)
+                    };
+                    let need = lack("a").max(lack("a/x").max(lack("a/x/y"))) + lack("b");
+                    let held: i64 = open.iter().map(|o| o.resources.scalar("cpus")).sum();
+                    assert!(total - held >= need, "seed {seed}: {held} of {total}, {need} needed");
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,88 @@
+//! What is promised to roles is not offered to others: after an offer to somebody to whom nothing of it is promised,
+//! so much is left as all promises still need.
+
+use master_core::State;
+use resources::Resources;
+use std::collections::BTreeMap;
+
+/// Looks at the offers that were made at `now`, the time of the master's last step.
+///
+/// # Errors
+/// The first offer that takes what is promised to others.
+pub fn check(state: &State, now: base::Time) -> Result<(), String> {
+    let guarantees = state.guarantees();
+    let frameworks = state.frameworks.values();
+    let offers = frameworks.flat_map(|f| f.offers.values()).filter(|o| o.made == now);
+    for offer in offers {
+        let is_promised = |name: &str| {
+            let roles = std::iter::once(offer.role.as_str());
+            let mut roles = roles.chain(resources::ancestors(&offer.role));
+            roles.any(|role| guarantees.get(role).is_some_and(|of| of.contains_key(name)))
+        };
+        for entry in offer.resources.iter().filter(|e| e.is_quota_charged()) {
+            let name = entry.identity.name.as_str();
+            if is_promised(name) {
+                continue;
+            }
+            let (free, required) = (free(state, name), required(state, &guarantees, name));
+            if free < required {
+                let id = &offer.id;
+                return Err(format!(
+                    "offer {id} of {entry} leaves {free} milli-{name} free, {required} are promised to others"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Unreserved and held by nobody.
+fn free(state: &State, name: &str) -> i64 {
+    let plain = |r: &Resources| {
+        r.filter(|e| e.is_quota_charged() && e.identity.name == name).unallocated().scalar(name)
+    };
+    let total: i64 = state.agents.values().map(|agent| plain(&agent.total)).sum();
+    let frameworks = state.frameworks.values();
+    let held: i64 = frameworks.map(|f| plain(&f.used()) + plain(&f.offered())).sum();
+    total - held
+}
+
+/// What roles lack of what is promised to them; what is promised below a role is a part of its own.
+fn required(
+    state: &State,
+    guarantees: &BTreeMap<String, BTreeMap<String, i64>>,
+    name: &str,
+) -> i64 {
+    let mut below: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut required = 0;
+    for (role, of) in guarantees.iter().rev() {
+        let lack = (of.get(name).copied().unwrap_or(0) - consumed(state, role, name)).max(0);
+        let need = lack.max(below.remove(role.as_str()).unwrap_or(0));
+        match resources::ancestors(role).find(|above| guarantees.contains_key(*above)) {
+            Some(above) => *below.entry(above).or_default() += need,
+            None => required += need,
+        }
+    }
+    required
+}
+
+/// What counts for a role: reservations to it and those below it, and unreserved resources that they hold.
+fn consumed(state: &State, role: &str, name: &str) -> i64 {
+    let is_below = |of: &str| resources::is_descendant_or_self(of, role);
+    let agents = state.agents.values();
+    let reserved: i64 = agents
+        .map(|a| a.total.filter(|e| e.reserved_to().is_some_and(is_below)).scalar(name))
+        .sum();
+    let held: i64 = state
+        .frameworks
+        .values()
+        .flat_map(|f| [f.used(), f.offered()])
+        .map(|held| {
+            let own = held.filter(|e| {
+                e.is_quota_charged() && e.identity.allocated_to.as_deref().is_some_and(is_below)
+            });
+            own.scalar(name)
+        })
+        .sum();
+    reserved + held
+}
