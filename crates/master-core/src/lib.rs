@@ -12,6 +12,7 @@ mod announce;
 mod calls;
 pub mod contract;
 mod frameworks;
+mod lease;
 mod liveness;
 mod master;
 mod offers;

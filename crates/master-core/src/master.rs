@@ -1,6 +1,7 @@
 //! The state machine: one match, no logic of its own.
 
 use crate::contract::{Config, Effect, Input, Response};
+use crate::lease::Leases;
 use crate::overlap::SoftOffers;
 use crate::registry::RegistryOp;
 use crate::share::ShareConfig;
@@ -25,6 +26,8 @@ pub(crate) enum Timer {
     Reregister(AgentId),
     /// An offer is too old.
     Offer(String),
+    /// Offers may have been kept for too long while others wait.
+    Lease,
     /// Agents of the registry did not come back.
     Recovered,
     /// Take the next agent out of the queue of removals.
@@ -82,6 +85,7 @@ pub struct Master {
     /// Stream to framework.
     pub(crate) streams: BTreeMap<Token, FrameworkId>,
     pub(crate) offers: BTreeMap<String, Arc<Offer>>,
+    pub(crate) leases: Leases,
     pub(crate) soft_offers: SoftOffers,
     /// Registrations that wait for the registry: connection to agent id ("" for a new one).
     pub(crate) registering: BTreeMap<Token, String>,
@@ -133,6 +137,7 @@ impl Master {
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
             offers: BTreeMap::new(),
+            leases: Leases::default(),
             soft_offers: SoftOffers::new(),
             registering: BTreeMap::new(),
             removals: VecDeque::new(),
@@ -225,6 +230,7 @@ impl Master {
             Timer::Ping(agent) => self.ping(cx, agent),
             Timer::Reregister(agent) => self.on_reregister_timeout(cx, agent),
             Timer::Offer(id) => self.time_out(cx, &id),
+            Timer::Lease => self.sweep_leases(cx),
             Timer::Recovered => self.on_recovered_timeout(cx),
             Timer::AllocatorRecovery => self.allocator.resume(),
             Timer::Removal => self.next_removal(cx),

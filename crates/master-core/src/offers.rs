@@ -48,6 +48,7 @@ impl Master {
         if let Some(timeout) = self.config.offer_timeout {
             self.timers.set(Timer::Offer(id.clone()), cx.now.mono + timeout);
         }
+        self.lease_out(&offer);
         self.offers.insert(id.clone(), offer.clone());
         if let Some(framework) = self.framework_mut(framework) {
             framework.offers.insert(id, offer.clone());

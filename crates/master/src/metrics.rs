@@ -42,6 +42,7 @@ const COUNTERS: &[&str] = &[
     "messages_unregister_framework",
     "messages_unregister_slave",
     "messages_update_slave",
+    "offers_rescinded_by_lease",
     "recovery_slave_removals",
     "slave_registrations",
     "slave_removals",
