@@ -2,13 +2,17 @@
 //! it behaves as that program.
 #![forbid(unsafe_code)]
 
+mod commands;
 mod daemon;
 mod flags;
 mod host;
 mod local;
 mod logging;
+mod nearest;
+mod operator_client;
 mod oversubscription;
 mod run;
+mod text_table;
 
 use flags::{AGENT, EXECUTE, Flags, LOCAL, MASTER, RUN, Table};
 use std::process::ExitCode;
@@ -18,15 +22,23 @@ proffer: a kernel for the datacenter
 
 usage: proffer <command> [flags]
 
-  local     start a whole cluster in one process, for trying
-  master    start a master
-  agent     start an agent
-  run       run a command or tasks, and follow them
-  version   print the version
-  help      this text; `proffer <command> --help` lists the flags of a command
+  local      start a whole cluster in one process, for trying
+  master     start a master
+  agent      start an agent
+  run        run a command or tasks, and follow them
+  version    print the version
+  help       this text; `proffer <command> --help` lists the flags of a command
 
+Ask and change a running cluster:
+
+";
+
+const NAMES: &str = "
 Started under the name mesos-master, mesos-agent, mesos-slave, mesos-local or mesos-execute it behaves as that program.
 ";
+
+/// Commands that are not in [`commands`].
+const PROGRAMS: [&str; 6] = ["local", "master", "agent", "run", "version", "help"];
 
 /// What is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,17 +83,24 @@ fn main() -> ExitCode {
         Some(program) => program,
         None => match words.first().map(String::as_str) {
             None | Some("help" | "--help" | "-h") => {
-                print!("{HELP}");
+                print!("{HELP}{}{NAMES}", commands::help());
                 return ExitCode::SUCCESS;
             }
             Some("version" | "--version") => return version(),
+            Some(name) if commands::is_command(name) => return commands::run(words),
             Some(name) => match Program::by_name(name) {
                 Some(program) => {
                     words.remove(0);
                     program
                 }
                 None => {
-                    return fail(&format!("unknown command '{name}'; `proffer help` lists them"));
+                    let names = commands::names();
+                    let names = names.iter().map(String::as_str).chain(PROGRAMS);
+                    let meant = nearest::nearest(name, names);
+                    let meant = meant.map(|n| format!("; did you mean '{n}'?")).unwrap_or_default();
+                    return fail(&format!(
+                        "unknown command '{name}'{meant} (`proffer help` lists all)"
+                    ));
                 }
             },
         },

@@ -1,6 +1,7 @@
 //! `proffer run` and `mesos-execute`: a small framework that runs tasks and follows them.
 
 use crate::flags::Flags;
+use crate::operator_client::master_name;
 use crate::{daemon, host};
 use client::Scheduler;
 use detector::MasterName;
@@ -40,17 +41,14 @@ struct Runner {
 
 /// Runs the tasks that the flags describe.
 pub(crate) async fn run(flags: &Flags, voice: Voice) -> Result<ExitCode, String> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let master = flags.text("master").map(str::to_owned);
+    let master = flags.text("master");
     let master = match voice {
-        Voice::Mesos => master.ok_or("Missing required option --master")?,
-        Voice::Proffer => {
-            let found =
-                master.or_else(|| variable("PROFFER_MASTER")).or_else(|| variable("MESOS_MASTER"));
-            found.unwrap_or_else(|| "127.0.0.1:5050".to_owned())
+        Voice::Mesos => {
+            let master = master.ok_or("Missing required option --master")?;
+            MasterName::parse(master).map_err(|e| format!("--master: {e}"))?
         }
+        Voice::Proffer => master_name(master)?,
     };
-    let master = MasterName::parse(&master).map_err(|e| format!("--master: {e}"))?;
     let wanted = wanted(flags, voice)?;
     let role = flags.text("role").unwrap_or("*").to_owned();
     let scheduler =

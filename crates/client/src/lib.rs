@@ -1,8 +1,13 @@
-//! A client of the v1 scheduler API in protobuf: one subscription, its events, and calls.
+//! Clients of a master: of the v1 scheduler API in protobuf (one subscription, its events, and calls), and of the
+//! endpoints for operators.
 //!
-//! It follows redirects to the leading master. It does not subscribe again by itself: when [`Scheduler::next`] gives
-//! None the stream has ended, and the caller decides.
+//! They follow redirects to the leading master. A scheduler does not subscribe again by itself: when
+//! [`Scheduler::next`] gives None the stream has ended, and the caller decides.
 #![forbid(unsafe_code)]
+
+mod operator;
+
+pub use operator::{Answer, Operator};
 
 use bytes::Bytes;
 use detector::MasterName;
@@ -97,13 +102,9 @@ impl Scheduler {
             let header = |name: &str| {
                 response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
             };
-            if response.status() == http::StatusCode::TEMPORARY_REDIRECT
-                && redirects < REDIRECTS_MAX
-            {
+            if let Some(leader) = redirected(&response).filter(|_| redirects < REDIRECTS_MAX) {
                 redirects += 1;
-                let location = header(LOCATION.as_str()).unwrap_or_default();
-                let leader = location.rsplit("//").next().unwrap_or_default();
-                addresses.push_front(leader.split('/').next().unwrap_or_default().to_owned());
+                addresses.push_front(leader);
                 continue;
             }
             if response.status() != http::StatusCode::OK {
@@ -176,6 +177,16 @@ impl Scheduler {
             sender.send_request(request(address, call, stream_id)?).await.map_err(broken)?;
         Ok((response, sender))
     }
+}
+
+/// Address of the leading master, if an answer names it.
+fn redirected(response: &Response<Incoming>) -> Option<String> {
+    if !matches!(response.status().as_u16(), 302 | 307) {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let leader = location.split_once("//")?.1;
+    Some(leader.split('/').next()?.to_owned())
 }
 
 async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, ClientError> {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 /// How a framework subscribes.
 #[derive(Debug, Clone)]
 pub struct FrameworkOptions {
+    /// Its name.
+    pub name: String,
     /// Its roles.
     pub roles: Vec<String>,
     /// Names of its capabilities.
@@ -25,6 +27,7 @@ pub struct FrameworkOptions {
 impl Default for FrameworkOptions {
     fn default() -> Self {
         Self {
+            name: "testkit".to_owned(),
             roles: vec!["*".to_owned()],
             capabilities: vec!["MULTI_ROLE".to_owned()],
             id: None,
@@ -66,7 +69,7 @@ impl Framework {
     #[must_use]
     #[track_caller]
     pub fn subscribe(master: &str, options: &FrameworkOptions) -> Self {
-        let mut info = json!({"user": "root", "name": "testkit", "roles": options.roles,
+        let mut info = json!({"user": "root", "name": options.name, "roles": options.roles,
             "checkpoint": options.checkpoint, "failover_timeout": options.failover_timeout,
             "capabilities": options.capabilities.iter().map(|c| json!({"type": c})).collect::<Vec<_>>()});
         let mut call = json!({"type": "SUBSCRIBE"});

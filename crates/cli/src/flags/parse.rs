@@ -1,6 +1,7 @@
 //! From words and variables to values.
 
 use super::{Kind, Row, Support, Table};
+use crate::nearest::nearest;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -86,29 +87,13 @@ fn find(table: &Table, name: &str, warnings: &mut Vec<String>) -> Option<&'stati
 }
 
 fn unknown(table: &Table, name: &str) -> String {
-    let nearest = table.rows().min_by_key(|r| distance(name, r.name));
-    match nearest.filter(|r| distance(name, r.name) <= name.len().max(3) / 2) {
-        Some(row) => format!(
-            "unknown flag --{name}; did you mean --{}? ({} --help lists all)",
-            row.name, table.program
+    match nearest(name, table.rows().map(|r| r.name)) {
+        Some(near) => format!(
+            "unknown flag --{name}; did you mean --{near}? ({} --help lists all)",
+            table.program
         ),
         None => format!("unknown flag --{name} ({} --help lists all)", table.program),
     }
-}
-
-/// Edits that turn one name into another (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let change = last[j] + usize::from(x != *y);
-            row.push(change.min(last[j + 1] + 1).min(row[j] + 1));
-        }
-        last = row;
-    }
-    last[b.len()]
 }
 
 impl Flags {

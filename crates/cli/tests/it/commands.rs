@@ -1,0 +1,136 @@
+//! The commands of operators, as their users see them.
+
+use serde_json::Value;
+use std::process::Command;
+use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
+
+/// What a command printed, and its exit status.
+struct Ran {
+    out: String,
+    err: String,
+    code: Option<i32>,
+}
+
+fn proffer(master: &str, words: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_proffer"))
+        .args(words)
+        .env("PROFFER_MASTER", master)
+        .env("XDG_CONFIG_HOME", "/nowhere")
+        .output()
+        .expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { out: text(&output.stdout), err: text(&output.stderr), code: output.status.code() }
+}
+
+#[track_caller]
+fn done(master: &str, words: &[&str]) -> String {
+    let ran = proffer(master, words);
+    assert_eq!(ran.code, Some(0), "{words:?}: {}{}", ran.out, ran.err);
+    ran.out
+}
+
+#[track_caller]
+fn refused(master: &str, words: &[&str], code: i32, why: &str) {
+    let ran = proffer(master, words);
+    assert!(
+        ran.code == Some(code) && ran.err.contains(why),
+        "{words:?}: {:?} {}",
+        ran.code,
+        ran.err
+    );
+}
+
+fn cluster(agents: usize) -> Cluster {
+    Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), agents))
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON ({e}): {text}"))
+}
+
+#[test]
+fn mistakes_are_told_with_what_to_do() {
+    refused("127.0.0.1:1", &["status"], 1, "failed to reach a master at 127.0.0.1:1");
+    refused("h:x", &["status"], 2, "PROFFER_MASTER: Failed to parse 'h:x'; expected host:port");
+    refused("h:x", &["status", "--master=zk://h/m"], 2, "--master: 'zk://…' is not supported yet");
+    refused("h:1", &["status", "--jsno"], 2, "--json");
+    refused("h:1", &["weight"], 2, "set");
+    refused("h:1", &["weight", "set", "web"], 2, "'web': expected ROLE=WEIGHT");
+    refused("h:1", &["statsu"], 1, "did you mean 'status'?");
+    assert!(done("h:1", &["why", "--help"]).contains("Examples:"));
+    assert!(done("h:1", &["help"]).contains("\n  why "));
+}
+
+#[test]
+fn a_configuration_file_names_the_master() {
+    let cluster = cluster(0);
+    let home = cluster.directory().join("home");
+    std::fs::create_dir_all(home.join("proffer")).expect("a directory");
+    let ask = |text: &str| {
+        std::fs::write(home.join("proffer/config.toml"), text).expect("written");
+        Command::new(env!("CARGO_BIN_EXE_proffer"))
+            .arg("status")
+            .env("XDG_CONFIG_HOME", &home)
+            .env_remove("PROFFER_MASTER")
+            .env_remove("MESOS_MASTER")
+            .output()
+            .expect("it runs")
+    };
+    let output = ask(&format!("# where it is\nmaster = \"{}\"\n", cluster.master()));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = ask("master: here");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("config.toml: line 1: expected master = \"host:port\""), "{text}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn status_and_weights() {
+    let cluster = cluster(2);
+    let master = cluster.master();
+    let out = done(&master, &["status"]);
+    assert!(out.contains("agents      2 active of 2\n"), "{out}");
+    assert!(out.contains("cpus        0 used of 8 (0 %), 0 offered\n"), "{out}");
+    assert_eq!(json(&done(&master, &["status", "--json"]))["resources"]["mem"]["total"], 8192.0);
+
+    assert_eq!(done(&master, &["weight", "list"]), "All roles have weight 1.\n");
+    let out = done(&master, &["weight", "set", "web=2", "batch/night=0.5"]);
+    assert_eq!(out, "ROLE         WEIGHT\nbatch/night     0.5\nweb             2.0\n");
+    refused(&master, &["weight", "set", "a//b=1"], 1, "a//b");
+    assert_eq!(json(&done(&master, &["weight", "list", "--json"]))[1]["weight"], 2.0);
+}
+
+#[test]
+fn why_answers_in_a_sentence_and_a_table() {
+    let cluster = cluster(1);
+    let master = cluster.master();
+    assert!(done(&master, &["why"]).starts_with("Nobody waits"));
+    let options =
+        |name: &str| FrameworkOptions { name: name.to_owned(), ..FrameworkOptions::default() };
+    let mut holder = Framework::subscribe(&master, &options("holder"));
+    let offer = holder.offers().remove(0);
+    let waiting = Framework::subscribe(&master, &options("waiting"));
+    let out = done(&master, &["why"]);
+    let first = out.lines().next().expect("a line");
+    assert!(
+        first.starts_with("'waiting' holds no offer for role '*'; on 1 of 1 agents: "),
+        "{out}"
+    );
+    assert!(out.contains("\nTAKEN  "), "{out}");
+    assert!(out.contains("is offered to framework 'holder' since"), "{out}");
+    assert!(out.contains("\nWhat would change it:\n  TAKEN: "), "{out}");
+    let number = &waiting.id[waiting.id.len() - 4..];
+    for words in
+        [["--framework", "waiting"], ["--framework", number], ["--agent", "S0"], ["--role", "*"]]
+    {
+        let out = done(&master, &["why", words[0], words[1]]);
+        assert!(out.contains("'waiting' holds no offer"), "{words:?}: {out}");
+    }
+    let answer =
+        json(&done(&master, &["why", "--framework=waiting", "--agent=localhost", "--json"]));
+    assert_eq!(answer["why"][0]["reasons"][0]["reason"], "TAKEN", "{answer}");
+    refused(&master, &["why", "--framework", "wating"], 1, "did you mean 'waiting'?");
+    refused(&master, &["why", "--agent", "localhots"], 1, "did you mean 'localhost'?");
+    refused(&master, &["why", "--role", "nobodys"], 1, "no framework is subscribed to that role");
+    holder.decline(&offer, 0.0);
+}

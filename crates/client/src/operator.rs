@@ -1,0 +1,107 @@
+//! A client of the endpoints for operators.
+
+use crate::{ClientError, REDIRECTS_MAX, broken, connect, redirected};
+use bytes::Bytes;
+use detector::MasterName;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Longest time for a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Longest time for an answer: that of a large cluster's state takes a while.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
+/// Longest answer.
+const BODY_MAX: usize = 1 << 30;
+const JSON: &str = "application/json";
+
+/// What a master answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Asks the leading master; each request has a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    master: MasterName,
+}
+
+impl Operator {
+    /// A client of that master.
+    #[must_use]
+    pub fn new(master: MasterName) -> Self {
+        Self { master }
+    }
+
+    /// Sends a request, with a JSON body if there is one, and reads the answer, whatever its status. Redirects to the
+    /// leading master are followed.
+    ///
+    /// # Errors
+    /// When no master answers in time.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, ClientError> {
+        let body = Bytes::from(body.unwrap_or_default());
+        let mut addresses: VecDeque<String> = self.master.addresses().map_err(broken)?.into();
+        let all = addresses.iter().cloned().collect::<Vec<_>>().join(", ");
+        let mut redirects = 0;
+        let mut last = "there is no address".to_owned();
+        while let Some(address) = addresses.pop_front() {
+            match exchange(&address, &method, path, &body).await {
+                Ok((_, Some(leader))) if redirects < REDIRECTS_MAX => {
+                    redirects += 1;
+                    addresses.push_front(leader);
+                }
+                Ok((answer, _)) => return Ok(answer),
+                Err(error) => last = error,
+            }
+        }
+        Err(ClientError::Unreachable { addresses: all, text: last })
+    }
+}
+
+/// The answer, and where it redirects to.
+async fn exchange(
+    address: &str,
+    method: &Method,
+    path: &str,
+    body: &Bytes,
+) -> Result<(Answer, Option<String>), String> {
+    let late = |_| "it does not answer in time".to_owned();
+    let connected = tokio::time::timeout(CONNECT_MAX, connect(address)).await.map_err(late)?;
+    let mut sender = connected.map_err(|e| e.to_string())?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, address)
+        .header(CONTENT_TYPE, JSON)
+        .header(ACCEPT, JSON)
+        .body(Full::new(body.clone()))
+        .map_err(|e| e.to_string())?;
+    let whole = async {
+        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+        let leader = redirected(&response);
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), BODY_MAX).collect().await;
+        let body = body.map_err(|e| e.to_string())?.to_bytes();
+        Ok((Answer { status, body }, leader))
+    };
+    tokio::time::timeout(ANSWER_MAX, whole).await.map_err(late)?
+}
