@@ -7,5 +7,6 @@ mod local;
 mod operator;
 mod overlap;
 mod recovery;
+mod shares;
 mod sharing;
 mod volumes;
