@@ -116,6 +116,8 @@ fn new_allocator() -> Box<dyn Allocator> {
         role_sorter: Sorter::Drf,
         framework_sorter: Sorter::Drf,
         max_time_to_offer: Duration::from_secs(30),
+        lending: true,
+        lending_min_idle: Duration::from_secs(60),
     })
 }
 

@@ -1,11 +1,12 @@
 //! An agent as the policy sees it.
 
 use crate::filters::Filters;
+use crate::loans::{Amounts, loans};
 use crate::overlap::Softs;
 use crate::turns::Turns;
 use crate::{AgentOptions, FrameworkId};
 use base::Time;
-use resources::Resources;
+use resources::{Entry, Resources, Value};
 use std::collections::BTreeMap;
 use wire::v1::agent_info::capability::Type as Capability;
 
@@ -20,7 +21,9 @@ pub(crate) struct Agent {
     pub(crate) held: BTreeMap<FrameworkId, Resources>,
     /// Offered without being taken from what is free.
     pub(crate) softs: Softs,
-    /// More is held than there is: the agent came back with less.
+    /// What of it is held as revocable resources that the agent itself does not offer as such.
+    pub(crate) lent: Amounts,
+    /// More is held than there is, loans aside: the agent came back with less.
     pub(crate) overcommitted: bool,
     pub(crate) active: bool,
     pub(crate) filters: Filters,
@@ -67,13 +70,15 @@ impl Agent {
         self.active && !self.overcommitted && !self.free.is_empty()
     }
 
-    /// Counts anew what is free. A shared volume is there for the next as well.
+    /// Counts anew what is free and what is lent. A shared volume is there for the next as well.
     pub(crate) fn recount(&mut self, unallocate: &mut impl FnMut(&Resources) -> Resources) {
         let mut held = Resources::new();
         for resources in self.held.values() {
             held += &unallocate(&resources.nonshared());
         }
-        self.overcommitted = !self.total.contains(&held);
+        self.lent = loans(&self.total, &held);
+        let is_loan = |e: &Entry| e.identity.revocable && matches!(e.value, Value::Scalar(_));
+        self.overcommitted = !self.total.contains(&held.filter(|e| !is_loan(e)));
         self.free = self.total.clone();
         self.free -= &held;
     }

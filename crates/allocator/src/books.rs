@@ -34,7 +34,7 @@ impl Hierarchical {
         }
         let interner = &mut self.interner;
         let old = (!self.quotas.is_empty()).then(|| agent.free.clone());
-        if agent.overcommitted {
+        if agent.overcommitted || resources.iter().any(|e| e.identity.revocable) {
             agent.recount(&mut |r| interner.unallocate(r));
         } else {
             // A shared volume is there for the next as well.

@@ -32,6 +32,7 @@ impl Hierarchical {
         self.seat_joining(now.mono);
         self.tree.refresh();
         self.quotas.refresh(&self.tree);
+        let is_idle_elsewhere = self.note_idle(now.mono);
         if !self.quotas.is_empty() {
             rng.shuffle(&mut agents);
             for agent in &agents {
@@ -40,10 +41,13 @@ impl Hierarchical {
         }
         rng.shuffle(&mut agents);
         let guaranteed = out.len();
-        for agent in agents {
-            self.allocate_agent(now.mono, agent, false, rng, &mut out);
+        for agent in &agents {
+            self.allocate_agent(now.mono, *agent, false, rng, &mut out);
         }
-        merge(out, guaranteed)
+        self.recall(&agents, rng);
+        let shared = out.len();
+        self.lend(now, &agents, is_idle_elsewhere, rng, &mut out);
+        if guaranteed == 0 && shared == out.len() { out } else { merge(out) }
     }
 
     pub(crate) fn is_listed(&self, agent: &Agent) -> bool {
@@ -132,11 +136,8 @@ impl Hierarchical {
     }
 }
 
-/// What a framework was offered on an agent in both stages is one offer.
-fn merge(mut all: Vec<Allocation>, guaranteed: usize) -> Vec<Allocation> {
-    if guaranteed == 0 {
-        return all;
-    }
+/// What a framework was offered on an agent in all stages is one offer.
+fn merge(mut all: Vec<Allocation>) -> Vec<Allocation> {
     let mut merged: BTreeMap<(FrameworkId, AgentId, String, bool), Resources> = BTreeMap::new();
     for part in all.drain(..) {
         let key = (part.framework, part.agent, part.role, part.soft);

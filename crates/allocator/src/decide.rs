@@ -5,6 +5,7 @@ use crate::quota::Quotas;
 use crate::tree::Tree;
 use crate::{Config, FrameworkOptions, Reason};
 use resources::{Entry, Milli, Quantities, Resources};
+use std::borrow::Cow;
 use wire::v1::framework_info::capability::Type as Capability;
 
 /// What the policy must know of a framework in a role.
@@ -50,6 +51,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) quotas: &'a Quotas,
     /// Only what is guaranteed, and what may go with it.
     pub(crate) is_first_stage: bool,
+    /// As if nothing was lent.
+    pub(crate) ignores_loans: bool,
 }
 
 impl Circumstances<'_> {
@@ -84,6 +87,14 @@ impl Circumstances<'_> {
         if part.as_ref().unwrap_or(free).is_empty() {
             return Err(Reason::Reserved);
         }
+        let mut is_lent = false;
+        if !agent.lent.is_empty() && !self.ignores_loans {
+            let usable = part.as_ref().unwrap_or(free);
+            if let Cow::Owned(rest) = agent.unlent(free, usable) {
+                part = Some(rest);
+                is_lent = true;
+            }
+        }
         if !self.quotas.is_empty() {
             part = Some(self.within_quota(role, part.as_ref().unwrap_or(free))?);
         }
@@ -92,7 +103,7 @@ impl Circumstances<'_> {
         let is_enough =
             |least: &Quantities| least.iter().all(|(name, milli)| usable.quantity(name) >= milli);
         if usable.is_empty() || !enough.is_empty() && !enough.iter().any(is_enough) {
-            return Err(Reason::BelowMinimum);
+            return Err(if is_lent { Reason::Lent } else { Reason::BelowMinimum });
         }
         Ok(part)
     }
@@ -106,9 +117,10 @@ impl Circumstances<'_> {
         !self.quotas.is_empty()
             && match decided {
                 Ok(part) => part.as_ref().is_some_and(|part| part != free),
-                Err(reason) => {
-                    matches!(reason, Reason::Limit | Reason::Headroom | Reason::BelowMinimum)
-                }
+                Err(reason) => matches!(
+                    reason,
+                    Reason::Limit | Reason::Headroom | Reason::Lent | Reason::BelowMinimum
+                ),
             }
     }
 
@@ -145,6 +157,10 @@ impl Circumstances<'_> {
 }
 
 impl Wants {
+    pub(crate) fn takes_revocable(&self) -> bool {
+        self.takes_revocable
+    }
+
     fn takes(&self, entry: &Entry) -> bool {
         let identity = &entry.identity;
         (self.takes_revocable || !identity.revocable)

@@ -6,13 +6,14 @@ use crate::decide::{Circumstances, Wants};
 use crate::filters::Filters;
 use crate::held_back::HeldBack;
 use crate::intern::Interner;
+use crate::lend::Lending;
 use crate::overlap::{Overlap, Overlaps, Softs};
 use crate::quota::Quotas;
 use crate::tree::{Seat, Tree};
 use crate::turns::{Standing, Turns};
 use crate::{
     AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Loser,
-    Quota, Reason, Share,
+    Quota, Reason, Recall, Share,
 };
 use base::{Now, Rng, Time};
 use resources::Resources;
@@ -52,6 +53,7 @@ pub(crate) struct Hierarchical {
     pub(crate) dirty: BTreeSet<AgentId>,
     pub(crate) all_dirty: bool,
     pub(crate) held_back: HeldBack,
+    pub(crate) lending: Lending,
     /// When filters expire, once for each agent at most (and stale entries).
     pub(crate) expiry: BTreeSet<(Time, AgentId)>,
     pub(crate) last_run: Option<Time>,
@@ -80,6 +82,7 @@ impl Hierarchical {
             dirty: BTreeSet::new(),
             all_dirty: false,
             held_back: HeldBack::default(),
+            lending: Lending::default(),
             expiry: BTreeSet::new(),
             last_run: None,
         }
@@ -115,7 +118,7 @@ impl Hierarchical {
             let epoch = self.wants[seat as usize].epoch;
             self.wants[seat as usize] = Wants::new(&framework.options, role, epoch);
             let active = framework.active && !framework.options.suppressed.contains(role);
-            if self.tree.set_active(seat, active) && active {
+            if self.compete(seat, active) && active {
                 self.joining.push(seat);
             }
         }
@@ -124,7 +127,7 @@ impl Hierarchical {
     fn leave(&mut self, id: FrameworkId, roles: impl IntoIterator<Item = String>) {
         for role in roles {
             let seat = self.seat(id, &role);
-            self.tree.set_active(seat, false);
+            self.compete(seat, false);
             self.void_filters(seat);
         }
     }
@@ -186,6 +189,7 @@ impl Allocator for Hierarchical {
     ) {
         let total = self.interner.intern(total);
         self.tree.change_total(&total, 1);
+        self.vacate_owners(&total);
         if !self.quotas.is_empty() {
             self.quotas.change_total(&self.tree, &total, 1);
             self.quotas.change_free(&self.tree, &total, 1);
@@ -196,6 +200,7 @@ impl Allocator for Hierarchical {
             free: total.clone(),
             total,
             held: BTreeMap::new(),
+            lent: BTreeMap::new(),
             softs: Softs::default(),
             overcommitted: false,
             active: true,
@@ -233,6 +238,7 @@ impl Allocator for Hierarchical {
         self.dirty.remove(&id);
         self.suspects.remove(&id);
         self.held_back.remove(id);
+        self.lending.recalls.remove(&id);
     }
 
     fn activate_agent(&mut self, id: AgentId) {
@@ -265,6 +271,7 @@ impl Allocator for Hierarchical {
                 self.quotas.change_total(&self.tree, &total, 1);
             }
             self.recount(id);
+            self.vacate_owners(&total);
         }
         self.dirty.insert(id);
     }
@@ -380,6 +387,7 @@ impl Allocator for Hierarchical {
             self.tree.scalar(name);
         }
         self.quotas.set(number, quota);
+        self.lending.vacate(number);
         self.count_quotas();
         self.all_dirty = true;
     }
@@ -390,6 +398,7 @@ impl Allocator for Hierarchical {
             self.tree.scalar(name);
         }
         self.quotas.set_share(number, share);
+        self.lending.vacate(number);
         self.count_quotas();
         self.all_dirty = true;
     }
@@ -445,9 +454,12 @@ impl Allocator for Hierarchical {
         if self.all_dirty || !self.dirty.is_empty() {
             return Some(self.last_run.map_or(Time(0), |at| at + self.config.coalesce));
         }
+        let soon = self.last_run.map_or(Time(0), |at| at + self.config.coalesce);
+        let lending = self.lending.next_run(soon);
         let expiry = self.expiry.first().map(|(at, _)| *at);
         let let_go = self.held_back.due(self.config.allocation_interval);
-        expiry.into_iter().chain(let_go.filter(|_| self.quotas.has_changed())).min()
+        let let_go = let_go.filter(|_| self.quotas.has_changed());
+        [expiry, let_go, lending].into_iter().flatten().min()
     }
 
     fn allocate(&mut self, now: Now, rng: &mut Rng) -> Vec<Allocation> {
@@ -502,6 +514,7 @@ impl Allocator for Hierarchical {
             tree: &self.tree,
             quotas: &self.quotas,
             is_first_stage: false,
+            ignores_loans: false,
         };
         match circumstances.decide(wants, &known.options, role, at, &visible) {
             Err(reason) => reason,
@@ -512,6 +525,10 @@ impl Allocator for Hierarchical {
                 }
             }
         }
+    }
+
+    fn recalls(&self) -> &BTreeMap<AgentId, Recall> {
+        &self.lending.recalls
     }
 
     fn bytes(&self) -> usize {
@@ -557,6 +574,12 @@ impl Allocator for Hierarchical {
                 return Err(format!(
                     "agent {id:?}: {} is said to be free, {} is",
                     agent.free, counted.free
+                ));
+            }
+            if counted.lent != agent.lent {
+                return Err(format!(
+                    "agent {id:?}: {:?} is said to be lent, {:?} is",
+                    agent.lent, counted.lent
                 ));
             }
         }

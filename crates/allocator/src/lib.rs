@@ -14,9 +14,12 @@ mod filters;
 mod held_back;
 mod hierarchical;
 mod intern;
+mod lend;
+mod loans;
 mod needs;
 mod overlap;
 mod quota;
+mod recall;
 mod serve;
 mod share;
 mod tree;
@@ -92,6 +95,10 @@ pub struct Config {
     pub framework_sorter: Sorter,
     /// `--max_time_to_offer`: longest time that the conduct of others may keep an agent from who is due; zero: no bound.
     pub max_time_to_offer: Duration,
+    /// `--lending`: what is kept for idle roles is lent to others.
+    pub lending: bool,
+    /// `--lending_min_idle`: how long a role must not want what is kept for it until that is lent.
+    pub lending_min_idle: Duration,
 }
 
 /// In which order siblings are served.
@@ -148,6 +155,8 @@ pub enum Reason {
     Headroom,
     /// In the first stage: the role has what it is guaranteed.
     Satisfied,
+    /// What it could have is lent to others, and comes back when they were told.
+    Lent,
     /// What is left is less than the least that is offered.
     BelowMinimum,
     /// The framework declined it.
@@ -181,6 +190,15 @@ pub struct Loser {
     pub role: String,
     /// Where.
     pub agent: AgentId,
+}
+
+/// What is wanted back on an agent of what is lent there as revocable resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recall {
+    /// Thousandths of each scalar.
+    pub wanted: BTreeMap<String, Milli>,
+    /// The roles that want it.
+    pub roles: BTreeSet<String>,
 }
 
 /// The first policy: hierarchical weighted DRF (`--allocator=hierarchical`).
@@ -292,6 +310,8 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn resume(&mut self);
     /// Why a framework is not offered an agent for a role, from the code that decides it.
     fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason;
+    /// What is wanted back of what is lent, as of the last cycle. It is for the owner to see that it comes back.
+    fn recalls(&self) -> &BTreeMap<AgentId, Recall>;
     /// Memory that agents take, in bytes, about.
     fn bytes(&self) -> usize;
     /// When [`Allocator::allocate`] should be called next: the coalesced time of pending requests, an expiring

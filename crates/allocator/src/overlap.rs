@@ -145,7 +145,7 @@ impl Softs {
     }
 
     /// What is offered to anybody.
-    fn union(&self) -> Resources {
+    pub(crate) fn union(&self) -> Resources {
         let mut union = Resources::new();
         for soft in &self.of {
             let mut more = soft.resources.clone();
@@ -272,8 +272,7 @@ impl Hierarchical {
         let Some(plain) = self.hide(framework, on, resources) else { return Resources::new() };
         let role = resources.iter().find_map(|e| e.identity.allocated_to.as_deref());
         let role = role.unwrap_or_default();
-        let fits =
-            self.agents.get(&on).is_some_and(|a| !a.overcommitted && a.free.contains(&plain));
+        let fits = self.agents.get(&on).is_some_and(|a| !a.overcommitted && a.has_free(&plain));
         if !fits {
             return Resources::new();
         }

@@ -8,7 +8,7 @@ use crate::needs::Needs;
 use crate::share::{Share, Shares};
 use crate::tree::{Scalars, Tree};
 use resources::{Milli, Resources, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quotas {
@@ -178,6 +178,11 @@ impl Quotas {
             }
         }
         Ok(())
+    }
+
+    /// Roles that lack something of a guarantee of this scalar.
+    pub(crate) fn lacking(&self, tree: &Tree, name: &str) -> BTreeSet<u32> {
+        self.of.keys().copied().filter(|role| self.lack(tree, *role, name) > 0).collect()
     }
 
     /// How much more of a scalar the limits of a role and those above it allow; None: any amount.

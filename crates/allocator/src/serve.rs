@@ -129,6 +129,7 @@ impl<'a> Serving<'a> {
             tree: &policy.tree,
             quotas: &self.quotas,
             is_first_stage: self.is_first_stage,
+            ignores_loans: false,
         };
         let decided = circumstances.decide(wants, &framework.options, role, self.agent, &visible);
         self.is_held_back |= circumstances.holds_back(&decided, &visible);
@@ -231,8 +232,13 @@ impl Hierarchical {
             quotas.charge(tree, tree.role_of(own), resources, -1);
             quotas.change_free(tree, &offered, 1);
         }
-        let circumstances =
-            Circumstances { config: &self.config, tree, quotas: &quotas, is_first_stage: false };
+        let circumstances = Circumstances {
+            config: &self.config,
+            tree,
+            quotas: &quotas,
+            is_first_stage: false,
+            ignores_loans: true,
+        };
         let round = agent.turns.since(now, self.config.max_time_to_offer);
         let (mut waiting, mut is_before) = (0, false);
         for (seat, framework, role) in tree.competitors().filter(|(_, f, _)| *f != holder) {

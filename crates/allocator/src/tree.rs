@@ -201,6 +201,26 @@ impl Tree {
         self.roles[role as usize].order.len()
     }
 
+    /// How many seats compete in a role and below it.
+    pub(crate) fn active_below(&self, role: u32) -> usize {
+        self.roles[role as usize].active
+    }
+
+    /// Competing seats of a role and those below it.
+    pub(crate) fn seats_below(&self, role: u32) -> Vec<Seat> {
+        let mut seats = Vec::new();
+        let mut roles = vec![role];
+        while let Some(role) = roles.pop() {
+            let role = &self.roles[role as usize];
+            seats.extend(role.order.iter().map(|(.., seat)| *seat));
+            roles.extend(role.children.iter().filter_map(|(.., child)| match child {
+                Child::Role(below) => Some(*below),
+                Child::Own => None,
+            }));
+        }
+        seats
+    }
+
     pub(crate) fn framework_of(&self, seat: Seat) -> FrameworkId {
         self.seats[seat as usize].framework
     }

@@ -144,6 +144,8 @@ pub(crate) fn master_config(
             role_sorter: sorter(flags, "role_sorter")?,
             framework_sorter: sorter(flags, "framework_sorter")?,
             max_time_to_offer: flags.duration("max_time_to_offer")?,
+            lending: false,
+            lending_min_idle: Duration::from_secs(60),
         },
         agent_ping_timeout: flags.duration("agent_ping_timeout")?,
         max_agent_ping_timeouts: flags.number("max_agent_ping_timeouts")?,

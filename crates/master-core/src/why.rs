@@ -5,6 +5,7 @@ use crate::state::{Agent, Framework};
 use allocator::Reason;
 use base::{Now, Time};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Agents that one question looks at; the core has other things to do.
@@ -90,6 +91,10 @@ fn describe(reason: Reason) -> (&'static str, &'static str) {
             ("RESERVED", "unreserve, or give the framework the role's capabilities")
         }
         Reason::Limit => ("LIMIT", "raise the quota limit of the role"),
+        Reason::Lent => (
+            "LENT",
+            "nothing if it is kept for the role: it comes back; else end revocable tasks there",
+        ),
         Reason::Headroom => {
             ("HEADROOM", "give the role a guarantee, or lower the guarantees of others")
         }
@@ -195,6 +200,7 @@ impl Master {
             Reason::Limit => {
                 format!("role '{role}', or one above it, has all that its limits allow")
             }
+            Reason::Lent => self.who_borrowed(agent),
             Reason::Headroom => "what is free is kept for the guarantees of other roles".to_owned(),
             Reason::Satisfied => format!("role '{role}' has what it is guaranteed"),
             Reason::BelowMinimum => {
@@ -204,6 +210,22 @@ impl Master {
                 format!("the framework declined it, for another {}", in_short(until.since(now)))
             }
         }
+    }
+
+    /// Who has what is lent of an agent.
+    fn who_borrowed(&self, agent: &Agent) -> String {
+        let has_revocable = |f: &&Arc<Framework>| {
+            let offers = f.offers.values().filter(|o| o.agent == agent.key).map(|o| &o.resources);
+            let tasks = f.tasks.values().filter(|t| t.agent == agent.key && t.holds_resources());
+            let tasks = tasks.map(|t| &t.resources);
+            let executors = f.executors.iter().filter(|((on, _), _)| *on == agent.key);
+            let executors = executors.map(|(_, executor)| &executor.resources);
+            let mut all = offers.chain(tasks).chain(executors);
+            all.any(|r| r.iter().any(|e| e.identity.revocable))
+        };
+        let names = self.state.frameworks.values().filter(has_revocable);
+        let names: Vec<String> = names.map(|f| format!("'{}'", f.info.name)).collect();
+        format!("it is lent as revocable resources to framework {}", names.join(", "))
     }
 
     /// Who has everything on an agent.

@@ -11,6 +11,7 @@ use wire::v1::agent_info::capability::Type as AgentCapability;
 
 mod fairness;
 mod guarantees;
+mod lending;
 mod offers;
 mod overlap;
 mod quota;
@@ -42,6 +43,8 @@ fn cluster_with(change: impl FnOnce(&mut Config)) -> Cluster {
         role_sorter: allocator::Sorter::Drf,
         framework_sorter: allocator::Sorter::Drf,
         max_time_to_offer: Duration::from_secs(30),
+        lending: true,
+        lending_min_idle: Duration::from_secs(60),
     };
     change(&mut config);
     Cluster { allocator: allocator::hierarchical(config), rng: Rng::new(1), now: Now::at_secs(10) }

@@ -44,6 +44,8 @@ fn config() -> Config {
             role_sorter: allocator::Sorter::Drf,
             framework_sorter: allocator::Sorter::Drf,
             max_time_to_offer: Duration::from_secs(30),
+            lending: false,
+            lending_min_idle: Duration::from_secs(60),
         },
         agent_ping_timeout: Duration::from_secs(15),
         max_agent_ping_timeouts: 5,

@@ -1,0 +1,94 @@
+//! What was lent is wanted back: by whom it is reserved for, or by whom a guarantee entitles to it.
+//!
+//! A recall holds until there is nobody any more who wants what is lent: it came back, or its owner has lost interest.
+
+use crate::decide::Circumstances;
+use crate::hierarchical::Hierarchical;
+use crate::loans::{Amounts, firm_of};
+use crate::quota::Quotas;
+use crate::{AgentId, Reason, Recall};
+use base::Rng;
+use resources::Resources;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+impl Hierarchical {
+    /// Finds out anew what is wanted back on these agents, and on those from which something is wanted already.
+    pub(crate) fn recall(&mut self, agents: &[AgentId], rng: &mut Rng) {
+        let before = std::mem::take(&mut self.lending.recalls);
+        // Those come first, who give back most before others: what they give back need not come from elsewhere.
+        let mut standing: Vec<(&AgentId, &Recall)> = before.iter().collect();
+        standing.sort_by_key(|(_, recall)| std::cmp::Reverse(recall.wanted.values().sum::<i64>()));
+        let standing = standing.into_iter().map(|(id, _)| id);
+        let others = agents.iter().filter(|id| !before.contains_key(id));
+        let is_lent = |id: &&AgentId| self.agents.get(id).is_some_and(|a| !a.lent.is_empty());
+        let agents: Vec<AgentId> = standing.chain(others).filter(is_lent).copied().collect();
+        if agents.is_empty() {
+            return;
+        }
+        // What will come back counts for quota, but only here.
+        let mut quotas = self.quotas.clone();
+        for id in agents {
+            let recall = self.wanted_back(id, &mut quotas, rng);
+            if !recall.wanted.is_empty() {
+                self.lending.recalls.insert(id, recall);
+            }
+        }
+    }
+
+    fn wanted_back(&self, id: AgentId, quotas: &mut Quotas, rng: &mut Rng) -> Recall {
+        let mut recall = Recall { wanted: Amounts::new(), roles: BTreeSet::new() };
+        let Some(agent) = self.agents.get(&id).filter(|a| a.is_candidate()) else { return recall };
+        if !self.is_listed(agent) {
+            return recall;
+        }
+        let (mut left, mut lent) = (agent.free.clone(), agent.lent.clone());
+        let tree = &self.tree;
+        let _ = tree.visit_roles(rng, &mut |role, rng| {
+            tree.visit_seats(role, rng, &mut |seat| {
+                let wants = &self.wants[seat as usize];
+                let refuses = |r: &Resources| agent.filters.refuse(seat, wants.epoch, r).is_some();
+                let overlap = self.overlaps.of(tree, role);
+                let visible = agent.softs.visible(seat, overlap, &left);
+                let framework = self.frameworks.get(&tree.framework_of(seat));
+                let Some(framework) = framework.filter(|_| !refuses(&visible)) else {
+                    return ControlFlow::Continue(());
+                };
+                let in_stage = |is_first_stage| {
+                    let circumstances = Circumstances {
+                        config: &self.config,
+                        tree,
+                        quotas,
+                        is_first_stage,
+                        ignores_loans: true,
+                    };
+                    circumstances.decide(wants, &framework.options, role, agent, &visible)
+                };
+                let mut decided = in_stage(quotas.lacks(tree, role));
+                if decided == Err(Reason::Satisfied) {
+                    decided = in_stage(false);
+                }
+                let Ok(part) = decided else { return ControlFlow::Continue(()) };
+                let part = part.as_ref().unwrap_or(&visible);
+                if refuses(part) {
+                    return ControlFlow::Continue(());
+                }
+                // Its reservations, and what it lacks of its guarantees; to anything else nobody is entitled.
+                let due = part.capped(|name| Some(quotas.lack(tree, role, name)));
+                for (name, lent) in &mut lent {
+                    let there = firm_of(&left, name) - *lent;
+                    let missing = (firm_of(&due, name) - there).min(*lent);
+                    if missing > 0 {
+                        *lent -= missing;
+                        *recall.wanted.entry(name.clone()).or_default() += missing;
+                        recall.roles.insert(tree.role_name(role).to_owned());
+                    }
+                }
+                quotas.charge(tree, role, &due, 1);
+                left -= &due;
+                ControlFlow::Continue(())
+            })
+        });
+        recall
+    }
+}
