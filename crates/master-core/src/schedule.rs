@@ -96,7 +96,8 @@ pub fn windows(schedules: &[Schedule], now: WallTime) -> Vec<Window> {
 }
 
 /// A time as people read it, in UTC.
-pub(crate) fn utc(at: WallTime) -> String {
+#[must_use]
+pub fn utc(at: WallTime) -> String {
     let at = Timestamp::from_nanosecond(i128::from(at.0));
     at.map_or_else(|_| "a time that is too far away".to_owned(), |at| at.to_string())
 }

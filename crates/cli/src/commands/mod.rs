@@ -3,6 +3,7 @@
 //! A command is a file with `command()`, its words, and `run()`, which gives what is printed.
 
 mod known;
+mod share;
 mod status;
 mod weight;
 mod why;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 /// Name of each command, and what it needs to know.
 fn all() -> Vec<Command> {
-    vec![status::command(), why::command(), weight::command()]
+    vec![status::command(), why::command(), weight::command(), share::command()]
 }
 
 async fn dispatch(
@@ -24,6 +25,7 @@ async fn dispatch(
     matches: &ArgMatches,
 ) -> Result<String, Failure> {
     match name {
+        "share" => share::run(client, matches).await,
         "status" => status::run(client, matches).await,
         "weight" => weight::run(client, matches).await,
         "why" => why::run(client, matches).await,

@@ -23,14 +23,14 @@ fn proffer(master: &str, words: &[&str]) -> Ran {
 }
 
 #[track_caller]
-fn done(master: &str, words: &[&str]) -> String {
+pub(crate) fn done(master: &str, words: &[&str]) -> String {
     let ran = proffer(master, words);
     assert_eq!(ran.code, Some(0), "{words:?}: {}{}", ran.out, ran.err);
     ran.out
 }
 
 #[track_caller]
-fn refused(master: &str, words: &[&str], code: i32, why: &str) {
+pub(crate) fn refused(master: &str, words: &[&str], code: i32, why: &str) {
     let ran = proffer(master, words);
     assert!(
         ran.code == Some(code) && ran.err.contains(why),

@@ -1,5 +1,6 @@
 //! Shares as operators set them and frameworks feel them (docs/sharing.md).
 
+use crate::commands::{done, refused};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 use testkit::http::{self, Answer, Connection};
@@ -119,4 +120,38 @@ fn requests_that_make_no_sense_are_refused_with_what_to_do() {
         assert!(answer.text().starts_with(expected), "{body}: {}", answer.text());
     }
     assert!(shares(&cluster).is_empty());
+}
+
+#[test]
+fn the_command_sets_lists_and_removes_shares() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let master = cluster.master();
+    let list = done(&master, &["share", "list"]);
+    assert_eq!(list, "No role has a share.\n");
+    let when = ["--when", "mon-sun 00:00-24:00 europe/berlin"];
+    let out = done(&master, &[&["share", "set", "ads", "cpus=25%", "mem=512"], &when[..]].concat());
+    let lines = [
+        "ROLE  SHARE             WHEN                             NOW    GUARANTEED NOW",
+        "ads   cpus=25% mem=512  daily 00:00-24:00 Europe/Berlin  holds  cpus=1 mem=512",
+        "",
+    ];
+    assert_eq!(out, lines.join("\n"));
+    let mut others = Framework::subscribe(&master, &of_role("web"));
+    assert_eq!(cpus(&others.offers()[0]), 3.0);
+    refused(
+        &master,
+        &["share", "set", "db", "cpus=80%"],
+        1,
+        "shares of 'cpus' add up to 105 percent",
+    );
+    refused(&master, &["share", "set", "db", "cpus"], 2, "'cpus': expected a percentage");
+    refused(&master, &["share", "set", "db", "cpus=1%", "cpus=2%"], 2, "'cpus' is given twice");
+    let wrong = ["share", "set", "db", "cpus=1", "--when", "mon 8-20 UTC"];
+    refused(&master, &wrong, 2, "--when: schedule 'mon 8-20 UTC': '8-20' are no hours");
+    let forced = done(&master, &["share", "set", "db/x", "cpus=80%", "--force", "--json"]);
+    let forced: Value = serde_json::from_str(&forced).expect("JSON");
+    assert_eq!(forced["shares"][1]["guarantee"]["cpus"], 3.2);
+    refused(&master, &["share", "remove", "web"], 1, "Role 'web' has no share");
+    done(&master, &["share", "remove", "db/x"]);
+    assert_eq!(done(&master, &["share", "remove", "ads"]), "No role has a share.\n");
 }
