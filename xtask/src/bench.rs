@@ -10,7 +10,13 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
             command.args(rest);
             run(command)
         }
-        _ => Err(Failure::new("expected 'bench launch' or 'bench allocator'")),
+        ["peer", rest @ ..] => {
+            let package = ["run", "--release", "--locked", "--package", "proffer-bench"];
+            let mut command = cargo(&package);
+            command.args(["--bin", "peer", "--"]).args(rest);
+            run(command)
+        }
+        _ => Err(Failure::new("expected 'bench launch', 'bench allocator' or 'bench peer'")),
     }
 }
 

@@ -31,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("proffer-agent", &["agent-core", "containerizer", "detector", "http", "wire", "resources"]),
     ("proffer-executor", &["client", "wire"]),
     ("proffer-ui", &["resources", "wire"]),
+    ("proffer-bench", &["allocator", "resources", "wire"]),
     ("proffer-sim", &["master-core", "agent-core", "allocator", "resources", "wire"]),
     ("proffer-coordination", &["detector", "wire"]),
     ("proffer-client", &["detector", "wire"]),

@@ -20,6 +20,7 @@ cargo xtask <task>
   sim [ARGS]               the cluster simulator (--seeds N, --seed N, --trace); see docs/testing.md
   bench launch [--json]    launch latency and rate of a real cluster
   bench allocator          allocation cycles of large clusters
+  bench peer [NAME…]       the workloads of the peer's benchmarks (--list, --quick, --all, --json)
   help                     this text
 ";
 

@@ -1,0 +1,62 @@
+//! Every workload at a tiny size: each checks what comes out of it.
+
+use bench::{Scale, Watch, cases};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Runs the workloads of these names; what the last of them counted.
+fn run(names: &[&str]) -> BTreeMap<&'static str, u64> {
+    let cases: Vec<_> =
+        cases(Scale::Tiny).into_iter().filter(|case| names.contains(&case.name)).collect();
+    let found: BTreeSet<&str> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(found, names.iter().copied().collect());
+    let mut counted = BTreeMap::new();
+    for case in cases {
+        let mut watch = Watch::default();
+        case.run(&mut watch);
+        let (laps, counts) = watch.into_parts();
+        assert!(!laps.is_empty(), "{case:?} measures something");
+        counted = counts.into_iter().collect();
+    }
+    counted
+}
+
+#[test]
+fn agents_that_come_and_change_are_offered() {
+    run(&["AddAndUpdateSlave", "AllocatorBacklog"]);
+}
+
+#[test]
+fn every_framework_is_offered_every_agent_once_when_all_decline() {
+    run(&["DeclineOffers", "ResourceLabels"]);
+}
+
+#[test]
+fn only_those_who_do_not_suppress_are_offered() {
+    run(&["SuppressOffers", "ExtremeSuppressOffers"]);
+}
+
+#[test]
+fn volumes_shared_or_not_are_offered_with_their_agents() {
+    run(&["PersistentVolumes"]);
+}
+
+#[test]
+fn quota_is_met_and_not_exceeded() {
+    run(&["LargeAndSmallQuota", "NonQuotaVsQuota", "Metrics"]);
+}
+
+#[test]
+fn frameworks_of_different_kinds_launch_their_tasks() {
+    let counted = run(&["MultiFrameworkAllocations"]);
+    assert_eq!(counted["tasks launched"], 4 * 160 + 20 * 5 + 2 * 20);
+}
+
+#[test]
+fn orders_hold_through_changes() {
+    run(&["FullSort", "HierarchyFullSort"]);
+}
+
+#[test]
+fn arithmetic_comes_out() {
+    run(&["Arithmetic", "Filters", "Contains", "Parse", "ArithmeticOverlapping"]);
+}
