@@ -2,10 +2,12 @@
 
 use crate::respond::{self, query_value};
 use crate::{Request, Response};
+use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use wire::v1;
@@ -135,15 +137,28 @@ pub fn piece(
     length: Option<u64>,
 ) -> Result<(u64, Vec<u8>), Box<Response>> {
     let real = resolve(attached, path).map_err(|refusal| Box::new(refusal.respond(path)))?;
-    if real.is_dir() {
-        return Err(Box::new(respond::text(400, "Cannot read a directory.\n")));
-    }
-    let missing = |_| Box::new(respond::text(404, ""));
-    let file = std::fs::File::open(&real).map_err(missing)?;
-    let size = file.metadata().map_or(0, |m| m.len());
+    let (file, size) = open("read", &real)?;
     let failed = |_| Box::new(respond::text(500, format!("Failed to read '{path}'.\n")));
     let data = read_at(file, size, offset, length.unwrap_or(READ_MAX)).map_err(failed)?;
     Ok((size, data))
+}
+
+/// Opens a regular file without waiting for anybody: a task may put a pipe or a device in its place.
+fn open(to: &str, real: &Path) -> Result<(File, u64), Box<Response>> {
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let missing = |_| Box::new(respond::text(404, ""));
+    let refuse = |what: &str| Err(Box::new(respond::text(400, format!("Cannot {to} {what}.\n"))));
+    let file = File::options().read(true).custom_flags(nonblocking).open(real).map_err(missing)?;
+    // A link may have been put on the way since the path was resolved.
+    if std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(missing)? != real {
+        return Err(Box::new(respond::text(404, "")));
+    }
+    let meta = file.metadata().map_err(missing)?;
+    match meta.file_type() {
+        kind if kind.is_file() => Ok((file, meta.len())),
+        kind if kind.is_dir() => refuse("a directory"),
+        _ => refuse("what is not a file"),
+    }
 }
 
 fn read_at(mut file: File, size: u64, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
@@ -221,11 +236,10 @@ fn read(query: &str, path: &str, real: PathBuf) -> Response {
     if length.is_some_and(|l| l < -1) {
         return respond::text(400, "Negative length provided.\n");
     }
-    if real.is_dir() {
-        return respond::text(400, "Cannot read a directory.\n");
-    }
-    let Ok(file) = File::open(&real) else { return respond::text(404, "") };
-    let size = file.metadata().map_or(0, |m| m.len());
+    let (file, size) = match open("read", &real) {
+        Ok(opened) => opened,
+        Err(refusal) => return *refusal,
+    };
     let Some(offset) = offset.and_then(|o| u64::try_from(o).ok()) else {
         return respond::json(
             query,
@@ -241,16 +255,21 @@ fn read(query: &str, path: &str, real: PathBuf) -> Response {
 }
 
 fn download(_query: &str, path: &str, real: PathBuf) -> Response {
-    if real.is_dir() {
-        return respond::text(400, "Cannot download a directory.\n");
-    }
-    if std::fs::metadata(&real).map_or(0, |m| m.len()) > DOWNLOAD_MAX {
+    let (file, size) = match open("download", &real) {
+        Ok(opened) => opened,
+        Err(refusal) => return *refusal,
+    };
+    if size > DOWNLOAD_MAX {
         return respond::text(
             400,
             "The file is larger than 1 GiB; read it in pieces with /files/read.\n",
         );
     }
-    let Ok(bytes) = std::fs::read(&real) else { return respond::text(404, "") };
+    let mut bytes = Vec::new();
+    // It may grow meanwhile.
+    if file.take(size).read_to_end(&mut bytes).is_err() {
+        return respond::text(500, format!("Failed to read '{path}'.\n"));
+    }
     let content_type = match real.extension().and_then(|e| e.to_str()) {
         Some("txt" | "log") => "text/plain",
         Some("html") => "text/html",

@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod body;
 pub mod files;
+pub mod intake;
 pub mod link;
 pub mod logging;
 pub mod negotiate;

@@ -1,10 +1,8 @@
 //! Encodings of calls and answers (spec/master.md 1.1): Content-Type is compared exactly; Accept prefers JSON.
 
-use crate::{Request, Response, respond};
+use crate::{Request, Response, intake, respond};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use std::time::Duration;
 
 /// One of the two encodings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +54,6 @@ fn is_accepted(accept: &str, media_type: &str) -> bool {
     })
 }
 
-/// Time for the body of a call.
-const BODY_TIME: Duration = Duration::from_secs(60);
-
 /// Reads and decodes the body of a call: rows 4 to 7 of the table of checks. `limit` in bytes.
 ///
 /// # Errors
@@ -79,17 +74,7 @@ pub async fn call<M: wire::Message>(request: Request, limit: usize) -> Result<M,
             return refuse(415, text.to_owned());
         }
     };
-    let body = Limited::new(request.into_body(), limit).collect();
-    let Ok(body) = tokio::time::timeout(BODY_TIME, body).await else {
-        return refuse(408, format!("The body did not come within {} s", BODY_TIME.as_secs()));
-    };
-    let bytes = match body {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return refuse(413, format!("The body is larger than {limit} bytes"));
-        }
-        Err(error) => return refuse(400, format!("Failed to read the body: {error}")),
-    };
+    let bytes = intake::body(request, limit).await?;
     let decoded = match encoding {
         Encoding::Json => match serde_json::from_slice::<serde_json::Value>(&bytes) {
             Err(error) => return refuse(400, format!("Failed to parse body into JSON: {error}")),

@@ -8,8 +8,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 
@@ -40,6 +41,8 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Response> + Send;
 }
 
+/// Shortest time between two lines of the log on connections that were dropped.
+const DROPS_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections that may wait to be accepted: a cluster that comes back dials all at once.
 const BACKLOG: u32 = 4096;
 
@@ -62,6 +65,7 @@ pub async fn serve<H: Handler>(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let drops = Arc::new(Drops::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -79,7 +83,7 @@ pub async fn serve<H: Handler>(
             continue;
         };
         let _ = socket.set_nodelay(true);
-        let (handler, mut stop) = (handler.clone(), shutdown.clone());
+        let (handler, mut stop, drops) = (handler.clone(), shutdown.clone(), drops.clone());
         let Limits { head, stall, .. } = limits;
         tokio::spawn(async move {
             let service = service_fn(move |request: Request| {
@@ -97,12 +101,31 @@ pub async fn serve<H: Handler>(
                 .with_upgrades();
             tokio::select! {
                 result = connection => if let Err(error) = result {
-                    tracing::debug!(%peer, %error, "connection ended");
+                    drops.note(peer, &error);
                 },
                 _ = stop.wait_for(|stop| *stop) => {}
             }
             drop(place);
         });
+    }
+}
+
+/// Connections that were dropped, in the log: ten thousand hostile ones must not fill the disk.
+#[derive(Debug, Default)]
+struct Drops {
+    since: AtomicU64,
+    told: Mutex<Option<Instant>>,
+}
+
+impl Drops {
+    fn note(&self, peer: SocketAddr, error: &hyper::Error) {
+        self.since.fetch_add(1, Ordering::Relaxed);
+        let Ok(mut told) = self.told.lock() else { return };
+        if told.is_none_or(|at| at.elapsed() >= DROPS_INTERVAL) {
+            *told = Some(Instant::now());
+            let connections = self.since.swap(0, Ordering::Relaxed);
+            tracing::info!(connections, %peer, %error, "connections dropped; the last one is named");
+        }
     }
 }
 

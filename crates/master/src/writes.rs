@@ -2,7 +2,6 @@
 
 use crate::shared::Shared;
 use http_api::{Request, Response, respond};
-use http_body_util::{BodyExt as _, Limited};
 use master_core::contract::{Input, OperatorCall};
 use std::sync::Arc;
 use wire::v1;
@@ -121,13 +120,10 @@ pub(crate) async fn form(shared: &Arc<Shared>, path: &str, request: Request) -> 
     if request.method() != http::Method::POST {
         return respond::method_not_allowed("POST", request.method());
     }
-    let Ok(body) = Limited::new(request.into_body(), FORM_MAX).collect().await else {
-        return respond::text(
-            400,
-            format!("The body is longer than {FORM_MAX} bytes or could not be read"),
-        );
+    let body = match http_api::intake::body(request, FORM_MAX).await {
+        Ok(body) => String::from_utf8_lossy(&body).into_owned(),
+        Err(refusal) => return *refusal,
     };
-    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
     match form_change(path, &body) {
         Ok(call) => ask(shared, call).await,
         Err(text) => respond::text(400, text),
@@ -194,10 +190,10 @@ pub(crate) async fn policy(
 }
 
 pub(crate) async fn body(request: Request) -> Result<String, String> {
-    let whole = Limited::new(request.into_body(), FORM_MAX).collect().await;
+    let whole = http_api::intake::body(request, FORM_MAX).await;
     let whole = whole
         .map_err(|_| format!("The body is longer than {FORM_MAX} bytes or could not be read"))?;
-    Ok(String::from_utf8_lossy(&whole.to_bytes()).into_owned())
+    Ok(String::from_utf8_lossy(&whole).into_owned())
 }
 
 async fn quota_request(request: Request) -> Result<OperatorCall, String> {

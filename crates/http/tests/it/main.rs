@@ -191,3 +191,43 @@ fn files_are_confined_to_what_is_attached() {
     assert_eq!(body("path=/box/stdout&offset=8&length=9"), r#"{"data":"89","offset":8}"#);
     assert_eq!(body("path=/box/stdout&offset=80"), r#"{"data":"","offset":80}"#);
 }
+
+/// A pipe that nobody writes to would hold up the reader for ever.
+#[test]
+fn what_is_not_a_regular_file_is_refused() {
+    let root = testkit::cluster::temporary_directory();
+    let made = std::process::Command::new("mkfifo").arg(root.join("pipe")).status();
+    assert!(made.expect("mkfifo").success());
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
+    let attached = Attached::from([("/box".to_owned(), root)]);
+    for (name, file, status) in [
+        ("read", "pipe", 400),
+        ("download", "pipe", 400),
+        ("read", "socket", 404),
+        ("download", "", 400),
+    ] {
+        let query = format!("path=/box/{file}&offset=0");
+        let answer = files::answer(name, &query, &attached).expect("a name");
+        assert_eq!(answer.status().as_u16(), status, "{name} {file}");
+    }
+    let piece = files::piece(&attached, "/box/pipe", 0, None).expect_err("no file");
+    assert_eq!(piece.status().as_u16(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_beyond_the_limit_is_refused_before_anything_comes() {
+    use std::io::{Read as _, Write as _};
+    let (address, _stop) = start(Limits::default()).await;
+    let head = format!(
+        "POST /call HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        1_u64 << 40
+    );
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut socket = std::net::TcpStream::connect(address).expect("a connection");
+        socket.write_all(head.as_bytes()).expect("sent");
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    assert_eq!(answer.await.expect("an answer"), "HTTP/1.1 413");
+}
