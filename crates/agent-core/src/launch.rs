@@ -5,7 +5,7 @@ use crate::contract::{ContainerSpec, Effect};
 use crate::refusal::{Refusal, is_pod_executor};
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task};
 use crate::updates::Keeping;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::internal::agent_record::Record;
 use wire::v1::TaskState;
@@ -82,10 +82,16 @@ impl Agent {
             framework.info = info;
             return;
         }
+        // One that comes back brings its history along.
+        let former = &mut self.state.completed_frameworks;
+        let known = former
+            .iter()
+            .position(|f| f.info.id.as_ref().is_some_and(|id| id.value == framework_id));
+        let former = known.and_then(|at| former.remove(at));
         let framework = Framework {
             info: info.clone(),
             executors: BTreeMap::new(),
-            completed_executors: VecDeque::new(),
+            completed_executors: former.map(|f| f.completed_executors.clone()).unwrap_or_default(),
             terminating: false,
         };
         self.state.frameworks.insert(framework_id.to_owned(), Arc::new(framework));

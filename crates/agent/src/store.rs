@@ -2,20 +2,29 @@
 //!
 //! Each record is framed by its length and a checksum. A torn last record is cut off; a record with a wrong checksum
 //! ends the log, and the damaged file is kept aside. A write is in the page cache (it survives the process) when it is
-//! answered, and on the disk if that was asked for. At each start the log is written anew without what was forgotten.
+//! answered, and on the disk if that was asked for. At each start, and whenever it has doubled, the log is written anew
+//! without what was forgotten.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use wire::internal::AgentRecord;
 
 const MAGIC: &[u8] = b"proffer-agent-log 1\n";
 const FRAME_HEAD: usize = 8;
 
+/// A log that is smaller is not written anew while the agent runs.
+const REWRITE_MIN: u64 = 16 << 20;
+
 /// The log.
 #[derive(Debug)]
 pub(crate) struct Store {
     file: File,
+    path: PathBuf,
+    length: u64,
+    /// Length at which it is written anew.
+    rewrite_at: u64,
 }
 
 /// What was found at the start.
@@ -54,18 +63,9 @@ impl Store {
             None
         };
         let records = agent_core::compact(records);
-        let mut content = MAGIC.to_vec();
-        for record in &records {
-            frame(record, &mut content);
-        }
-        let new = directory.join("agent.log.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&content)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)?;
-        File::open(directory)?.sync_all()?;
-        let file = File::options().append(true).open(&path)?;
-        Ok(Opened { store: Self { file }, records, quarantined })
+        let (file, length) = write_anew(&path, &records)?;
+        let store = Self { file, path, length, rewrite_at: REWRITE_MIN.max(2 * length) };
+        Ok(Opened { store, records, quarantined })
     }
 
     /// Appends records in one write; `sync`: they are on the disk when it returns.
@@ -75,8 +75,48 @@ impl Store {
             frame(record, &mut bytes);
         }
         self.file.write_all(&bytes)?;
-        if sync { self.file.sync_data() } else { Ok(()) }
+        if sync {
+            self.file.sync_data()?;
+        }
+        self.length += bytes.len() as u64;
+        if self.length >= self.rewrite_at {
+            // What was asked for is done; if this fails the log only stays long.
+            if let Err(error) = self.rewrite() {
+                tracing::warn!(%error, path = %self.path.display(), "cannot write the log anew");
+            }
+            self.rewrite_at = REWRITE_MIN.max(2 * self.length);
+        }
+        Ok(())
     }
+
+    /// Drops what was forgotten since the last time.
+    fn rewrite(&mut self) -> io::Result<()> {
+        let (records, damaged) = parse(&std::fs::read(&self.path)?);
+        if damaged {
+            return Err(io::Error::other("it is damaged"));
+        }
+        (self.file, self.length) = write_anew(&self.path, &agent_core::compact(records))?;
+        Ok(())
+    }
+}
+
+/// Replaces a log; where the next record goes, and its length. Tasks' environments are for nobody else to read.
+fn write_anew(path: &Path, records: &[AgentRecord]) -> io::Result<(File, u64)> {
+    let mut content = MAGIC.to_vec();
+    for record in records {
+        frame(record, &mut content);
+    }
+    let new = path.with_extension("log.new");
+    let mut file =
+        File::options().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(&content)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok((File::options().append(true).open(path)?, content.len() as u64))
 }
 
 fn frame(record: &AgentRecord, out: &mut Vec<u8>) {
@@ -163,6 +203,34 @@ mod tests {
             assert!(again.records.len() < 2, "{at}: the damage is noticed");
         }
         assert!(directory.join("agent.log.damaged-0").exists());
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn the_log_does_not_grow_with_what_was_forgotten() {
+        let directory = testkit::cluster::temporary_directory();
+        let mut store = Store::open(&directory).expect("a store").store;
+        let record = |record| AgentRecord { record: Some(record) };
+        let framework = wire::v1::FrameworkInfo {
+            user: "u".repeat(100_000),
+            name: "n".into(),
+            id: Some("f".into()),
+            ..Default::default()
+        };
+        let forget = wire::internal::ForgetFramework { framework_id: "f".into() };
+        store.append(&[agent("a")], false).expect("written");
+        for _ in 0..500 {
+            store.append(&[record(Record::Framework(framework.clone()))], false).expect("written");
+            store.append(&[record(Record::ForgetFramework(forget.clone()))], false).expect("gone");
+            let length = std::fs::metadata(log(&directory)).expect("the log").len();
+            assert_eq!(length, store.length);
+            assert!(length < REWRITE_MIN + 200_000, "{length}");
+        }
+        store.append(&[agent("b")], false).expect("written");
+        let again = Store::open(&directory).expect("a store");
+        assert_eq!(again.records, [agent("a"), agent("b")]);
+        let mode = std::fs::metadata(log(&directory)).expect("the log").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "environments are in it");
         std::fs::remove_dir_all(directory).expect("removed");
     }
 }

@@ -221,3 +221,25 @@ fn silence_of_the_master_closes_the_link() {
     assert_eq!(node.wait(74), []);
     assert_eq!(node.wait(1), [Effect::CloseMaster { connection: MASTER }]);
 }
+
+#[test]
+fn a_framework_that_comes_back_finds_its_history() {
+    let mut node = Node::registered();
+    for id in ["one", "two", "three"] {
+        let container_id = started(&node.run(task(id))).container_id;
+        let mut effects = node
+            .step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
+        effects.extend(node.step(Input::ContainerExited { container_id, status: Some(0) }));
+        node.drain(effects);
+    }
+    let executors = |node: &Node| -> Vec<String> {
+        let view = node.agent.view();
+        assert!(view.frameworks.len() + view.completed_frameworks.len() == 1);
+        let framework = view.frameworks.values().chain(&view.completed_frameworks).next();
+        let completed = &framework.expect("the framework").completed_executors;
+        completed.iter().map(|e| e.id().to_owned()).collect()
+    };
+    assert_eq!(executors(&node), ["one", "two", "three"]);
+    node.run(task("four"));
+    assert_eq!(executors(&node), ["one", "two", "three"], "while it runs something");
+}
