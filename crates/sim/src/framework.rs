@@ -210,8 +210,10 @@ impl Framework {
             v1::OperationState::OperationError | v1::OperationState::OperationFailed
         );
         let text = status.message();
-        // An offer may have ended while the call was on its way.
-        if is_failure && !text.contains("invalid offers") && !text.contains("Agent") {
+        // An offer may have ended while the call was on its way, or room for what it offered.
+        let is_expected =
+            ["invalid offers", "Agent", "limits or guarantees"].iter().any(|t| text.contains(t));
+        if is_failure && !is_expected {
             self.complaint = Some(format!("operation {}: {state:?}: {text}", id.value));
         }
         if *ended && state != v1::OperationState::OperationFinished && status.uuid.is_some() {

@@ -1,5 +1,6 @@
 //! The master's process: its core, and the registry that survives it.
 
+use allocator::Overlap;
 use base::{Now, Time, WallTime};
 use master_core::Master;
 use master_core::contract::Config;
@@ -14,14 +15,16 @@ pub(crate) struct MasterNode {
     /// Counts starts of the process; what belongs to an older life is void.
     pub(crate) life: u32,
     pub(crate) wake: Option<Time>,
+    overlaps: BTreeMap<String, Overlap>,
     pub(crate) registry: BTreeMap<(String, String), Vec<u8>>,
     /// When the last write is done: writes are in order.
     pub(crate) disk_free: Time,
 }
 
 impl MasterNode {
-    pub(crate) fn new() -> Self {
-        Self { core: None, life: 0, wake: None, registry: BTreeMap::new(), disk_free: Time(0) }
+    pub(crate) fn new(overlaps: BTreeMap<String, Overlap>) -> Self {
+        let (registry, disk_free) = (BTreeMap::new(), Time(0));
+        Self { core: None, life: 0, wake: None, overlaps, registry, disk_free }
     }
 
     pub(crate) fn now(now: Time) -> Now {
@@ -32,7 +35,7 @@ impl MasterNode {
     pub(crate) fn start(&mut self, id: String, seed: u64) {
         self.life += 1;
         self.wake = None;
-        let config = config(id, seed);
+        let config = Config { offer_overlap: self.overlaps.clone(), ..config(id, seed) };
         let allocator = allocator::hierarchical(config.allocator.clone());
         self.core = Some(Master::new(config, allocator));
     }

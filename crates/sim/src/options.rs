@@ -1,6 +1,8 @@
 //! What a seed decides: size of the cluster, workload, and which faults are on (swarm testing).
 
+use allocator::Overlap;
 use base::Rng;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Parameters of one run.
@@ -30,6 +32,8 @@ pub struct Options {
     pub forgotten_acks: u64,
     /// Mean time between two changes of shares; None: there are none.
     pub share_every: Option<Duration>,
+    /// To how many frameworks at a time the same resources are offered, by role.
+    pub overlaps: BTreeMap<String, Overlap>,
 }
 
 /// What can go wrong.
@@ -78,6 +82,11 @@ impl Options {
         let faults = FAULTS.into_iter().filter(|_| between(0, 1) == 0).collect();
         let share_every =
             [None, None, Some(10), Some(60)][between(0, 3) as usize].map(Duration::from_secs);
+        let overlaps: &[(&str, &str)] =
+            [&[][..], &[("*", "all")], &[("a", "all")], &[("*", "2"), ("b", "1")]]
+                [between(0, 3) as usize];
+        let overlaps =
+            overlaps.iter().filter_map(|(role, o)| Some(((*role).to_owned(), o.parse().ok()?)));
         Self {
             seed,
             agents,
@@ -91,6 +100,7 @@ impl Options {
             faults,
             forgotten_acks,
             share_every,
+            overlaps: overlaps.collect(),
         }
     }
 }

@@ -183,7 +183,7 @@ impl World {
             faults: 0,
             trace: Trace::new(print),
             promise: Ok(()),
-            master: MasterNode::new(),
+            master: MasterNode::new(options.overlaps.clone()),
             agents,
             frameworks,
             options,

@@ -1,7 +1,7 @@
 //! What is promised to roles is not offered to others: after an offer to somebody to whom nothing of it is promised,
 //! so much is left as all promises still need.
 
-use master_core::State;
+use master_core::{Framework, State};
 use resources::Resources;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 pub fn check(state: &State, now: base::Time) -> Result<(), String> {
     let guarantees = state.guarantees();
     let frameworks = state.frameworks.values();
-    let offers = frameworks.flat_map(|f| f.offers.values()).filter(|o| o.made == now);
+    // A soft offer takes nothing: what it may take is decided when it is accepted.
+    let offers = frameworks.flat_map(|f| f.offers.values()).filter(|o| o.made == now && !o.soft);
     for offer in offers {
         let is_promised = |name: &str| {
             let roles = std::iter::once(offer.role.as_str());
@@ -43,8 +44,17 @@ fn free(state: &State, name: &str) -> i64 {
     };
     let total: i64 = state.agents.values().map(|agent| plain(&agent.total)).sum();
     let frameworks = state.frameworks.values();
-    let held: i64 = frameworks.map(|f| plain(&f.used()) + plain(&f.offered())).sum();
+    let held: i64 = frameworks.map(|f| plain(&f.used()) + plain(&taken(f))).sum();
     total - held
+}
+
+/// What offers have taken: all but the soft ones.
+fn taken(framework: &Framework) -> Resources {
+    let mut taken = Resources::new();
+    for offer in framework.offers.values().filter(|o| !o.soft) {
+        taken += &offer.resources;
+    }
+    taken
 }
 
 /// What roles lack of what is promised to them; what is promised below a role is a part of its own.
@@ -76,7 +86,7 @@ fn consumed(state: &State, role: &str, name: &str) -> i64 {
     let held: i64 = state
         .frameworks
         .values()
-        .flat_map(|f| [f.used(), f.offered()])
+        .flat_map(|f| [f.used(), taken(f)])
         .map(|held| {
             let own = held.filter(|e| {
                 e.is_quota_charged() && e.identity.allocated_to.as_deref().is_some_and(is_below)
