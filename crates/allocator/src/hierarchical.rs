@@ -567,7 +567,7 @@ impl Allocator for Hierarchical {
                     *held.entry(name).or_default() += milli;
                 }
             }
-            if !self.suspects.contains(id) && !agent.softs.fit(&agent.free) {
+            if !self.suspects.contains(id) && !agent.softs.fit(agent) {
                 return Err(format!("agent {id:?}: soft offers exceed {}", agent.free));
             }
             if counted.free != agent.free {

@@ -3,6 +3,7 @@
 //!
 //! An offer in a role with more than one is soft: it takes nothing, and the first one who accepts wins.
 
+use crate::agent::Agent;
 use crate::hierarchical::Hierarchical;
 use crate::tree::{Seat, Tree};
 use crate::{AgentId, FrameworkId, Loser};
@@ -185,9 +186,9 @@ impl Softs {
         self.of.capacity() * size_of::<Soft>() + entries.sum::<usize>()
     }
 
-    /// Whether every seat's offers are all in `free`.
-    pub(crate) fn fit(&self, free: &Resources) -> bool {
-        self.of.iter().all(|soft| free.contains(&soft.resources))
+    /// Whether every seat's offers are all free.
+    pub(crate) fn fit(&self, agent: &Agent) -> bool {
+        self.of.iter().all(|soft| agent.has_free(&soft.resources))
     }
 }
 
@@ -290,7 +291,7 @@ impl Hierarchical {
         let mut losers = Vec::new();
         for id in std::mem::take(&mut self.suspects) {
             let Some(agent) = self.agents.get(&id) else { continue };
-            for soft in agent.softs.of.iter().filter(|s| !agent.free.contains(&s.resources)) {
+            for soft in agent.softs.of.iter().filter(|s| !agent.has_free(&s.resources)) {
                 let role = self.tree.role_name(self.tree.role_of(soft.seat)).to_owned();
                 let framework = self.tree.framework_of(soft.seat);
                 losers.push(Loser { framework, role, agent: id });

@@ -3,6 +3,7 @@
 //! A command is a file with `command()`, its words, and `run()`, which gives what is printed.
 
 mod known;
+mod overlap;
 mod share;
 mod status;
 mod weight;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 /// Name of each command, and what it needs to know.
 fn all() -> Vec<Command> {
-    vec![status::command(), why::command(), weight::command(), share::command()]
+    vec![status::command(), why::command(), weight::command(), share::command(), overlap::command()]
 }
 
 async fn dispatch(
@@ -25,6 +26,7 @@ async fn dispatch(
     matches: &ArgMatches,
 ) -> Result<String, Failure> {
     match name {
+        "overlap" => overlap::run(client, matches).await,
         "share" => share::run(client, matches).await,
         "status" => status::run(client, matches).await,
         "weight" => weight::run(client, matches).await,

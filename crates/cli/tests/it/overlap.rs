@@ -66,6 +66,29 @@ fn the_first_accept_wins_and_the_loser_is_told() {
     assert_eq!(metrics["master/soft_offers_claimed"], 2);
 }
 
+fn proffer(cluster: &Cluster, words: &[&str]) -> (bool, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_proffer"));
+    let out = command.args(words).args(["--master", &cluster.master()]).output().expect("a run");
+    let text = if out.status.success() { out.stdout } else { out.stderr };
+    (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn the_command_line_sets_lists_and_removes_overlaps() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 0));
+    let (done, text) = proffer(&cluster, &["overlap", "set", "race/fast", "all"]);
+    assert!(done && text.contains("race/fast  all"), "{text}");
+    let (done, text) = proffer(&cluster, &["overlap", "set", "race", "0"]);
+    assert!(!done && text.contains("'0'"), "{text}");
+    let (done, text) = proffer(&cluster, &["overlap", "set", "a//b", "2"]);
+    assert!(!done && text.contains("'a//b'"), "{text}");
+    let (_, text) = proffer(&cluster, &["overlap", "list", "--json"]);
+    let list: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(list["overlaps"][1], json!({"role": "race/fast", "overlap": "all"}));
+    let (done, text) = proffer(&cluster, &["overlap", "remove", "race/fast"]);
+    assert!(done && !text.contains("race"), "{text}");
+}
+
 #[test]
 fn operators_set_and_read_overlaps() {
     let mut cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
