@@ -256,11 +256,12 @@ impl Agent {
         let seconds = message.total_ping_timeout_seconds;
         self.ping_timeout = Duration::try_from_secs_f64(seconds).unwrap_or(self.ping_timeout);
         self.timers.set(Timer::Ping, cx.now.mono + self.ping_timeout);
+        self.resume_updates(cx, None);
+        self.resume_operations(cx);
+        // Sends by itself what it finds.
         for reconciliation in message.reconciliations {
             self.reconcile(cx, reconciliation);
         }
-        self.resume_updates(cx, None);
-        self.resume_operations(cx);
     }
 
     /// Tasks that the master knows and the agent did not list: what never arrived here is said to be dropped.

@@ -112,3 +112,24 @@ fn directories_of_former_runs_are_removed_in_their_time() {
     assert_eq!(removed(node.wait(86000)), [] as [&str; 0]);
     assert_eq!(removed(node.wait(400)), ["/work_dir/slaves/s/frameworks/old"]);
 }
+
+#[test]
+fn a_task_that_never_arrived_is_dropped_once() {
+    let (mut node, _) = Node::recovered(Vec::new(), Vec::new());
+    node.step(Input::MasterConnected { connection: MASTER });
+    let lost = json!({"task_id": {"value": "lost"}, "state": "TASK_STAGING"});
+    let registered = internal::Registered {
+        agent_id: "m-S0".into(),
+        total_ping_timeout_seconds: 75.0,
+        master_info: v1::MasterInfo::default(),
+        reconciliations: vec![internal::Reconciliation {
+            framework: framework(),
+            statuses: vec![wire::json::from_value(&lost).expect("a status")],
+        }],
+    };
+    let mut effects = node.hear(master_to_agent::Message::Registered(registered));
+    effects.extend(node.stored());
+    let told = updates(&effects);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].message(), "Reconciliation: task unknown to the agent");
+}
