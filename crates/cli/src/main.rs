@@ -106,6 +106,7 @@ fn main() -> ExitCode {
         },
     };
     match flags::parse(program.table(), &words, std::env::vars()) {
+        Err(text) if matches!(program, Program::Run | Program::Execute) => run::misused(&text),
         Err(text) => fail(&text),
         Ok(flags) if flags.is_set("help") => {
             print!("{}", program.table().help());

@@ -7,11 +7,17 @@ use client::Scheduler;
 use detector::MasterName;
 use resources::Resources;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
 use wire::v1::scheduler::{Call, call, event};
 use wire::v1::{self, TaskState};
+
+/// Prints a line. Who stops reading, as `head` does, does not stop the tasks.
+macro_rules! say {
+    ($($text:tt)*) => {{ let _ = writeln!(std::io::stdout(), $($text)*); }};
+}
 
 /// Whose words are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,14 @@ struct Runner {
     /// Launched: latest state, and where.
     tasks: BTreeMap<String, (TaskState, v1::AgentId)>,
     kill_at: BTreeMap<String, Instant>,
+    /// The user knows that an offer was too small.
+    told: bool,
+}
+
+/// What was asked for makes no sense: exit status 2.
+pub(crate) fn misused(text: &str) -> ExitCode {
+    eprintln!("proffer: {text}");
+    ExitCode::from(2)
 }
 
 /// Runs the tasks that the flags describe.
@@ -49,7 +63,10 @@ pub(crate) async fn run(flags: &Flags, voice: Voice) -> Result<ExitCode, String>
         }
         Voice::Proffer => master_name(master)?,
     };
-    let wanted = wanted(flags, voice)?;
+    let wanted = match wanted(flags, voice) {
+        Ok(wanted) => wanted,
+        Err(text) => return Ok(misused(&text)),
+    };
     let role = flags.text("role").unwrap_or("*").to_owned();
     let scheduler =
         Scheduler::subscribe(&master, framework(flags, &role)).await.map_err(|e| e.to_string())?;
@@ -60,6 +77,7 @@ pub(crate) async fn run(flags: &Flags, voice: Voice) -> Result<ExitCode, String>
         group: wanted.group,
         tasks: BTreeMap::new(),
         kill_at: BTreeMap::new(),
+        told: false,
     };
     runner.follow(scheduler).await
 }
@@ -91,6 +109,9 @@ fn wanted(flags: &Flags, voice: Voice) -> Result<Wanted, String> {
                 return Err(format!("--{name} can't be given together with --task_group"));
             }
         }
+        if group.tasks.is_empty() {
+            return Err("--task_group: expected at least one task in 'tasks'".to_owned());
+        }
         return Ok(Wanted { tasks: group.tasks, group: true });
     }
     if let Some(task) = flags.message::<v1::TaskInfo>("task")? {
@@ -104,7 +125,7 @@ fn wanted(flags: &Flags, voice: Voice) -> Result<Wanted, String> {
     };
     let resources = Resources::parse(flags.text("resources").unwrap_or_default(), "*");
     let resources = resources.map_err(|e| format!("--resources: {e}"))?.to_wire();
-    let instances: usize = if voice == Voice::Proffer { flags.number("instances")? } else { 1 };
+    let instances: usize = flags.number("instances")?;
     if instances == 0 {
         return Err("--instances: expected at least 1".to_owned());
     }
@@ -205,8 +226,8 @@ impl Runner {
             event::Type::Subscribed => {
                 let id = event.subscribed.map(|s| s.framework_id.value).unwrap_or_default();
                 match self.voice {
-                    Voice::Proffer => println!("Framework registered with {id}"),
-                    Voice::Mesos => println!("Subscribed with ID {id}"),
+                    Voice::Proffer => say!("Framework registered with {id}"),
+                    Voice::Mesos => say!("Subscribed with ID {id}"),
                 }
             }
             event::Type::Offers => {
@@ -269,11 +290,30 @@ impl Runner {
             });
         }
         if chosen.is_empty() {
+            self.tell_too_small(&offer);
             let decline = call::Decline { offer_ids: vec![offer.id], filters: None };
             let call = Call { decline: Some(decline), ..typed(call::Type::Decline) };
             return scheduler.call(call).await.map_err(|e| e.to_string());
         }
         self.launch(scheduler, offer, chosen).await
+    }
+
+    /// Says once what is waited for.
+    fn tell_too_small(&mut self, offer: &v1::Offer) {
+        let Some(task) = self.waiting.first().filter(|_| !self.told) else { return };
+        self.told = true;
+        let shown = |resources: &[v1::Resource]| {
+            Resources::from_wire(resources)
+                .map_or_else(|e| e.to_string(), |r| r.unallocated().to_string())
+        };
+        let extra = if self.group { ", its group and 'cpus:0.1; mem:32; disk:32'" } else { "" };
+        eprintln!(
+            "waiting for a larger offer: agent {} offers '{}', task {} needs '{}'{extra}",
+            offer.hostname,
+            shown(&offer.resources),
+            task.task_id.value,
+            shown(&task.resources),
+        );
     }
 
     async fn launch(
@@ -317,16 +357,13 @@ impl Runner {
         scheduler.call(call).await.map_err(|e| e.to_string())?;
         match (self.voice, self.group) {
             (Voice::Proffer, _) => {
-                names.iter().for_each(|name| println!("task {name} submitted to agent {agent}"))
+                names.iter().for_each(|name| say!("task {name} submitted to agent {agent}"))
             }
             (Voice::Mesos, true) => {
-                println!(
-                    "Submitted task group with tasks [ {} ] to agent '{agent}'",
-                    names.join(", ")
-                );
+                say!("Submitted task group with tasks [ {} ] to agent '{agent}'", names.join(", "));
             }
             (Voice::Mesos, false) => {
-                names.iter().for_each(|name| println!("Submitted task '{name}' to agent '{agent}'"))
+                names.iter().for_each(|name| say!("Submitted task '{name}' to agent '{agent}'"))
             }
         }
         if self.waiting.is_empty() {
@@ -361,11 +398,7 @@ impl Runner {
             return Ok(None);
         }
         let finished = self.tasks.values().all(|(state, _)| *state == TaskState::TaskFinished);
-        Ok(Some(if finished || self.voice == Voice::Mesos {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }))
+        Ok(Some(if finished { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     }
 
     fn print(&self, id: &str, status: &v1::TaskStatus) {
@@ -373,21 +406,21 @@ impl Runner {
         match self.voice {
             Voice::Proffer => {
                 let message = status.message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
-                println!("Received status update {state} for task {id}{message}");
+                say!("Received status update {state} for task {id}{message}");
             }
             Voice::Mesos => {
-                println!("Received status update {state} for task '{id}'");
+                say!("Received status update {state} for task '{id}'");
                 if let Some(message) = &status.message {
-                    println!("  message: '{message}'");
+                    say!("  message: '{message}'");
                 }
                 if status.source.is_some() {
-                    println!("  source: {}", status.source().as_str_name());
+                    say!("  source: {}", status.source().as_str_name());
                 }
                 if status.reason.is_some() {
-                    println!("  reason: {}", status.reason().as_str_name());
+                    say!("  reason: {}", status.reason().as_str_name());
                 }
                 if let Some(healthy) = status.healthy {
-                    println!("  healthy?: {}", u8::from(healthy));
+                    say!("  healthy?: {}", u8::from(healthy));
                 }
             }
         }
@@ -396,8 +429,8 @@ impl Runner {
     async fn kill(&self, scheduler: &mut Scheduler, id: &str) -> Result<(), String> {
         let Some((_, agent)) = self.tasks.get(id) else { return Ok(()) };
         match self.voice {
-            Voice::Proffer => println!("asked to kill task {id} on agent {}", agent.value),
-            Voice::Mesos => println!("Asked to kill task '{id}' on agent '{}'", agent.value),
+            Voice::Proffer => say!("asked to kill task {id} on agent {}", agent.value),
+            Voice::Mesos => say!("Asked to kill task '{id}' on agent '{}'", agent.value),
         }
         let kill =
             call::Kill { task_id: id.into(), agent_id: Some(agent.clone()), kill_policy: None };

@@ -17,6 +17,7 @@ const ROWS: &[Row] = &[
     row("role", Kind::Text, Some("*"), "role to run in"),
     row("task", Kind::Text, None, "a TaskInfo as JSON"),
     row("task_group", Kind::Text, None, "a TaskGroupInfo as JSON"),
+    row("instances", Kind::Number, Some("1"), "number of tasks to run"),
     row("kill_after", Kind::Duration, None, "kill the task so long after it runs"),
     row("checkpoint", Kind::Bool, Some("false"), "let the task survive its agent"),
     row(
@@ -46,11 +47,9 @@ const ROWS: &[Row] = &[
     only("volumes", Kind::Text, None, &[]),
 ];
 
-const RUN_ROWS: &[Row] = &[row("instances", Kind::Number, Some("1"), "number of tasks to run")];
-
 pub(crate) static EXECUTE: Table = Table {
     program: "mesos-execute",
-    about: "Runs a task and follows it.",
+    about: "Runs a task and follows it. Ends with 0 when it finished, 1 when it did not, 2 for bad flags.",
     environment: false,
     rows: &[ROWS],
 };
@@ -59,5 +58,5 @@ pub(crate) static RUN: Table = Table {
     program: "proffer run",
     about: "Runs a command (or tasks) and follows it. Ends with 0 when all finished, 1 when one did not, 2 for bad flags.",
     environment: false,
-    rows: &[RUN_ROWS, ROWS],
+    rows: &[ROWS],
 };

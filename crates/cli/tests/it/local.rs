@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
-use testkit::cluster::free_ports;
 use testkit::wait;
 
 struct Local {
@@ -13,16 +12,17 @@ struct Local {
 
 impl Local {
     fn start(flags: &[&str]) -> Self {
-        let port = free_ports(1)[0];
         let mut child = Command::new(env!("CARGO_BIN_EXE_proffer"))
-            .args(["local", &format!("--port={port}"), "--resources=cpus:2;mem:1024;disk:1024"])
+            .args(["local", "--port=0", "--resources=cpus:2;mem:1024;disk:1024"])
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let first = lines.next().expect("a line").expect("text");
-        assert!(first.contains(&format!("http://127.0.0.1:{port}")), "{first}");
+        let port = first.split_once("http://127.0.0.1:").and_then(|(_, rest)| rest.split_once(' '));
+        let port = port.and_then(|(port, _)| port.parse().ok());
+        let port = port.unwrap_or_else(|| panic!("a URL with a port: {first}"));
         let second = lines.next().expect("a line").expect("text");
         assert!(second.contains("proffer run"), "{second}");
         std::thread::spawn(move || lines.for_each(drop));
@@ -93,6 +93,59 @@ fn a_task_runs_and_its_end_decides_the_exit_status() {
     let output = local.run(&["--kill_after=10ms", "sleep 100"]);
     assert!(!output.status.success());
     assert!(text(&output).contains("TASK_KILLED"), "{}", text(&output));
+}
+
+#[test]
+fn under_the_peers_name_the_exit_status_tells_as_well() {
+    use std::os::unix::process::CommandExt as _;
+    let local = Local::start(&[]);
+    let execute = |words: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_proffer"))
+            .arg0("mesos-execute")
+            .arg(format!("--master=127.0.0.1:{}", local.port))
+            .args(words)
+            .output()
+            .expect("it runs")
+            .status
+            .code()
+    };
+    assert_eq!(execute(&["--name=two", "--command=true", "--instances=2"]), Some(0));
+    assert_eq!(execute(&["--name=bad", "--command=exit 3"]), Some(1));
+    assert_eq!(execute(&["--name=a/b", "--command=true"]), Some(1), "TASK_ERROR");
+    assert_eq!(execute(&["--command=true"]), Some(2), "no name");
+    assert_eq!(execute(&["--task_group={\"tasks\":[]}"]), Some(2), "nothing to run");
+}
+
+#[test]
+fn who_stops_reading_does_not_stop_the_task() {
+    let local = Local::start(&[]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_proffer"))
+        .args(["run", &format!("--master=127.0.0.1:{}", local.port), "true"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn what_fits_no_offer_is_told() {
+    let local = Local::start(&[]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_proffer"))
+        .args(["run", &format!("--master=127.0.0.1:{}", local.port)])
+        .args(["--name=huge", "--resources=cpus:1000", "true"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().expect("its errors")).read_line(&mut line).expect("a line");
+    assert!(line.starts_with("waiting for a larger offer: agent "), "{line}");
+    assert!(line.contains("task huge needs 'cpus:1000'"), "{line}");
+    child.kill().expect("killed");
+    child.wait().expect("gone");
 }
 
 #[test]
