@@ -92,7 +92,6 @@ pub(crate) fn master_config(
 ) -> Result<master::Config, String> {
     use v1::master_info::capability::Type;
     let seed = host::seed()?;
-    let domain: Option<v1::DomainInfo> = flags.message("domain")?;
     let registry = match flags.text("registry") {
         Some("in_memory") => master::RegistryKind::InMemory,
         Some("replicated_log") => {
@@ -118,7 +117,7 @@ pub(crate) fn master_config(
             port: i32::from(address.port),
             hostname: None,
         }),
-        domain: domain.clone(),
+        domain: flags.message("domain")?,
         capabilities: capabilities
             .map(|c| v1::master_info::Capability { r#type: Some(c as i32) })
             .to_vec(),
@@ -128,25 +127,9 @@ pub(crate) fn master_config(
     if reregister < REREGISTER_MIN {
         return Err("--agent_reregister_timeout: expected at least 10mins".to_owned());
     }
-    let min_allocatable = flags.text("min_allocatable_resources").unwrap_or_default();
-    let min_allocatable = Quantities::parse_alternatives(min_allocatable);
     let core = master_core::contract::Config {
         info,
-        allocator: allocator::Config {
-            allocation_interval: flags.duration("allocation_interval")?,
-            coalesce: COALESCE,
-            min_allocatable: min_allocatable
-                .map_err(|e| format!("--min_allocatable_resources: {e}"))?,
-            fair_sharing_excluded: list(flags, "fair_sharing_excluded_resource_names"),
-            filter_gpu_resources: flags.is_set("filter_gpu_resources"),
-            domain,
-            weights: weights(flags)?,
-            role_sorter: sorter(flags, "role_sorter")?,
-            framework_sorter: sorter(flags, "framework_sorter")?,
-            max_time_to_offer: flags.duration("max_time_to_offer")?,
-            lending: false,
-            lending_min_idle: Duration::from_secs(60),
-        },
+        allocator: allocator_config(flags)?,
         agent_ping_timeout: flags.duration("agent_ping_timeout")?,
         max_agent_ping_timeouts: flags.number("max_agent_ping_timeouts")?,
         agent_reregister_timeout: reregister,
@@ -176,6 +159,27 @@ pub(crate) fn master_config(
         log_level: logging.level,
         observers_max: flags.number("max_operator_event_stream_subscribers")?,
         limits: Limits::default(),
+    })
+}
+
+/// What the flags of a master say of its policy.
+pub(crate) fn allocator_config(flags: &Flags) -> Result<allocator::Config, String> {
+    let min_allocatable = flags.text("min_allocatable_resources").unwrap_or_default();
+    let min_allocatable = Quantities::parse_alternatives(min_allocatable);
+    Ok(allocator::Config {
+        allocation_interval: flags.duration("allocation_interval")?,
+        coalesce: COALESCE,
+        min_allocatable: min_allocatable
+            .map_err(|e| format!("--min_allocatable_resources: {e}"))?,
+        fair_sharing_excluded: list(flags, "fair_sharing_excluded_resource_names"),
+        filter_gpu_resources: flags.is_set("filter_gpu_resources"),
+        domain: flags.message("domain")?,
+        weights: weights(flags)?,
+        role_sorter: sorter(flags, "role_sorter")?,
+        framework_sorter: sorter(flags, "framework_sorter")?,
+        max_time_to_offer: flags.duration("max_time_to_offer")?,
+        lending: false,
+        lending_min_idle: Duration::from_secs(60),
     })
 }
 

@@ -10,15 +10,16 @@ pub(crate) struct TextTable {
 }
 
 impl TextTable {
-    pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
-        Self { head: head.map(str::to_owned).to_vec(), rows: Vec::new() }
+    pub(crate) fn new<'a>(head: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { head: head.into_iter().map(str::to_owned).collect(), rows: Vec::new() }
     }
 
     /// Adds a row; an empty value is shown as `-`.
-    pub(crate) fn row<const N: usize>(&mut self, values: [String; N]) {
-        debug_assert_eq!(values.len(), self.head.len());
+    pub(crate) fn row(&mut self, values: impl IntoIterator<Item = String>) {
         let shown = |v: String| if v.is_empty() { "-".to_owned() } else { v };
-        self.rows.push(values.map(shown).to_vec());
+        let row: Vec<String> = values.into_iter().map(shown).collect();
+        assert_eq!(row.len(), self.head.len(), "a value for each column");
+        self.rows.push(row);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -114,7 +114,8 @@ impl Master {
 }
 
 /// What the allocator must know of a framework.
-pub(crate) fn options(
+#[must_use]
+pub fn options(
     info: &v1::FrameworkInfo,
     suppressed: &BTreeSet<String>,
     constraints: Option<&v1::scheduler::OfferConstraints>,

@@ -35,6 +35,7 @@ mod validate;
 pub mod why;
 
 pub use announce::Announcement;
+pub use frameworks::options as framework_options;
 pub use master::Master;
 pub use share::{Share, ShareConfig};
 pub use state::{

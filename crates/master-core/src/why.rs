@@ -66,7 +66,8 @@ fn in_short(time: Duration) -> String {
 }
 
 /// Name of a reason, and the smallest change that would help.
-fn describe(reason: Reason) -> (&'static str, &'static str) {
+#[must_use]
+pub fn describe(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::Next => ("NEXT", "nothing: it is offered in its turn"),
         Reason::Paused => {

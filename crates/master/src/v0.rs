@@ -197,6 +197,9 @@ fn framework(framework: &Framework, state: &State) -> Value {
     } else {
         out["role"] = json!(info.role());
     }
+    if !framework.suppressed.is_empty() {
+        out["suppressed_roles"] = json!(framework.suppressed);
+    }
     if let Some(principal) = &info.principal {
         out["principal"] = json!(principal);
     }

@@ -20,6 +20,7 @@ mod operator;
 mod options;
 mod plan;
 mod trace;
+pub mod what_if;
 mod world;
 
 pub use options::Options;

@@ -5,6 +5,7 @@
 mod known;
 mod overlap;
 mod share;
+mod simulate;
 mod status;
 mod weight;
 mod why;
@@ -17,7 +18,14 @@ use std::process::ExitCode;
 
 /// Name of each command, and what it needs to know.
 fn all() -> Vec<Command> {
-    vec![status::command(), why::command(), weight::command(), share::command(), overlap::command()]
+    vec![
+        status::command(),
+        why::command(),
+        simulate::command(),
+        weight::command(),
+        share::command(),
+        overlap::command(),
+    ]
 }
 
 async fn dispatch(
@@ -28,6 +36,7 @@ async fn dispatch(
     match name {
         "overlap" => overlap::run(client, matches).await,
         "share" => share::run(client, matches).await,
+        "simulate" => simulate::run(client, matches).await,
         "status" => status::run(client, matches).await,
         "weight" => weight::run(client, matches).await,
         "why" => why::run(client, matches).await,
