@@ -163,11 +163,18 @@ impl Agent {
         if task.is_terminal() {
             return;
         }
-        let (mut state, message) = status::of_exit(exit, task.killed);
-        let mut update = executor_status(id, state, Some(message));
+        let mut update = match exit {
+            Some(exit) => {
+                let (state, message) = status::of_exit(exit, task.killed);
+                executor_status(id, state, Some(message))
+            }
+            None => {
+                let state = if task.killed { TaskState::TaskKilled } else { TaskState::TaskFailed };
+                agent_status(id, state, Reason::ExecutorTerminated, "Executor terminated")
+            }
+        };
         if task.overdue {
-            state = TaskState::TaskFailed;
-            update.state = state as i32;
+            update.state = TaskState::TaskFailed as i32;
             update.reason = Some(Reason::MaxCompletionTimeReached as i32);
         } else if let Some(message) = task.preempted.clone() {
             update = self.preempted_status(framework, id, &message);

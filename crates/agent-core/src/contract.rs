@@ -69,7 +69,7 @@ pub enum Input {
     ContainerExited {
         /// The container.
         container_id: String,
-        /// Raw wait status of its main process; None when it is not known.
+        /// Raw wait status of its main process; None when its supervisor was killed.
         status: Option<i32>,
     },
     /// Completion of [`Effect::SyncVolumes`].
@@ -137,9 +137,9 @@ pub enum FoundState {
         /// Process id of the supervisor.
         pid: u32,
     },
-    /// It ended while nobody looked; raw wait status if known.
+    /// It ended while nobody looked.
     Exited {
-        /// Raw wait status of the main process.
+        /// Raw wait status of the main process; None when its supervisor was killed.
         status: Option<i32>,
     },
 }

@@ -256,7 +256,7 @@ impl Agent {
                 }
             }
             Some(FoundState::Exited { status }) => {
-                if is_silent {
+                if is_silent && status.is_some() {
                     for state in [TaskState::TaskStarting, TaskState::TaskRunning] {
                         self.update(cx, framework_id, executor_status(id, state, None));
                     }

@@ -3,11 +3,8 @@
 use wire::v1::TaskState;
 
 /// State of a task whose main process ended with this raw wait status, and what is said about it.
-pub(crate) fn of_exit(status: Option<i32>, killed: bool) -> (TaskState, String) {
+pub(crate) fn of_exit(status: i32, killed: bool) -> (TaskState, String) {
     let ended = |state| if killed { TaskState::TaskKilled } else { state };
-    let Some(status) = status else {
-        return (ended(TaskState::TaskFailed), "Failed to get exit status for Command".to_owned());
-    };
     let signal = status & 0x7F;
     if signal == 0 {
         let code = (status >> 8) & 0xFF;
@@ -66,23 +63,22 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(status: Option<i32>, killed: bool, state: TaskState, message: &str) {
+    fn check(status: i32, killed: bool, state: TaskState, message: &str) {
         assert_eq!(of_exit(status, killed), (state, message.to_owned()));
     }
 
     #[test]
     fn exits_become_states_and_messages() {
-        check(Some(0), false, TaskState::TaskFinished, "Command exited with status 0");
-        check(Some(3 << 8), false, TaskState::TaskFailed, "Command exited with status 3");
-        check(Some(9), false, TaskState::TaskFailed, "Command terminated with signal Killed");
+        check(0, false, TaskState::TaskFinished, "Command exited with status 0");
+        check(3 << 8, false, TaskState::TaskFailed, "Command exited with status 3");
+        check(9, false, TaskState::TaskFailed, "Command terminated with signal Killed");
         check(
-            Some(11 | 0x80),
+            11 | 0x80,
             false,
             TaskState::TaskFailed,
             "Command terminated with signal Segmentation fault (core dumped)",
         );
-        check(Some(15), true, TaskState::TaskKilled, "Command terminated with signal Terminated");
-        check(Some(0), true, TaskState::TaskKilled, "Command exited with status 0");
-        check(None, false, TaskState::TaskFailed, "Failed to get exit status for Command");
+        check(15, true, TaskState::TaskKilled, "Command terminated with signal Terminated");
+        check(0, true, TaskState::TaskKilled, "Command exited with status 0");
     }
 }

@@ -5,8 +5,11 @@
 
 mod limits;
 mod posix;
+mod processes;
+mod sandbox;
 mod supervisor;
 mod user;
+mod watch;
 
 pub use posix::{Posix, PosixOptions};
 
@@ -65,7 +68,7 @@ pub struct Found {
 pub struct Exited {
     /// The container.
     pub container_id: String,
-    /// Raw wait status of its main process; None if it is not known.
+    /// Raw wait status of its main process; None if its supervisor was killed.
     pub status: Option<i32>,
 }
 
@@ -74,7 +77,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Starts and ends containers. Ends are reported on the channel given at construction, once per container.
 pub trait Containerizer: Send + Sync + std::fmt::Debug {
-    /// Finds the containers of a former run and attaches to those that still run. Called once, first.
+    /// Finds the containers of a former run and attaches to those that still run; of the others no process is left when
+    /// it answers. Called once, first.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>>;
     /// Starts a container and answers with the process id of its supervisor when the main process is running.
     ///

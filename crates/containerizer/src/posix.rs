@@ -2,27 +2,31 @@
 
 use crate::supervisor::{self, Files};
 use crate::user::User;
-use crate::{BoxFuture, ContainerSpec, Containerizer, Exited, Found, MountedVolume, limits};
-use std::collections::BTreeMap;
+use crate::watch::Watch;
+use crate::{BoxFuture, ContainerSpec, Containerizer, Exited, Found, limits, processes, sandbox};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many times an execution is tried again while another thread's child still has the program open for writing.
 const BUSY_RETRIES: u32 = 50;
+/// Time that a supervisor has to kill its container before it is killed itself: it may have been stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Settings.
 #[derive(Debug, Clone)]
 pub struct PosixOptions {
     /// Holds the supervisor program and a directory for each container.
     pub runtime_dir: PathBuf,
+    /// Sandboxes of all containers are below it, and of nobody else's.
+    pub work_dir: PathBuf,
     /// Whether containers die when this process does.
     pub die_with_agent: bool,
     /// Soft limit on open files of containers; None: that of this process.
@@ -33,17 +37,17 @@ pub struct PosixOptions {
 #[derive(Debug)]
 pub struct Posix {
     containers: PathBuf,
+    work_dir: PathBuf,
     program: PathBuf,
     die_with_agent: bool,
     open_files: Option<u64>,
-    exits: mpsc::UnboundedSender<Exited>,
+    watch: Watch,
     /// Containers whose start is not finished; true: they shall be destroyed as soon as it is.
     starting: Mutex<BTreeMap<String, bool>>,
 }
 
 impl Posix {
-    /// Prepares the runtime directory. Ends of containers come out of the receiver; there are at most as many as
-    /// containers, so the channel needs no bound.
+    /// Prepares the runtime directory. Ends of containers come out of the receiver.
     ///
     /// # Errors
     /// When the runtime directory can't be written.
@@ -51,17 +55,18 @@ impl Posix {
         let containers = options.runtime_dir.join("containers");
         std::fs::create_dir_all(&containers)?;
         let program = supervisor::install(&options.runtime_dir.join("bin"))?;
-        let (exits, receiver) = mpsc::unbounded_channel();
+        let (watch, exits) = Watch::new(options.work_dir.clone());
         let starting = Mutex::new(BTreeMap::new());
         let posix = Self {
             containers,
+            work_dir: options.work_dir.clone(),
             program,
             die_with_agent: options.die_with_agent,
             open_files: options.open_files,
-            exits,
+            watch,
             starting,
         };
-        Ok((Arc::new(posix), receiver))
+        Ok((Arc::new(posix), exits))
     }
 
     fn files(&self, container_id: &str) -> Files {
@@ -77,7 +82,7 @@ impl Posix {
         let user = spec.user.as_deref().map(User::named).transpose()?;
         let encoded =
             supervisor::encode(&spec, user.as_ref(), self.open_files, self.die_with_agent)?;
-        prepare_sandbox(&spec, user.as_ref())?;
+        sandbox::prepare(&spec, user.as_ref())?;
         let files = self.files(&spec.container_id);
         std::fs::create_dir_all(&files.0)
             .map_err(|e| format!("cannot create {}: {e}", files.0.display()))?;
@@ -87,7 +92,7 @@ impl Posix {
         match started {
             Ok(pid) => {
                 if doomed {
-                    files.command("kill\n");
+                    self.destroy(&spec.container_id);
                 }
                 Ok(pid)
             }
@@ -120,12 +125,8 @@ impl Posix {
         let stdout = pipe::Receiver::from_owned_fd(OwnedFd::from(stdout))
             .map_err(|e| format!("cannot listen to the supervisor: {e}"))?;
         let (started, answer) = oneshot::channel();
-        let listener = Listener {
-            container_id: container_id.to_owned(),
-            files: files.clone(),
-            exits: self.exits.clone(),
-        };
-        tokio::spawn(listener.listen(child, stdout, started));
+        let (container_id, files) = (container_id.to_owned(), files.clone());
+        tokio::spawn(self.watch.clone().listen(container_id, files, child, stdout, started));
         answer.await.unwrap_or_else(|_| Err("the supervisor ended at once".to_owned()))?;
         Ok(pid)
     }
@@ -156,144 +157,39 @@ impl Posix {
         // The lock is looked at again: the watched process is the one that held it, not one that got its number.
         match watched.filter(|(pid, _)| files.supervisor() == Some(*pid)) {
             Some((pid, fd)) => {
-                tokio::spawn(await_end(container_id.clone(), files, fd, self.exits.clone()));
+                let sessions = processes::sessions_below(pid);
+                let watch = self.watch.clone();
+                tokio::spawn(watch.await_end(container_id.clone(), files, fd, sessions));
                 Found { container_id, pid: Some(pid), status: None }
             }
             None => Found { container_id, pid: None, status: files.status() },
         }
     }
-}
 
-/// Reads what a supervisor says until its end.
-struct Listener {
-    container_id: String,
-    files: Files,
-    exits: mpsc::UnboundedSender<Exited>,
-}
-
-impl Listener {
-    async fn listen(
-        self,
-        mut child: Child,
-        stdout: pipe::Receiver,
-        started: oneshot::Sender<Result<(), String>>,
-    ) {
-        let mut lines = BufReader::new(stdout).lines();
-        let mut started = Some(started);
-        let mut status = None;
-        let mut running = false;
-        while let Ok(Some(line)) = lines.next_line().await {
-            match line.split_once(' ') {
-                Some(("started", _)) => {
-                    running = true;
-                    started.take().map(|s| s.send(Ok(())));
-                }
-                Some(("failed", text)) => {
-                    started.take().map(|s| s.send(Err(text.to_owned())));
-                }
-                Some(("exited", text)) => {
-                    status = text.parse().ok();
-                    break;
-                }
-                _ => {}
-            }
-        }
-        drop(started);
-        if running {
-            let status = status.or_else(|| self.files.status());
-            let _ = self.exits.send(Exited { container_id: self.container_id, status });
-        }
-        // It ends now, if it has not: nothing is left behind in the table of processes.
-        let _ = tokio::task::spawn_blocking(move || child.wait()).await;
-    }
-}
-
-/// Waits for the end of a supervisor that was started by a former process of the agent.
-async fn await_end(
-    container_id: String,
-    files: Files,
-    fd: OwnedFd,
-    exits: mpsc::UnboundedSender<Exited>,
-) {
-    // SAFETY: the descriptor is owned by what is registered, so it stays open as long as that.
-    if let Ok(fd) = unsafe { AsyncFd::register(fd) } {
-        let _ = fd.readable().await;
-    }
-    let _ = exits.send(Exited { container_id, status: files.status() });
-}
-
-fn prepare_sandbox(spec: &ContainerSpec, user: Option<&User>) -> Result<(), String> {
-    let directory = Path::new(&spec.directory);
-    let fault = |what: &str, e: &io::Error| {
-        format!("cannot {what} the sandbox {}: {e}", directory.display())
-    };
-    if let Some(parent) = directory.parent() {
-        std::fs::create_dir_all(parent).map_err(|e| fault("create", &e))?;
-    }
-    match std::fs::DirBuilder::new().mode(0o750).create(directory) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(fault("create", &e)),
-        _ => {}
-    }
-    if let Some(user) = user {
-        user.own(directory)?;
-    }
-    for volume in &spec.volumes {
-        link_volume(directory, volume, user)?;
-    }
-    if let Some(link) = &spec.latest_link {
-        replace_link(Path::new(link), directory).map_err(|e| format!("cannot link {link}: {e}"))?;
-    }
-    Ok(())
-}
-
-/// Without mounts of its own a container sees a volume through a link in its sandbox.
-fn link_volume(sandbox: &Path, volume: &MountedVolume, user: Option<&User>) -> Result<(), String> {
-    let shown = &volume.container_path;
-    let relative = Path::new(shown);
-    let plain = |c| matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir);
-    if shown.is_empty() || !relative.components().all(plain) {
-        return Err(format!(
-            "the volume's container_path '{shown}' must be relative to the sandbox and without '..'"
-        ));
-    }
-    let link = sandbox.join(relative);
-    let fault = |e: io::Error| format!("cannot link the volume {} to {shown}: {e}", volume.path);
-    if !Path::new(&volume.path).is_dir() {
-        return Err(format!("the volume {} does not exist", volume.path));
-    }
-    if let Some(parent) = link.parent() {
-        std::fs::create_dir_all(parent).map_err(fault)?;
-    }
-    replace_link(&link, Path::new(&volume.path)).map_err(fault)?;
-    match user.filter(|_| volume.exclusive) {
-        Some(user) => user.own(Path::new(&volume.path)),
-        None => Ok(()),
-    }
-}
-
-/// Makes a symbolic link, in one step if there was one.
-fn replace_link(link: &Path, target: &Path) -> io::Result<()> {
-    match symlink(target, link) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            let new = link.with_extension("new");
-            let _ = std::fs::remove_file(&new);
-            symlink(target, &new)?;
-            std::fs::rename(&new, link)
-        }
-        other => other,
+    fn find_all(&self) -> io::Result<Vec<Found>> {
+        let entries = std::fs::read_dir(&self.containers)?.flatten();
+        let names =
+            entries.filter(|e| e.path().is_dir()).filter_map(|e| e.file_name().into_string().ok());
+        Ok(names.map(|name| self.find(name)).collect())
     }
 }
 
 impl Containerizer for Posix {
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>> {
         Box::pin(async {
-            let entries = std::fs::read_dir(&self.containers)
+            let found = self
+                .find_all()
                 .map_err(|e| format!("cannot read {}: {e}", self.containers.display()))?;
-            let names = entries
-                .flatten()
-                .filter(|e| e.path().is_dir())
-                .filter_map(|e| e.file_name().into_string().ok());
-            Ok(names.map(|name| self.find(name)).collect())
+            // Whatever else runs in a sandbox lost its supervisor, or its supervisor's files.
+            let live = found.iter().filter(|f| f.pid.is_some());
+            let live: BTreeSet<OsString> = live.map(|f| f.container_id.clone().into()).collect();
+            let work_dir = self.work_dir.clone();
+            let swept = tokio::task::spawn_blocking(move || {
+                let is_live = |path: &Path| path.iter().any(|name| live.contains(name));
+                processes::sweep(&|path| path.starts_with(&work_dir) && !is_live(path), &[]);
+            });
+            swept.await.map_err(|e| format!("cannot look for processes: {e}"))?;
+            Ok(found)
         })
     }
 
@@ -308,8 +204,11 @@ impl Containerizer for Posix {
     fn destroy(&self, container_id: &str) {
         if let Some(doomed) = self.starting().get_mut(container_id) {
             *doomed = true;
+            return;
         }
-        self.files(container_id).command("kill\n");
+        let told = self.files(container_id).command("kill\n");
+        let patience = if told { PATIENCE } else { Duration::ZERO };
+        tokio::spawn(self.watch.clone().kill_after(container_id.to_owned(), patience));
     }
 
     fn forget(&self, container_id: &str) {

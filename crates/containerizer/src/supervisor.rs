@@ -113,13 +113,11 @@ impl Files {
         std::fs::read_to_string(self.0.join("lock")).ok()?.lines().next()?.parse().ok()
     }
 
-    /// Sends a command; nobody may listen any more.
-    pub(crate) fn command(&self, line: &str) {
+    /// Sends a command; false if nobody listens.
+    pub(crate) fn command(&self, line: &str) -> bool {
         let fifo =
             File::options().write(true).custom_flags(libc::O_NONBLOCK).open(self.0.join("control"));
-        if let Ok(mut fifo) = fifo {
-            let _ = fifo.write_all(line.as_bytes());
-        }
+        fifo.and_then(|mut fifo| fifo.write_all(line.as_bytes())).is_ok()
     }
 }
 

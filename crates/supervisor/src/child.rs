@@ -1,6 +1,6 @@
 //! Detaching from the agent, and forking the main process.
 
-use crate::spec::{Spec, User};
+use crate::spec::Spec;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -61,6 +61,8 @@ pub(crate) fn start(spec: &Spec) -> Result<libc::pid_t, String> {
     let (stdout, stderr) = (open("stdout")?, open("stderr")?);
     let null =
         std::fs::File::open("/dev/null").map_err(|e| format!("cannot open /dev/null: {e}"))?;
+    // SAFETY: a plain system call.
+    let supervisor = unsafe { libc::getpid() };
     // SAFETY: this process has one thread, so the child may use the whole library.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
@@ -69,11 +71,8 @@ pub(crate) fn start(spec: &Spec) -> Result<libc::pid_t, String> {
     if pid > 0 {
         return Ok(pid);
     }
-    let error = become_main(
-        spec,
-        user.as_ref(),
-        [null.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
-    );
+    let error =
+        become_main(spec, supervisor, [null.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()]);
     let text = format!("Failed to execute '{}': {error}\n", spec.program.to_string_lossy());
     // SAFETY: writes bytes of a live buffer, then ends without running anything of the parent's.
     unsafe {
@@ -83,7 +82,7 @@ pub(crate) fn start(spec: &Spec) -> Result<libc::pid_t, String> {
 }
 
 /// In the child: turns it into the main process. Returns only on failure.
-fn become_main(spec: &Spec, user: Option<&User>, stdio: [i32; 3]) -> io::Error {
+fn become_main(spec: &Spec, supervisor: libc::pid_t, stdio: [i32; 3]) -> io::Error {
     // SAFETY: descriptors are open, strings are terminated, the set is initialised before use.
     unsafe {
         libc::setsid();
@@ -105,12 +104,17 @@ fn become_main(spec: &Spec, user: Option<&User>, stdio: [i32; 3]) -> io::Error {
         if libc::chdir(spec.directory.as_ptr()) != 0 {
             return io::Error::last_os_error();
         }
-        if let Some(user) = user
+        if let Some(user) = &spec.user
             && (libc::setgroups(user.groups.len(), user.groups.as_ptr()) != 0
                 || libc::setgid(user.gid) != 0
                 || libc::setuid(user.uid) != 0)
         {
             return io::Error::last_os_error();
+        }
+        // It does not outlive its supervisor. Asked for here, since a change of the user takes it back.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if libc::getppid() != supervisor {
+            return io::Error::from_raw_os_error(libc::ESRCH);
         }
     }
     let pointers = |list: &[CString]| {

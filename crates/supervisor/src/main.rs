@@ -85,10 +85,10 @@ fn supervise(directory: &Path) -> Result<(), String> {
         }
     }
     let status = status.unwrap_or(0);
-    keep(&lock, status)?;
+    let kept = keep(&lock, status);
     tell(&format!("exited {status}\n"));
     drop(lock);
-    Ok(())
+    kept
 }
 
 /// Leaves the exit status behind, as the second line of the lock file: a file of its own would cost each container

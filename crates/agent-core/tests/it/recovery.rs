@@ -29,6 +29,27 @@ fn an_end_while_the_agent_was_away_is_reported_truly() {
 }
 
 #[test]
+fn the_death_of_a_supervisor_is_told_as_that_of_an_executor() {
+    let check = |node: &mut Node, effects: Vec<Effect>| {
+        let mut all = updates(&effects);
+        all.extend(updates(&node.stored()));
+        let status = all.remove(0);
+        assert_eq!(status.state(), v1::TaskState::TaskFailed);
+        assert_eq!(status.reason(), v1::task_status::Reason::ExecutorTerminated);
+        assert_eq!(status.source(), v1::task_status::Source::Agent);
+        assert_eq!(status.message(), "Executor terminated");
+    };
+    let (mut node, container_id) = running();
+    let effects = node.step(Input::ContainerExited { container_id, status: None });
+    check(&mut node, effects);
+    let (node, container_id) = running();
+    let exited = Some(FoundState::Exited { status: None });
+    let (mut node, mut effects) = restart(node, &container_id, exited);
+    effects.extend(node.connect());
+    check(&mut node, effects);
+}
+
+#[test]
 fn a_task_that_still_runs_goes_on_and_is_listed() {
     let (node, container_id) = running();
     let (mut node, effects) = restart(node, &container_id, Some(FoundState::Running { pid: 42 }));

@@ -88,7 +88,7 @@ fn the_end_of_a_container_is_the_end_of_its_task() {
     ends(Some(0), "TASK_FINISHED", "Command exited with status 0");
     ends(Some(3 << 8), "TASK_FAILED", "Command exited with status 3");
     ends(Some(9), "TASK_FAILED", "Command terminated with signal Killed");
-    ends(None, "TASK_FAILED", "Failed to get exit status for Command");
+    ends(None, "TASK_FAILED", "Executor terminated");
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod overlap;
 mod recovery;
 mod shares;
 mod sharing;
+mod supervisors;
 mod volumes;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+mod lost;
+
 struct Host {
     directory: PathBuf,
     posix: Arc<Posix>,
@@ -21,6 +23,7 @@ impl Host {
     fn at(directory: PathBuf) -> Self {
         let options = PosixOptions {
             runtime_dir: directory.join("run"),
+            work_dir: directory.clone(),
             die_with_agent: false,
             open_files: Some(777),
         };
@@ -41,7 +44,10 @@ impl Host {
                 value: Some(command.to_owned()),
                 ..Default::default()
             },
-            environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            environment: BTreeMap::from([
+                ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+                ("MESOS_SANDBOX".to_owned(), self.sandbox(id).display().to_string()),
+            ]),
             user: None,
             container: None,
             resources: Vec::new(),

@@ -1,0 +1,169 @@
+//! Waiting for the ends of containers.
+
+use crate::supervisor::Files;
+use crate::{Exited, processes};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Lost containers that are swept at once.
+const BATCH: usize = 1024;
+
+/// A container whose supervisor ended without a word.
+struct Lost {
+    container_id: String,
+    /// Sessions of its processes, as far as they are known.
+    sessions: Vec<u32>,
+}
+
+/// All supervisors that run, and where their ends are told.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    exits: mpsc::UnboundedSender<Exited>,
+    lost: mpsc::UnboundedSender<Lost>,
+    /// For each container what has its supervisor killed.
+    kills: Arc<Mutex<BTreeMap<String, Arc<Notify>>>>,
+}
+
+impl Watch {
+    /// Ends of containers come out of the receiver; there are at most as many as containers, so that the channel needs
+    /// no bound.
+    pub(crate) fn new(work_dir: PathBuf) -> (Self, mpsc::UnboundedReceiver<Exited>) {
+        let (exits, receiver) = mpsc::unbounded_channel();
+        let (lost, queue) = mpsc::unbounded_channel();
+        tokio::spawn(sweep(work_dir, queue, exits.clone()));
+        (Self { exits, lost, kills: Arc::default() }, receiver)
+    }
+
+    fn kills(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+        self.kills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills the supervisor of a container that has not ended by then.
+    pub(crate) async fn kill_after(self, container_id: String, patience: Duration) {
+        tokio::time::sleep(patience).await;
+        if let Some(kill) = self.kills().get(&container_id) {
+            kill.notify_one();
+        }
+    }
+
+    fn add(&self, container_id: &str) -> Arc<Notify> {
+        self.kills().entry(container_id.to_owned()).or_default().clone()
+    }
+
+    fn end(&self, container_id: String, status: Option<i32>, sessions: Vec<u32>) {
+        self.kills().remove(&container_id);
+        // Without a status the supervisor did not see its last process end: some may run on.
+        let _ = match status {
+            Some(_) => self.exits.send(Exited { container_id, status }).is_ok(),
+            None => self.lost.send(Lost { container_id, sessions }).is_ok(),
+        };
+    }
+
+    /// Reads what a supervisor says until its end.
+    pub(crate) async fn listen(
+        self,
+        container_id: String,
+        files: Files,
+        mut child: Child,
+        stdout: pipe::Receiver,
+        started: oneshot::Sender<Result<(), String>>,
+    ) {
+        let kill = self.add(&container_id);
+        let mut lines = BufReader::new(stdout).lines();
+        let mut started = Some(started);
+        let mut status = None;
+        let mut main = None;
+        loop {
+            let line = tokio::select! {
+                line = lines.next_line() => line,
+                () = kill.notified() => {
+                    let _ = child.kill();
+                    continue;
+                }
+            };
+            let Ok(Some(line)) = line else { break };
+            match line.split_once(' ') {
+                Some(("started", pid)) => {
+                    main = pid.parse().ok();
+                    started.take().map(|s| s.send(Ok(())));
+                }
+                Some(("failed", text)) => {
+                    started.take().map(|s| s.send(Err(text.to_owned())));
+                }
+                Some(("exited", text)) => {
+                    status = text.parse().ok();
+                    break;
+                }
+                _ => {}
+            }
+        }
+        drop(started);
+        match main {
+            // The main process leads a session.
+            Some(main) => {
+                let status = status.or_else(|| files.status());
+                self.end(container_id, status, vec![main]);
+            }
+            None => {
+                self.kills().remove(&container_id);
+            }
+        }
+        // It ends now, if it has not: nothing is left behind in the table of processes.
+        let _ = tokio::task::spawn_blocking(move || child.wait()).await;
+    }
+
+    /// Waits for the end of a supervisor that was started by a former process of the agent.
+    pub(crate) async fn await_end(
+        self,
+        container_id: String,
+        files: Files,
+        fd: OwnedFd,
+        sessions: Vec<u32>,
+    ) {
+        let kill = self.add(&container_id);
+        // SAFETY: the descriptor is owned by what is registered, so it stays open as long as that.
+        if let Ok(fd) = unsafe { AsyncFd::register(fd) } {
+            loop {
+                tokio::select! {
+                    _ = fd.readable() => break,
+                    () = kill.notified() => processes::kill(fd.get_ref()),
+                }
+            }
+        }
+        self.end(container_id, files.status(), sessions);
+    }
+}
+
+/// Ends the processes of lost containers, then tells of their ends.
+async fn sweep(
+    work_dir: PathBuf,
+    mut queue: mpsc::UnboundedReceiver<Lost>,
+    exits: mpsc::UnboundedSender<Exited>,
+) {
+    let mut batch = Vec::new();
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        let lost = std::mem::take(&mut batch);
+        let work_dir = work_dir.clone();
+        let swept = tokio::task::spawn_blocking(move || {
+            let sessions: Vec<u32> = lost.iter().flat_map(|l| l.sessions.clone()).collect();
+            let is_in = |path: &Path, l: &Lost| path.iter().any(|name| name == &*l.container_id);
+            let is_lost = |path: &Path| {
+                path.starts_with(&work_dir) && lost.iter().any(|container| is_in(path, container))
+            };
+            processes::sweep(&is_lost, &sessions);
+            lost
+        });
+        for Lost { container_id, .. } in swept.await.unwrap_or_default() {
+            tracing::warn!(container = %container_id, "its supervisor ended without a word; its processes were killed");
+            let _ = exits.send(Exited { container_id, status: None });
+        }
+    }
+}
