@@ -33,7 +33,7 @@ impl Hierarchical {
         self.tree.refresh();
         self.quotas.refresh(&self.tree);
         let is_idle_elsewhere = self.note_idle(now.mono);
-        if !self.quotas.is_empty() {
+        if self.quotas.any_lacks() {
             rng.shuffle(&mut agents);
             for agent in &agents {
                 self.allocate_agent(now.mono, *agent, true, rng, &mut out);

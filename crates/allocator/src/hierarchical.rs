@@ -386,9 +386,10 @@ impl Allocator for Hierarchical {
         for name in quota.guarantees.keys() {
             self.tree.scalar(name);
         }
-        self.quotas.set(number, quota);
+        if self.quotas.set(&self.tree, number, quota) {
+            self.count_quotas();
+        }
         self.lending.vacate(number);
-        self.count_quotas();
         self.all_dirty = true;
     }
 
@@ -397,13 +398,18 @@ impl Allocator for Hierarchical {
         for name in share.keys() {
             self.tree.scalar(name);
         }
-        self.quotas.set_share(number, share);
+        if self.quotas.set_share(&self.tree, number, share) {
+            self.count_quotas();
+        }
         self.lending.vacate(number);
-        self.count_quotas();
         self.all_dirty = true;
     }
 
     fn quota_consumption(&self, role: &str) -> BTreeMap<String, resources::Milli> {
+        let known = self.tree.known_role(role);
+        if let Some(kept) = known.and_then(|known| self.quotas.consumption(&self.tree, known)) {
+            return kept;
+        }
         let mut consumed: BTreeMap<String, resources::Milli> = BTreeMap::new();
         let mut add = |name: &str, value: &resources::Value, sign: i64| {
             if let resources::Value::Scalar(milli) = value {

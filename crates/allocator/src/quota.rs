@@ -4,6 +4,7 @@
 //! quotas.
 
 use crate::Quota;
+use crate::limited::{Limited, Mask, bit};
 use crate::needs::Needs;
 use crate::share::{Share, Shares};
 use crate::tree::{Scalars, Tree};
@@ -18,6 +19,7 @@ pub(crate) struct Quotas {
     /// As they hold now: with what shares add.
     of: BTreeMap<u32, Quota>,
     needs: Needs,
+    limited: Limited,
     /// What shares are of has changed.
     stale: bool,
     /// Unreserved scalars that are allocated or offered to a role and those below it.
@@ -46,29 +48,85 @@ impl Quotas {
         self.set.is_empty() && self.shares.of.is_empty()
     }
 
-    /// Sets a role's quota; the books are counted anew by the caller.
-    pub(crate) fn set(&mut self, role: u32, quota: Quota) {
+    /// Sets a role's quota. Whether the caller is to count the books, which begin or end with it.
+    pub(crate) fn set(&mut self, tree: &Tree, role: u32, quota: Quota) -> bool {
+        let was_empty = self.is_empty();
         if quota == Quota::default() {
             self.set.remove(&role);
         } else {
             self.set.insert(role, quota);
         }
-        self.forget();
+        if was_empty || self.is_empty() {
+            self.forget();
+            return true;
+        }
+        if self.stale || !self.shares.of.is_empty() {
+            self.stale = true;
+            self.refresh(tree);
+        } else {
+            self.hold_to(tree, role, self.set.get(&role).cloned().unwrap_or_default());
+        }
+        false
     }
 
-    /// Sets a role's share; the books are counted anew by the caller.
-    pub(crate) fn set_share(&mut self, role: u32, share: BTreeMap<String, Share>) {
+    /// Sets a role's share; the rest is as for [`Quotas::set`].
+    pub(crate) fn set_share(
+        &mut self,
+        tree: &Tree,
+        role: u32,
+        share: BTreeMap<String, Share>,
+    ) -> bool {
+        let was_empty = self.is_empty();
         if share.is_empty() {
             self.shares.of.remove(&role);
         } else {
             self.shares.of.insert(role, share);
         }
-        self.forget();
+        if was_empty || self.is_empty() {
+            self.forget();
+            return true;
+        }
+        self.stale = true;
+        self.refresh(tree);
+        false
     }
 
     fn forget(&mut self) {
         let shares = Shares { of: std::mem::take(&mut self.shares.of), ..Shares::default() };
         *self = Self { set: std::mem::take(&mut self.set), shares, stale: true, ..Self::default() };
+    }
+
+    /// A role's quota holds from now on.
+    fn hold_to(&mut self, tree: &Tree, role: u32, quota: Quota) {
+        let mut guarantee = Scalars::new();
+        for (name, milli) in &quota.guarantees {
+            if let Some(at) = tree.known_scalar(name) {
+                add(&mut guarantee, at, *milli);
+            }
+        }
+        let mut needs = std::mem::take(&mut self.needs);
+        needs.set(tree, role, guarantee, |role, at| self.consumed(role, at));
+        self.needs = needs;
+        self.limited.forget(role);
+        for (name, limit) in &quota.limits {
+            if let Some(at) = tree.known_scalar(name) {
+                self.limited.note(role, at, *limit <= self.consumed(role, at));
+            }
+        }
+        if quota == Quota::default() {
+            self.of.remove(&role);
+        } else {
+            self.of.insert(role, quota);
+        }
+    }
+
+    /// A role has more, or less, of a scalar.
+    fn note(&mut self, role: u32, at: usize, name: &str) {
+        let consumed = self.consumed(role, at);
+        self.needs.consume(role, at, consumed);
+        if let Some(limit) = self.of.get(&role).and_then(|quota| quota.limits.get(name)) {
+            self.limited.note(role, at, *limit <= consumed);
+        }
     }
 
     /// Whether somebody may be offered more, or less, than before.
@@ -86,24 +144,12 @@ impl Quotas {
         if !std::mem::take(&mut self.stale) {
             return;
         }
-        self.of.clone_from(&self.set);
-        self.shares.apply(tree, &mut self.of);
-        let mut guarantees: BTreeMap<u32, Scalars> = BTreeMap::new();
-        for (role, quota) in self.of.iter().filter(|(_, quota)| !quota.guarantees.is_empty()) {
-            let of_role = guarantees.entry(*role).or_default();
-            for (name, milli) in &quota.guarantees {
-                if let Some(at) = tree.known_scalar(name) {
-                    add(of_role, at, *milli);
-                }
-            }
+        let mut all = self.set.clone();
+        self.shares.apply(tree, &mut all);
+        (self.of, self.needs, self.limited) = Default::default();
+        for (role, quota) in all {
+            self.hold_to(tree, role, quota);
         }
-        let mut needs = Needs::new(tree, guarantees.clone());
-        for role in guarantees.keys().rev() {
-            for at in 0..tree.scalars_known() {
-                needs.consume(*role, at, self.consumed(*role, at));
-            }
-        }
-        self.needs = needs;
     }
 
     /// A role got (sign 1) or gave back (sign -1) resources.
@@ -114,7 +160,7 @@ impl Quotas {
             self.changed = true;
             for role in tree.chain(role) {
                 add(self.charged.entry(role).or_default(), at, sign * milli);
-                self.needs.consume(role, at, self.consumed(role, at));
+                self.note(role, at, &entry.identity.name);
             }
         }
     }
@@ -144,7 +190,7 @@ impl Quotas {
             self.changed = true;
             for role in tree.chain(role) {
                 add(self.reserved.entry(role).or_default(), at, sign * milli);
-                self.needs.consume(role, at, self.consumed(role, at));
+                self.note(role, at, &entry.identity.name);
             }
         }
     }
@@ -164,6 +210,36 @@ impl Quotas {
         self.needs.any_of(tree, role)
     }
 
+    /// Whether any role lacks something of a guarantee.
+    pub(crate) fn any_lacks(&self) -> bool {
+        self.needs.any()
+    }
+
+    /// The scalars of an agent that count for quota; None: there are none, or nobody has quota.
+    pub(crate) fn scalars(&self, tree: &Tree, resources: &Resources) -> Option<Mask> {
+        if self.is_empty() {
+            return None;
+        }
+        let charged = resources.iter().filter(|e| e.is_quota_charged());
+        let bits = charged.map(|e| tree.known_scalar(&e.identity.name).and_then(bit));
+        bits.reduce(|all, one| Some(all? | one?)).flatten()
+    }
+
+    /// Whether a role may have none of these scalars any more.
+    pub(crate) fn is_limited(&self, tree: &Tree, role: u32, scalars: Mask) -> bool {
+        scalars & !self.limited.of(tree, role) == 0
+    }
+
+    /// What a role has of each scalar, by name; None: books are not kept.
+    pub(crate) fn consumption(&self, tree: &Tree, role: u32) -> Option<BTreeMap<String, Milli>> {
+        if self.is_empty() {
+            return None;
+        }
+        let amounts = (0..tree.scalars_known()).map(|at| (at, self.consumed(role, at)));
+        let consumed = amounts.filter(|(_, milli)| *milli != 0);
+        Some(consumed.map(|(at, milli)| (tree.scalar_name(at).to_owned(), milli)).collect())
+    }
+
     /// Whether needs are what they are when counted anew.
     pub(crate) fn check(&self, tree: &Tree) -> Result<(), String> {
         if self.stale {
@@ -175,6 +251,17 @@ impl Quotas {
             let (said, is) = (self.needs.all(at), counted.needs.all(at));
             if said != is {
                 return Err(format!("{said} of scalar {at} are said to be needed, {is} are"));
+            }
+        }
+        let (said, is) = (self.needs.by_role(), counted.needs.by_role());
+        if said != is {
+            return Err(format!("roles are said to need {said:?}, they need {is:?}"));
+        }
+        for (role, name) in self.of.iter().flat_map(|(r, q)| q.limits.keys().map(move |n| (r, n))) {
+            let bit = tree.known_scalar(name).and_then(bit);
+            let room = self.limit_room(tree, *role, name);
+            if bit.is_some_and(|bit| self.is_limited(tree, *role, bit)) && room != Some(0) {
+                return Err(format!("role {role} is said to have all {name}, it lacks {room:?}"));
             }
         }
         Ok(())

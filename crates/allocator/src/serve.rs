@@ -3,6 +3,7 @@
 use crate::agent::Agent;
 use crate::decide::Circumstances;
 use crate::hierarchical::Hierarchical;
+use crate::limited::Mask;
 use crate::overlap::{Overlap, Softs};
 use crate::quota::Quotas;
 use crate::tree::Seat;
@@ -31,6 +32,8 @@ pub(crate) struct Serving<'a> {
     /// What is left of what was free; None: all of it.
     left: Option<Resources>,
     softs: Cow<'a, Softs>,
+    /// Those of what is left that count for quota, if there is nothing else to it.
+    scalars: Option<Mask>,
     pub(crate) served: Vec<Served>,
     /// Quota kept something from somebody.
     pub(crate) is_held_back: bool,
@@ -43,9 +46,12 @@ impl<'a> Serving<'a> {
         quotas: Quotas,
         is_first_stage: bool,
     ) -> Self {
+        let is_simple = agent.traits.is_plain && agent.softs.is_empty() && agent.lent.is_empty();
+        let scalars = quotas.scalars(&policy.tree, &agent.free).filter(|_| is_simple);
         Self {
             policy,
             agent,
+            scalars,
             is_first_stage,
             quotas,
             left: None,
@@ -102,6 +108,10 @@ impl<'a> Serving<'a> {
             if self.is_first_stage && !self.quotas.lacks(tree, role) {
                 return ControlFlow::Continue(());
             }
+            if self.scalars.is_some_and(|all| self.quotas.is_limited(tree, role, all)) {
+                self.is_held_back = true;
+                return ControlFlow::Continue(());
+            }
             tree.visit_seats(role, rng, &mut |seat| visit(self, seat, role))
         });
         end.is_break()
@@ -148,6 +158,7 @@ impl<'a> Serving<'a> {
         }
         if !overlap.is_disjoint() {
             self.softs.to_mut().add(seat, &resources, 1);
+            self.scalars = None;
             self.served.push(Served { seat, resources, overlap });
             return ControlFlow::Continue(());
         }
@@ -156,6 +167,9 @@ impl<'a> Serving<'a> {
         let mut rest = free.clone();
         rest -= &resources;
         let is_over = rest.is_empty();
+        if self.scalars.is_some() {
+            self.scalars = self.quotas.scalars(&policy.tree, &rest);
+        }
         self.left = Some(rest);
         self.served.push(Served { seat, resources, overlap });
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -4,6 +4,7 @@
 //! A framework in a role has a seat. Orders are kept up to date with every change, so that finding the next one costs
 //! nothing; a change costs a place in one ordered set for each level of the tree.
 
+use crate::draw::Draw;
 use crate::{FrameworkId, Sorter};
 use base::Rng;
 use resources::{Milli, Resources, Value};
@@ -248,6 +249,10 @@ impl Tree {
     }
 
     /// How many numbers there are.
+    pub(crate) fn scalar_name(&self, at: usize) -> &str {
+        &self.names[at]
+    }
+
     pub(crate) fn scalars_known(&self) -> usize {
         self.names.len()
     }
@@ -444,7 +449,8 @@ impl Tree {
                     Child::Own => self.roles[role as usize].weight,
                     Child::Role(number) => self.roles[*number as usize].weight,
                 };
-                for child in permuted(children.collect(), weight, rng) {
+                let mut draw = Draw::new(children.collect(), weight, rng);
+                while let Some(child) = draw.next(rng) {
                     step(child, rng)?;
                 }
             }
@@ -467,7 +473,8 @@ impl Tree {
                 }
             }
             Sorter::Random => {
-                for seat in permuted(seats.collect(), |_| 1.0, rng) {
+                let mut draw = Draw::Equal(seats.collect());
+                while let Some(seat) = draw.next(rng) {
                     visit(seat)?;
                 }
             }
@@ -499,18 +506,4 @@ fn replace(set: &mut BTreeSet<Place>, old: Option<Place>, new: Option<Place>) {
     if let Some(new) = new {
         set.insert(new);
     }
-}
-
-/// A random order in which an item of twice the weight is twice as likely to be first (Efraimidis and Spirakis 2006).
-#[expect(clippy::cast_precision_loss, reason = "53 random bits are enough")]
-fn permuted<T: Copy>(items: Vec<T>, weight: impl Fn(&T) -> f64, rng: &mut Rng) -> Vec<T> {
-    let mut drawn: Vec<(f64, T)> = items
-        .into_iter()
-        .map(|item| {
-            let uniform = ((rng.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-            (uniform.ln() / weight(&item), item)
-        })
-        .collect();
-    drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
-    drawn.into_iter().map(|(_, item)| item).collect()
 }
