@@ -1,4 +1,5 @@
-//! The allocator at scale. `--agents N --frameworks M [--roles R] [--fragmented] [--rounds N] [--json]`; without
+//! The allocator at scale. `--agents N --frameworks M [--roles R] [--shares S] [--fragmented] [--rounds N]
+//! [--json]`; without
 //! arguments the sizes of docs/benchmarks.md.
 //!
 //! Every framework declines everything with long filters, round after round (the peer's DeclineOffers); then one agent
@@ -10,7 +11,8 @@
 )]
 
 use allocator::{
-    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Sorter,
+    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Share,
+    Sorter,
 };
 use base::{Now, Rng};
 use resources::{Quantities, Resources};
@@ -29,6 +31,8 @@ struct Size {
     roles: u32,
     /// Whether a part of each agent is in use, in pieces.
     fragmented: bool,
+    /// So many roles are guaranteed a half percent of the cluster each.
+    shares: u32,
     rounds: u64,
 }
 
@@ -53,11 +57,13 @@ fn main() {
         frameworks,
         roles,
         fragmented,
+        shares: 0,
         rounds: 50,
     };
     let sizes = match number("--agents") {
         Some(agents) => vec![Size {
             rounds: u64::from(number("--rounds").unwrap_or(50)),
+            shares: number("--shares").unwrap_or(0),
             ..standard(
                 agents,
                 number("--frameworks").unwrap_or(200),
@@ -88,16 +94,16 @@ fn print(size: Size, figures: &Figures, json: bool) {
     let mut changes = figures.incremental.clone();
     changes.sort();
     let incremental = changes[changes.len() / 2].as_secs_f64() * 1e6;
-    let Size { agents, frameworks, roles, fragmented, rounds } = size;
+    let Size { agents, frameworks, roles, fragmented, shares, rounds } = size;
     let (bytes, starved) = (figures.bytes_per_agent, figures.starved);
     if json {
         println!(
-            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_max_ms\":{longest:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
+            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"shares\":{shares},\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_max_ms\":{longest:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
             ms(figures.added)
         );
     } else {
         println!(
-            "{agents} agents, {frameworks} frameworks, {roles} roles{}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms, round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
+            "{agents} agents, {frameworks} frameworks, {roles} roles{}, {shares} shares: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms, round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
             if fragmented { ", fragmented" } else { "" },
             ms(figures.added)
         );
@@ -162,6 +168,11 @@ fn run(size: Size) -> Figures {
         };
         allocator.add_framework(FrameworkId(framework), options, true);
     }
+    for share in 0..size.shares {
+        let half = Share { percent: 500, amount: 0 };
+        let all = ["cpus", "mem"].map(|name| (name.to_owned(), half));
+        allocator.set_share(&role(share, size.roles), BTreeMap::from(all));
+    }
     let mut cycles = Vec::new();
     let mut offered = BTreeSet::new();
     let mut now = Now::at_secs(1);
@@ -170,7 +181,9 @@ fn run(size: Size) -> Figures {
         let start = Instant::now();
         let offers = allocator.allocate(now, &mut rng);
         cycles.push(start.elapsed());
-        assert_eq!(offers.len(), size.agents as usize, "every agent is offered in every round");
+        if size.shares == 0 {
+            assert_eq!(offers.len(), size.agents as usize, "every agent is offered in every round");
+        }
         offered.extend(offers.iter().map(|o| o.framework));
         decline(&mut *allocator, now, offers);
     }
@@ -185,7 +198,7 @@ fn run(size: Size) -> Figures {
         let start = Instant::now();
         let offers = allocator.allocate(now, &mut rng);
         incremental.push(start.elapsed());
-        assert_eq!(offers.len(), 1);
+        assert!(offers.len() == 1 || size.shares > 0);
         held.extend(offers);
     }
     let starved = size.frameworks as usize - offered.len();
