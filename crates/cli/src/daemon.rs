@@ -158,6 +158,7 @@ pub(crate) fn master_config(
         log_file: logging.file,
         log_level: logging.level,
         observers_max: flags.number("max_operator_event_stream_subscribers")?,
+        whitelist: whitelist(flags)?,
         limits: Limits::default(),
     })
 }
@@ -181,6 +182,11 @@ pub(crate) fn allocator_config(flags: &Flags) -> Result<allocator::Config, Strin
         lending: false,
         lending_min_idle: Duration::from_secs(60),
     })
+}
+
+fn whitelist(flags: &Flags) -> Result<Option<PathBuf>, String> {
+    let given = flags.text("whitelist").filter(|text| *text != "*");
+    given.map(absolute).transpose()
 }
 
 fn sorter(flags: &Flags, name: &str) -> Result<allocator::Sorter, String> {

@@ -72,6 +72,11 @@ pub enum Input {
         /// The error's text if it failed: the master must not go on leading.
         result: Result<(), String>,
     },
+    /// Which agents may be offered: those of these hosts; None: all. Offers that are open stay so.
+    Whitelist {
+        /// Host names.
+        hosts: Option<std::collections::BTreeSet<String>>,
+    },
     /// The time asked for by `next_wake` has come (or not: spurious wakes are harmless).
     Wake,
 }

@@ -169,6 +169,7 @@ impl Master {
             }
             Input::AgentClosed { connection } => self.on_agent_closed(cx, connection),
             Input::Written { id, result } => self.on_written(cx, id, result),
+            Input::Whitelist { hosts } => self.allocator.set_whitelist(hosts),
             Input::Wake => {}
         }
         while let Some(timer) = self.timers.pop_due(now.mono) {

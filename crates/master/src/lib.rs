@@ -18,6 +18,7 @@ mod shared;
 mod shares;
 mod usage;
 mod v0;
+mod whitelist;
 mod why;
 mod writes;
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub log_level: Arc<LogLevel>,
     /// `--max_operator_event_stream_subscribers`.
     pub observers_max: usize,
+    /// `--whitelist`: a file with the names of the hosts whose agents are offered, one a line.
+    pub whitelist: Option<PathBuf>,
     /// Limits on connections.
     pub limits: Limits,
 }
@@ -68,6 +71,15 @@ pub enum StartError {
     Bind {
         /// The address.
         address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The whitelist is not to be had.
+    #[error("cannot read the whitelist {}: {source}; give a file with one host name a line, or no --whitelist", path.display())]
+    Whitelist {
+        /// The file.
+        path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
@@ -120,8 +132,20 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         .local_addr()
         .map_err(|source| StartError::Bind { address: config.listen, source })?;
     fill_info(&mut config, address);
+    let whitelist = match config.whitelist.clone() {
+        Some(path) => {
+            let opened = whitelist::Whitelist::open(path.clone()).await;
+            Some(opened.map_err(|source| StartError::Whitelist { path, source })?)
+        }
+        None => None,
+    };
     let (stop, stopped) = watch::channel(false);
     let (shared, engine) = Shared::new(&config, registry);
+    if let Some(whitelist) = whitelist {
+        // It is in the queue before anything of agents and frameworks.
+        let _ = shared.inputs.send(whitelist.input()).await;
+        tokio::spawn(whitelist.follow(shared.inputs.clone(), stopped.clone()));
+    }
     let engine = tokio::spawn(engine.run(stopped.clone()));
     tokio::spawn(server::serve(
         listener,

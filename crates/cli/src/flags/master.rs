@@ -221,7 +221,12 @@ const ROWS: &[Row] = &[
     only("registry_store_timeout", Kind::Duration, Some("20secs"), &[]),
     only("registry_strict", Kind::Bool, Some("false"), &[]),
     only("webui_dir", Kind::Text, Some("built in"), &[]),
-    only("whitelist", Kind::Text, None, &[]),
+    row(
+        "whitelist",
+        Kind::Path,
+        None,
+        "file with the names of the hosts whose agents are offered, one a line; read again every 5 seconds; * for all",
+    ),
     only("zk", Kind::Text, None, &[]),
 ];
 

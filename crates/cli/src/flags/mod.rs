@@ -43,6 +43,8 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
+    /// Of a file that is read later, and again: `file://` before it changes nothing.
+    Path,
     Bool,
     Number,
     Duration,
@@ -97,6 +99,7 @@ impl Table {
             let value = match row.kind {
                 Kind::Bool => String::new(),
                 Kind::Text => "=TEXT".to_owned(),
+                Kind::Path => "=PATH".to_owned(),
                 Kind::Number => "=N".to_owned(),
                 Kind::Duration => "=DURATION".to_owned(),
             };

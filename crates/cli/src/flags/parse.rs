@@ -98,12 +98,14 @@ fn unknown(table: &Table, name: &str) -> String {
 
 impl Flags {
     fn set(&mut self, row: &'static Row, mut value: String, shown: &str) -> Result<(), String> {
-        if let Some(path) = value.strip_prefix("file://").filter(|_| row.name != "master") {
+        if row.kind == Kind::Path {
+            value = value.strip_prefix("file://").unwrap_or(&value).to_owned();
+        } else if let Some(path) = value.strip_prefix("file://").filter(|_| row.name != "master") {
             value = std::fs::read_to_string(path)
                 .map_err(|e| format!("{shown}: cannot read {path}: {e}"))?;
         }
         let fits = match row.kind {
-            Kind::Text => true,
+            Kind::Text | Kind::Path => true,
             Kind::Bool => matches!(value.as_str(), "true" | "false" | "1" | "0"),
             Kind::Number => value.trim_end_matches('%').parse::<f64>().is_ok_and(|n| n >= 0.0),
             Kind::Duration => base::duration::parse(&value).is_ok(),

@@ -11,3 +11,4 @@ mod shares;
 mod sharing;
 mod supervisors;
 mod volumes;
+mod whitelist;

@@ -176,3 +176,18 @@ fn an_agent_marked_gone_never_comes_back() {
         matches!(to_agent(&effects)[..], [ToAgent::Shutdown(s)] if s.message == "Agent has been marked gone")
     );
 }
+
+#[test]
+fn agents_of_hosts_that_are_not_on_the_whitelist_are_not_offered() {
+    let mut w = world();
+    let hosts = |hosts: &[&str]| Input::Whitelist {
+        hosts: Some(hosts.iter().map(|h| (*h).to_owned()).collect()),
+    };
+    w.step(hosts(&["elsewhere"]));
+    w.framework(&[]);
+    assert!(offers(&w.agent()).is_empty());
+    let effects = w.step(hosts(&["host", "elsewhere"]));
+    assert_eq!(offers(&effects).len(), 1);
+    assert!(types(&w.step(hosts(&[])), STREAM).is_empty(), "what is offered stays so");
+    assert!(types(&w.step(Input::Whitelist { hosts: None }), STREAM).is_empty());
+}
