@@ -2,7 +2,8 @@
 
 use crate::hierarchical::Hierarchical;
 use crate::{AgentId, FrameworkId};
-use resources::Resources;
+use resources::{Entry, Milli, Resources, Value};
+use std::collections::BTreeMap;
 
 impl Hierarchical {
     /// A framework got (sign 1) or gave back (sign -1) resources of an agent.
@@ -79,6 +80,29 @@ impl Hierarchical {
             }
         }
         self.quotas.refresh(&self.tree);
+    }
+
+    /// What counts for quota of each role that has something: reservations to it and those below it, and unreserved
+    /// scalars that they hold.
+    pub(crate) fn count_consumption(&self) -> BTreeMap<u32, BTreeMap<String, Milli>> {
+        let mut counted: BTreeMap<u32, BTreeMap<String, Milli>> = BTreeMap::new();
+        let mut count = |role: &str, entry: &Entry| {
+            let Value::Scalar(milli) = entry.value else { return };
+            for role in self.tree.known_role(role).into_iter().flat_map(|r| self.tree.chain(r)) {
+                let of_role = counted.entry(role).or_default();
+                *of_role.entry(entry.identity.name.clone()).or_default() += milli;
+            }
+        };
+        for agent in self.agents.values() {
+            for entry in agent.total.iter() {
+                entry.reserved_to().into_iter().for_each(|role| count(role, entry));
+            }
+            let held = agent.held.values().flat_map(Resources::iter);
+            for entry in held.filter(|e| e.is_quota_charged()) {
+                entry.identity.allocated_to.iter().for_each(|role| count(role, entry));
+            }
+        }
+        counted
     }
 
     /// An agent's total or use was changed as a whole.

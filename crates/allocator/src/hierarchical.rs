@@ -406,30 +406,9 @@ impl Allocator for Hierarchical {
     }
 
     fn quota_consumption(&self, role: &str) -> BTreeMap<String, resources::Milli> {
-        let known = self.tree.known_role(role);
-        if let Some(kept) = known.and_then(|known| self.quotas.consumption(&self.tree, known)) {
-            return kept;
-        }
-        let mut consumed: BTreeMap<String, resources::Milli> = BTreeMap::new();
-        let mut add = |name: &str, value: &resources::Value, sign: i64| {
-            if let resources::Value::Scalar(milli) = value {
-                *consumed.entry(name.to_owned()).or_default() += sign * milli;
-            }
-        };
-        let is_below = |of: &str| resources::is_descendant_or_self(of, role);
-        for agent in self.agents.values() {
-            for entry in agent.total.iter().filter(|e| e.reserved_to().is_some_and(is_below)) {
-                add(&entry.identity.name, &entry.value, 1);
-            }
-            for entry in agent.held.values().flat_map(Resources::iter) {
-                let to = entry.identity.allocated_to.as_deref();
-                if entry.is_quota_charged() && to.is_some_and(is_below) {
-                    add(&entry.identity.name, &entry.value, 1);
-                }
-            }
-        }
-        consumed.retain(|_, milli| *milli != 0);
-        consumed
+        let Some(role) = self.tree.known_role(role) else { return BTreeMap::new() };
+        let kept = self.quotas.consumption(&self.tree, role);
+        kept.unwrap_or_else(|| self.count_consumption().remove(&role).unwrap_or_default())
     }
 
     fn set_weight(&mut self, role: &str, weight: f64) {
@@ -594,7 +573,12 @@ impl Allocator for Hierarchical {
         if held != shares {
             return Err(format!("agents hold {held:?}, shares say {shares:?}"));
         }
-        self.quotas.check(&self.tree)?;
-        Ok(())
+        for (role, counted) in self.count_consumption() {
+            let kept = self.quotas.consumption(&self.tree, role);
+            if kept.as_ref().is_some_and(|kept| *kept != counted) {
+                return Err(format!("role {role} has {counted:?}, the books say {kept:?}"));
+            }
+        }
+        self.quotas.check(&self.tree)
     }
 }

@@ -1,6 +1,7 @@
 //! Random operations: the books always agree, and nothing is offered twice.
 
 use super::*;
+use allocator::Quota;
 
 #[test]
 fn books_agree_after_any_sequence_of_operations() {
@@ -73,4 +74,53 @@ fn books_agree_after_any_sequence_of_operations() {
             assert_eq!(c.allocator.check(), Ok(()), "seed {seed}");
         }
     }
+}
+
+#[test]
+fn books_of_quota_agree_however_quotas_and_shares_change() {
+    const ROLES: [&str; 6] = ["a", "a/b", "a/b/c", "a/d", "e", "e/f"];
+    for seed in 0..20 {
+        let mut rng = Rng::new(seed);
+        let mut c = cluster();
+        let mut open: Vec<Allocation> = Vec::new();
+        (0..6).for_each(|id| c.framework(id, &[ROLES[id as usize]]));
+        for _ in 0..200 {
+            let agent = rng.below(6) as u32;
+            let role = ROLES[rng.below(6) as usize];
+            match rng.below(8) {
+                0 => {
+                    c.allocator.remove_agent(AgentId(agent));
+                    open.retain(|o| o.agent.0 != agent);
+                    let totals = ["cpus:8;mem:512", "cpus(a/b):2;cpus:6;mem:64", "gpus:2;cpus:1"];
+                    c.agent(agent, totals[rng.below(3) as usize]);
+                }
+                1 | 2 => c.allocator.set_quota(role, some_quota(&mut rng)),
+                // Half of the seeds have no shares, which count all quotas anew.
+                3 if seed % 2 == 0 => {
+                    let percent = [0, 10_000, 30_000][rng.below(3) as usize];
+                    let share = allocator::Share { percent, amount: 0 };
+                    let of_cpus = [("cpus".to_owned(), share)].into_iter();
+                    let share = of_cpus.filter(|(_, share)| share.percent > 0).collect();
+                    c.allocator.set_share(role, share);
+                }
+                4 | 5 if !open.is_empty() => {
+                    let offer = open.swap_remove(rng.below(open.len() as u64) as usize);
+                    c.decline(&offer, None);
+                }
+                _ => open.extend(c.allocations()),
+            }
+            c.wait(Duration::from_millis(rng.below(700)));
+            assert_eq!(c.allocator.check(), Ok(()), "seed {seed}");
+        }
+    }
+}
+
+/// None, a guarantee, a limit or both.
+fn some_quota(rng: &mut Rng) -> Quota {
+    let mut amounts = |least: u64| -> BTreeMap<String, i64> {
+        let names = ["cpus", "mem", "gpus"].into_iter().filter(|_| rng.chance(1, 3));
+        let names: Vec<_> = names.collect();
+        names.into_iter().map(|n| (n.to_owned(), 1000 * (least + rng.below(9)) as i64)).collect()
+    };
+    Quota { guarantees: amounts(1), limits: amounts(9) }
 }
