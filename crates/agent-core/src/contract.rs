@@ -165,6 +165,10 @@ pub struct ContainerSpec {
     pub resources: Vec<v1::Resource>,
     /// Persistent volumes that appear in the sandbox.
     pub volumes: Vec<MountedVolume>,
+    /// For how long the container waits for an agent that is gone, before it is shut down.
+    pub recovery_timeout: Duration,
+    /// Time from SIGTERM to SIGKILL of that shutdown.
+    pub shutdown_grace_period: Duration,
 }
 
 /// A persistent volume in a container.

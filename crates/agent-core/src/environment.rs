@@ -60,6 +60,12 @@ impl Agent {
         all
     }
 
+    /// Time that an executor has to stop.
+    pub(crate) fn shutdown_grace_period(&self, executor: &v1::ExecutorInfo) -> Duration {
+        let own = executor.shutdown_grace_period.as_ref().map(from_wire);
+        own.unwrap_or(self.config.executor_shutdown_grace_period)
+    }
+
     fn inherited(&self) -> BTreeMap<String, String> {
         let config = &self.config;
         config.executor_environment.as_ref().unwrap_or(&config.inherited_environment).clone()
@@ -75,8 +81,7 @@ impl Agent {
         let config = &self.config;
         let port = config.info.port();
         let mut all = self.inherited();
-        let grace = executor.shutdown_grace_period.as_ref().map(from_wire);
-        let grace = grace.unwrap_or(config.executor_shutdown_grace_period);
+        let grace = self.shutdown_grace_period(executor);
         // An executor of an agent that keeps nothing must not wait for it to come back.
         let checkpoints = framework.checkpoint() && !config.local;
         let flag = |on: bool| if on { "1" } else { "0" }.to_owned();

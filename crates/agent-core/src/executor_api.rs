@@ -375,8 +375,7 @@ impl Agent {
     /// Asks a custom executor to stop; it is destroyed if it does not in time.
     pub(crate) fn ask_to_shut_down(&mut self, cx: &mut Cx<'_>, framework: &str, executor_id: &str) {
         let Some(executor) = self.executor(framework, executor_id) else { return };
-        let grace = executor.info.shutdown_grace_period.as_ref().map(crate::environment::from_wire);
-        let grace = grace.unwrap_or(self.config.executor_shutdown_grace_period);
+        let grace = self.shutdown_grace_period(&executor.info);
         let container = executor.container_id.clone();
         if executor.stream.is_none() {
             cx.out.push(Effect::DestroyContainer { container_id: container });

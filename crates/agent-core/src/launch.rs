@@ -7,6 +7,7 @@ use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task};
 use crate::updates::Keeping;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use wire::internal::agent_record::Record;
 use wire::v1::TaskState;
 use wire::v1::task_status::{Reason, Source};
@@ -248,6 +249,8 @@ impl Agent {
         let resources = executor.info.resources.iter().cloned().chain(tasks).collect();
         let base = self.executor_directory(framework_id, executor_id);
         let volumes = self.mounted(&executor.info.resources);
+        let (recovery_timeout, shutdown_grace_period) =
+            self.absence(&framework_info, &executor.info);
         cx.out.push(Effect::StartContainer {
             spec: Box::new(ContainerSpec {
                 container_id: executor.container_id.clone(),
@@ -259,6 +262,8 @@ impl Agent {
                 container: executor.info.container,
                 resources,
                 volumes,
+                recovery_timeout,
+                shutdown_grace_period,
             }),
         });
         let timer = Timer::Registration(
@@ -361,6 +366,8 @@ impl Agent {
             let environment = self.pod_environment(&directory, &command, role);
             (directory, None, environment)
         };
+        let (recovery_timeout, shutdown_grace_period) =
+            self.absence(&framework.info, &executor.info);
         cx.out.push(Effect::StartContainer {
             spec: Box::new(ContainerSpec {
                 container_id,
@@ -372,8 +379,24 @@ impl Agent {
                 container: task.info.container.clone(),
                 resources: task.info.resources.clone(),
                 volumes: self.mounted(&task.info.resources),
+                recovery_timeout,
+                shutdown_grace_period,
             }),
         });
+    }
+
+    /// How long a container waits for an agent that is gone, and then takes to end (spec/agent.md 1.11).
+    fn absence(
+        &self,
+        framework: &v1::FrameworkInfo,
+        executor: &v1::ExecutorInfo,
+    ) -> (Duration, Duration) {
+        if self.config.local {
+            return (Duration::ZERO, Duration::ZERO);
+        }
+        let recovery =
+            if framework.checkpoint() { self.config.recovery_timeout } else { Duration::ZERO };
+        (recovery, self.shutdown_grace_period(executor))
     }
 
     fn user(&self, framework: &v1::FrameworkInfo, command: &v1::CommandInfo) -> Option<String> {

@@ -238,6 +238,8 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         container,
         resources,
         volumes,
+        recovery_timeout,
+        shutdown_grace_period,
     } = spec;
     containerizer::ContainerSpec {
         container_id,
@@ -249,6 +251,8 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         container,
         resources,
         volumes: volumes.into_iter().map(mounted).collect(),
+        recovery_timeout,
+        shutdown_grace_period,
     }
 }
 

@@ -139,7 +139,6 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     let options = PosixOptions {
         runtime_dir: config.runtime_dir.clone(),
         work_dir: PathBuf::from(&config.core.work_dir),
-        die_with_agent: config.core.local,
         open_files: config.open_files,
     };
     let (posix, exits) = Posix::new(&options).map_err(|e| runtime(e.to_string()))?;

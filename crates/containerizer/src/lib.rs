@@ -16,6 +16,7 @@ pub use posix::{Posix, PosixOptions};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 use wire::v1;
 
 /// What to start. Paths are absolute.
@@ -39,6 +40,10 @@ pub struct ContainerSpec {
     pub resources: Vec<v1::Resource>,
     /// Persistent volumes that appear in the sandbox.
     pub volumes: Vec<MountedVolume>,
+    /// For how long the container waits for an agent that is gone, before it is shut down.
+    pub recovery_timeout: Duration,
+    /// Time from SIGTERM to SIGKILL of that shutdown.
+    pub shutdown_grace_period: Duration,
 }
 
 /// A persistent volume in a container.
@@ -77,7 +82,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Starts and ends containers. Ends are reported on the channel given at construction, once per container.
 pub trait Containerizer: Send + Sync + std::fmt::Debug {
-    /// Finds the containers of a former run and attaches to those that still run; of the others no process is left when
+    /// Finds the containers of a former run and attaches to those that still run, which then know that their agent is back; of the others no process is left when
     /// it answers. Called once, first.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>>;
     /// Starts a container and answers with the process id of its supervisor when the main process is running.

@@ -27,8 +27,6 @@ pub struct PosixOptions {
     pub runtime_dir: PathBuf,
     /// Sandboxes of all containers are below it, and of nobody else's.
     pub work_dir: PathBuf,
-    /// Whether containers die when this process does.
-    pub die_with_agent: bool,
     /// Soft limit on open files of containers; None: that of this process.
     pub open_files: Option<u64>,
 }
@@ -39,7 +37,6 @@ pub struct Posix {
     containers: PathBuf,
     work_dir: PathBuf,
     program: PathBuf,
-    die_with_agent: bool,
     open_files: Option<u64>,
     watch: Watch,
     /// Containers whose start is not finished; true: they shall be destroyed as soon as it is.
@@ -61,7 +58,6 @@ impl Posix {
             containers,
             work_dir: options.work_dir.clone(),
             program,
-            die_with_agent: options.die_with_agent,
             open_files: options.open_files,
             watch,
             starting,
@@ -80,8 +76,7 @@ impl Posix {
     async fn launch(&self, spec: ContainerSpec) -> Result<u32, String> {
         limits::check(&spec)?;
         let user = spec.user.as_deref().map(User::named).transpose()?;
-        let encoded =
-            supervisor::encode(&spec, user.as_ref(), self.open_files, self.die_with_agent)?;
+        let encoded = supervisor::encode(&spec, user.as_ref(), self.open_files)?;
         sandbox::prepare(&spec, user.as_ref())?;
         let files = self.files(&spec.container_id);
         std::fs::create_dir_all(&files.0)
@@ -157,6 +152,7 @@ impl Posix {
         // The lock is looked at again: the watched process is the one that held it, not one that got its number.
         match watched.filter(|(pid, _)| files.supervisor() == Some(*pid)) {
             Some((pid, fd)) => {
+                files.command(&format!("agent {}\n", std::process::id()));
                 let sessions = processes::sessions_below(pid);
                 let watch = self.watch.clone();
                 tokio::spawn(watch.await_end(container_id.clone(), files, fd, sessions));

@@ -32,7 +32,6 @@ pub(crate) fn encode(
     spec: &ContainerSpec,
     user: Option<&User>,
     open_files: Option<u64>,
-    die_with_agent: bool,
 ) -> Result<Vec<u8>, String> {
     let value = spec.command.value.as_deref().unwrap_or_default();
     if value.is_empty() {
@@ -60,7 +59,10 @@ pub(crate) fn encode(
         user.groups.iter().for_each(|group| out.extend_from_slice(&group.to_le_bytes()));
     }
     out.extend_from_slice(&open_files.unwrap_or(0).to_le_bytes());
-    number(&mut out, usize::from(die_with_agent))?;
+    for time in [spec.recovery_timeout, spec.shutdown_grace_period] {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        out.extend_from_slice(&nanos.to_le_bytes());
+    }
     Ok(out)
 }
 

@@ -1,5 +1,6 @@
 //! Commands of the agent, through a FIFO in the runtime directory.
 
+use crate::agent::Agent;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -15,6 +16,8 @@ pub(crate) enum Command {
     Signal(i32),
     /// Kill every process until none is left.
     Kill,
+    /// The agent is this process now.
+    Agent(libc::pid_t),
 }
 
 /// The reading end. It is open for writing too, so that it never ends.
@@ -44,19 +47,18 @@ impl Control {
         })
     }
 
-    /// Waits for a command, the end of a process, or the time; gives the commands that came.
+    /// Waits for a command, the end of a process or of the agent, or the time; gives the commands that came.
     pub(crate) fn wait(
         &mut self,
         signals: &OwnedFd,
+        agent: &mut Agent,
         wait_ms: i32,
-        die_with_agent: bool,
     ) -> Vec<Command> {
         let entry = |fd: i32, events: i16| libc::pollfd { fd, events, revents: 0 };
-        // Of standard output only its breaking is of interest, and only to a container that dies with the agent.
         let mut polled = [
             entry(self.fifo.as_raw_fd(), libc::POLLIN),
             entry(signals.as_raw_fd(), libc::POLLIN),
-            entry(if die_with_agent { 1 } else { -1 }, 0),
+            entry(agent.descriptor(), libc::POLLIN),
         ];
         // SAFETY: the array lives through the call, and its length is given.
         unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, wait_ms) };
@@ -67,10 +69,10 @@ impl Control {
                 > 0
             {}
         }
-        let mut commands = Vec::new();
-        if polled[2].revents & (libc::POLLERR | libc::POLLHUP) != 0 {
-            commands.push(Command::Kill);
+        if polled[2].revents != 0 {
+            agent.leave();
         }
+        let mut commands = Vec::new();
         let mut chunk = [0; 256];
         while let Ok(length) = self.fifo.read(&mut chunk) {
             self.buffer.extend_from_slice(&chunk[..length]);
@@ -82,6 +84,7 @@ impl Control {
                 Some(("signal", number)) => {
                     commands.extend(number.parse().ok().map(Command::Signal))
                 }
+                Some(("agent", pid)) => commands.extend(pid.parse().ok().map(Command::Agent)),
                 None if line.trim() == "kill" => commands.push(Command::Kill),
                 _ => {}
             }

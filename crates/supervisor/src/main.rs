@@ -10,15 +10,21 @@
 //! ```
 //!
 //! In the runtime directory it holds `lock` locked while it lives, reads commands from the FIFO `control`
-//! (`signal <n>\n`, `kill\n`), and leaves `status` behind (written whole, then renamed; it survives the agent, not a
+//! (`signal <n>\n`, `kill\n`, `agent <pid>\n`), and leaves `status` behind (written whole, then renamed; it survives the agent, not a
 //! crash of the machine, after which nothing runs anyway). Being the subreaper of its descendants, it alone knows
 //! which process ids are still its own, so it alone sends signals.
+//!
+//! The agent is gone when it does not read standard output any more, or when the process of the last `agent` command has
+//! ended. If no other says `agent` for as long as the container may wait, it is shut down.
 
+mod agent;
 mod child;
 mod control;
 mod spec;
 mod tree;
 
+use agent::{Agent, Due};
+use control::Command;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -57,6 +63,11 @@ fn supervise(directory: &Path) -> Result<(), String> {
         .map_err(|e| format!("cannot write the lock file: {e}"))?;
     let mut control = control::Control::open(&directory.join("control"))?;
     let signals = child::block_sigchld()?;
+    let mut agent = Agent::listening(spec.recovery_timeout, spec.grace_period);
+    // Whoever recovers finds the lock held, or nothing is started.
+    if !agent.is_there() {
+        return Err("the agent is gone".to_owned());
+    }
     let main = child::start(&spec)?;
     tell(&format!("started {main}\n"));
 
@@ -76,12 +87,18 @@ fn supervise(directory: &Path) -> Result<(), String> {
             tree::signal_all(libc::SIGKILL);
         }
         // While killing, look again soon: a process may have been forked between the look and the signal.
-        let wait_ms = if killing { 10 } else { -1 };
-        for command in control.wait(&signals, wait_ms, spec.die_with_agent) {
+        let wait_ms = if killing { 10 } else { agent.wait_ms() };
+        for command in control.wait(&signals, &mut agent, wait_ms) {
             match command {
-                control::Command::Signal(signal) => tree::signal_all(signal),
-                control::Command::Kill => killing = true,
+                Command::Signal(signal) => tree::signal_all(signal),
+                Command::Kill => killing = true,
+                Command::Agent(pid) => agent.come_back(pid),
             }
+        }
+        match agent.due() {
+            Some(Due::Terminate) => tree::signal_all(libc::SIGTERM),
+            Some(Due::Kill) => killing = true,
+            None => {}
         }
     }
     let status = status.unwrap_or(0);

@@ -2,6 +2,7 @@
 //! bytes; lists begin with their count.
 
 use std::ffi::CString;
+use std::time::Duration;
 
 /// Ids to take on.
 #[derive(Debug)]
@@ -26,8 +27,10 @@ pub(crate) struct Spec {
     pub(crate) user: Option<User>,
     /// Soft limit on open files; 0: as it is.
     pub(crate) open_files: u64,
-    /// Whether the container dies when the agent does.
-    pub(crate) die_with_agent: bool,
+    /// For how long the container waits for an agent that is gone.
+    pub(crate) recovery_timeout: Duration,
+    /// Time from SIGTERM to SIGKILL after that.
+    pub(crate) grace_period: Duration,
 }
 
 impl Spec {
@@ -38,8 +41,9 @@ impl Spec {
         let environment = list(&mut rest)?;
         let directory = text(&mut rest)?;
         let user = if number(&mut rest)? == 1 { Some(user(&mut rest)?) } else { None };
-        let open_files = u64::from(number(&mut rest)?) | u64::from(number(&mut rest)?) << 32;
-        let die_with_agent = number(&mut rest)? == 1;
+        let open_files = long(&mut rest)?;
+        let recovery_timeout = Duration::from_nanos(long(&mut rest)?);
+        let grace_period = Duration::from_nanos(long(&mut rest)?);
         rest.is_empty().then_some(Self {
             program,
             arguments,
@@ -47,7 +51,8 @@ impl Spec {
             directory,
             user,
             open_files,
-            die_with_agent,
+            recovery_timeout,
+            grace_period,
         })
     }
 }
@@ -62,6 +67,10 @@ fn number(rest: &mut &[u8]) -> Option<u32> {
     let (head, tail) = rest.split_first_chunk::<4>()?;
     *rest = tail;
     Some(u32::from_le_bytes(*head))
+}
+
+fn long(rest: &mut &[u8]) -> Option<u64> {
+    Some(u64::from(number(rest)?) | u64::from(number(rest)?) << 32)
 }
 
 fn text(rest: &mut &[u8]) -> Option<CString> {

@@ -92,6 +92,26 @@ fn the_end_of_a_container_is_the_end_of_its_task() {
 }
 
 #[test]
+fn a_container_waits_for_its_agent_only_if_its_framework_checkpoints() {
+    let times = |config: Config, checkpoint: bool| {
+        let (mut node, _) = Node::recovered_with(config, Vec::new(), Vec::new());
+        node.connect();
+        let run = internal::RunTask {
+            framework: v1::FrameworkInfo { checkpoint: Some(checkpoint), ..framework() },
+            task: wire::json::from_value(&task("t")).expect("a task"),
+            launch_executor: true,
+        };
+        let mut effects = node.hear(master_to_agent::Message::RunTask(run));
+        effects.extend(node.stored());
+        let spec = started(&effects);
+        (spec.recovery_timeout.as_secs(), spec.shutdown_grace_period.as_secs())
+    };
+    assert_eq!(times(config(), true), (900, 5));
+    assert_eq!(times(config(), false), (0, 5));
+    assert_eq!(times(Config { local: true, ..config() }, true), (0, 0));
+}
+
+#[test]
 fn a_kill_is_stored_then_signalled_then_enforced() {
     let mut node = Node::registered();
     let container_id = started(&node.run(task("t"))).container_id;

@@ -1,4 +1,4 @@
-//! What becomes of tasks whose supervisor is gone, seen by their framework and on the host.
+//! What becomes of tasks whose supervisor or agent is gone, seen by their framework and on the host.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,16 +51,21 @@ impl Family {
     }
 }
 
-fn cluster() -> (Cluster, Framework) {
-    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
-    let checkpoint = FrameworkOptions { checkpoint: true, ..FrameworkOptions::default() };
-    let framework = Framework::subscribe(&cluster.master(), &checkpoint);
-    (cluster, framework)
+fn cluster(agent_flags: &[&str]) -> Cluster {
+    let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
+    options.agent_flags = agent_flags.iter().map(|flag| (*flag).to_owned()).collect();
+    Cluster::start(options)
+}
+
+fn framework(cluster: &Cluster, checkpoint: bool) -> Framework {
+    let options = FrameworkOptions { checkpoint, ..FrameworkOptions::default() };
+    Framework::subscribe(&cluster.master(), &options)
 }
 
 #[test]
 fn a_task_whose_supervisor_is_killed_has_failed_and_nothing_of_it_runs_on() {
-    let (mut cluster, mut framework) = cluster();
+    let mut cluster = cluster(&[]);
+    let mut framework = framework(&cluster, true);
     let now = Family::launch(&cluster, &mut framework, "now");
     now.kill_supervisor();
     let status = framework.until_end("now").pop().expect("a status");
@@ -83,4 +88,35 @@ fn a_task_whose_supervisor_is_killed_has_failed_and_nothing_of_it_runs_on() {
         assert_eq!(status["reason"], "REASON_EXECUTOR_TERMINATED");
         assert_eq!(status["source"], "SOURCE_AGENT");
     }
+}
+
+#[test]
+fn tasks_outlive_their_agent_for_as_long_as_their_framework_wants() {
+    let mut cluster = cluster(&["--recovery_timeout=3secs"]);
+    let mut keeping = framework(&cluster, true);
+    let kept = Family::launch(&cluster, &mut keeping, "kept");
+    keeping.call(&serde_json::json!({"type": "SUPPRESS"}));
+    let mut other = framework(&cluster, false);
+    let unkept = Family::launch(&cluster, &mut other, "unkept");
+    cluster.kill_agent(0);
+    let ended = |family: &Family| {
+        wait::until("nothing of it runs", Duration::from_secs(10), || {
+            (family.alive() == 0).then_some(())
+        });
+    };
+    ended(&unkept);
+    assert_eq!(kept.alive(), 2, "its framework checkpoints");
+    cluster.start_agent(0);
+    cluster.wait_for_agents(1);
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(kept.alive(), 2, "its agent is back");
+
+    cluster.kill_agent(0);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(kept.alive(), 2, "the time is not over");
+    ended(&kept);
+    cluster.start_agent(0);
+    let status = keeping.until_end("kept").pop().expect("a status");
+    assert_eq!(status["state"], "TASK_FAILED");
+    assert_eq!(status["message"], "Command terminated with signal Terminated");
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+mod absence;
 mod lost;
 
 struct Host {
@@ -24,7 +25,6 @@ impl Host {
         let options = PosixOptions {
             runtime_dir: directory.join("run"),
             work_dir: directory.clone(),
-            die_with_agent: false,
             open_files: Some(777),
         };
         let (posix, exits) = Posix::new(&options).expect("a containerizer");
@@ -52,6 +52,8 @@ impl Host {
             container: None,
             resources: Vec::new(),
             volumes: Vec::new(),
+            recovery_timeout: Duration::from_secs(600),
+            shutdown_grace_period: Duration::from_secs(5),
         }
     }
 
