@@ -374,6 +374,16 @@ impl Allocator for Hierarchical {
         self.all_dirty = true;
     }
 
+    fn request(&mut self, framework: FrameworkId) {
+        let Some(known) = self.frameworks.get(&framework) else { return };
+        let roles = known.options.roles.clone();
+        for role in roles {
+            let seat = self.seat(framework, &role);
+            self.void_filters(seat);
+        }
+        self.all_dirty = true;
+    }
+
     fn suppress(&mut self, framework: FrameworkId, roles: &BTreeSet<String>) {
         let Some(known) = self.frameworks.get_mut(&framework) else { return };
         let roles = if roles.is_empty() { known.options.roles.clone() } else { roles.clone() };

@@ -289,6 +289,8 @@ pub trait Allocator: std::fmt::Debug + Send {
     ) -> usize;
     /// The framework wants offers for `roles` (empty: all its roles): un-suppresses, drops filters.
     fn revive(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
+    /// The framework wants offers for its roles: drops filters, but un-suppresses nothing.
+    fn request(&mut self, framework: FrameworkId);
     /// The framework wants no more offers for `roles` (empty: all its roles).
     fn suppress(&mut self, framework: FrameworkId, roles: &BTreeSet<String>);
     /// Sets a role's quota; the default is none.

@@ -137,6 +137,7 @@ pub(crate) fn master_config(
         recovery_agent_removal_limit: percent(flags)?,
         offer_timeout: flags.optional_duration("offer_timeout")?,
         offer_overlap: overlaps(flags)?,
+        preemption_grace_period: flags.duration("preemption_grace_period")?,
         max_completed_frameworks: flags.number("max_completed_frameworks")?,
         max_completed_tasks_per_framework: flags.number("max_completed_tasks_per_framework")?,
         max_unreachable_tasks_per_framework: flags.number("max_unreachable_tasks_per_framework")?,
@@ -179,8 +180,8 @@ pub(crate) fn allocator_config(flags: &Flags) -> Result<allocator::Config, Strin
         role_sorter: sorter(flags, "role_sorter")?,
         framework_sorter: sorter(flags, "framework_sorter")?,
         max_time_to_offer: flags.duration("max_time_to_offer")?,
-        lending: false,
-        lending_min_idle: Duration::from_secs(60),
+        lending: flags.is_set("lending"),
+        lending_min_idle: flags.duration("lending_min_idle")?,
     })
 }
 

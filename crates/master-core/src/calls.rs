@@ -98,13 +98,17 @@ impl Master {
                 let acknowledge = call.acknowledge_operation_status.unwrap_or_default();
                 self.on_operation_acknowledged(cx, &acknowledge);
             }
-            // There are no inverse offers; requests are for the allocator, whose policy does not use them.
-            Type::AcceptInverseOffers
-            | Type::DeclineInverseOffers
-            | Type::Request
-            | Type::UpdateFramework
-            | Type::Subscribe
-            | Type::Unknown => {}
+            Type::AcceptInverseOffers => {
+                let ids = call.accept_inverse_offers.unwrap_or_default().inverse_offer_ids;
+                self.answer_inverse(key, &ids, "master/inverse_offers_accepted");
+            }
+            Type::DeclineInverseOffers => {
+                let ids = call.decline_inverse_offers.unwrap_or_default().inverse_offer_ids;
+                self.answer_inverse(key, &ids, "master/inverse_offers_declined");
+            }
+            // Whatever exactly it wants: it does want something.
+            Type::Request => self.allocator.request(key),
+            Type::UpdateFramework | Type::Subscribe | Type::Unknown => {}
         }
     }
 

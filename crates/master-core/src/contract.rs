@@ -234,6 +234,9 @@ pub struct Config {
     pub offer_timeout: Option<Duration>,
     /// `--offer_overlap`, by role.
     pub offer_overlap: BTreeMap<String, Overlap>,
+    /// `--preemption_grace_period`: from the inverse offer to the kill of who borrowed, and longest time that a kill
+    /// policy adds to it.
+    pub preemption_grace_period: Duration,
     /// `--max_completed_frameworks`.
     pub max_completed_frameworks: usize,
     /// `--max_completed_tasks_per_framework`.

@@ -2,7 +2,9 @@
 
 use crate::contract::{Config, Effect, Input, Response};
 use crate::lease::Leases;
+use crate::lending::is_overlent;
 use crate::overlap::SoftOffers;
+use crate::recall::Notice;
 use crate::registry::RegistryOp;
 use crate::share::ShareConfig;
 use crate::state::{Agent, Framework, Offer, State};
@@ -28,6 +30,8 @@ pub(crate) enum Timer {
     Offer(String),
     /// Offers may have been kept for too long while others wait.
     Lease,
+    /// What a framework was told of by an inverse offer is over.
+    Preempt(String),
     /// Agents of the registry did not come back.
     Recovered,
     /// Take the next agent out of the queue of removals.
@@ -85,6 +89,8 @@ pub struct Master {
     /// Stream to framework.
     pub(crate) streams: BTreeMap<Token, FrameworkId>,
     pub(crate) offers: BTreeMap<String, Arc<Offer>>,
+    /// Inverse offers, by id.
+    pub(crate) notices: BTreeMap<String, Notice>,
     pub(crate) leases: Leases,
     pub(crate) soft_offers: SoftOffers,
     /// Registrations that wait for the registry: connection to agent id ("" for a new one).
@@ -137,6 +143,7 @@ impl Master {
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
             offers: BTreeMap::new(),
+            notices: BTreeMap::new(),
             leases: Leases::default(),
             soft_offers: SoftOffers::new(),
             registering: BTreeMap::new(),
@@ -232,6 +239,7 @@ impl Master {
             Timer::Reregister(agent) => self.on_reregister_timeout(cx, agent),
             Timer::Offer(id) => self.time_out(cx, &id),
             Timer::Lease => self.sweep_leases(cx),
+            Timer::Preempt(id) => self.preempt(cx, &id),
             Timer::Recovered => self.on_recovered_timeout(cx),
             Timer::AllocatorRecovery => self.allocator.resume(),
             Timer::Removal => self.next_removal(cx),
@@ -365,17 +373,18 @@ impl Master {
                 offered += &offer.resources.unallocated().nonshared();
             }
             sum += &offered;
-            for part in [Resources::nonrevocable, Resources::revocable] {
-                if !part(&offered).is_empty() && !part(&agent.total).contains(&part(&sum)) {
-                    return Err(format!(
-                        "agent {}: {sum} is used and offered of {}",
-                        agent.id, agent.total
-                    ));
-                }
+            let (firm, lent) = (offered.nonrevocable(), offered.revocable());
+            if !firm.is_empty() && !agent.total.contains(&sum.nonrevocable())
+                || !lent.is_empty() && is_overlent(agent, &sum)
+            {
+                return Err(format!(
+                    "agent {}: {sum} is used and offered of {}",
+                    agent.id, agent.total
+                ));
             }
             for ((framework, role), shown) in self.shown_on(*key) {
-                let mut sum = sum.clone();
-                sum += &shown.unallocated().nonshared();
+                let mut sum = sum.nonrevocable();
+                sum += &shown.unallocated().nonshared().nonrevocable();
                 if !agent.total.contains(&sum) {
                     return Err(format!(
                         "agent {}: {sum} is used and shown to {framework:?} for '{role}' of {}",

@@ -29,6 +29,7 @@ impl Master {
             let offers = Some(event::Offers { offers });
             self.send_event(cx, framework, Event { offers, ..event(event::Type::Offers) });
         }
+        self.call_back(cx);
     }
 
     fn make_offer(&mut self, cx: &Cx<'_>, allocation: Allocation) -> Option<v1::Offer> {

@@ -563,12 +563,13 @@ impl Master {
         }
         let Some(agent) = self.agent(key) else { return };
         for (framework, task) in &agent.killed {
+            let preemption = self.preempted_for(*framework, key, task);
             let Some(framework) = self.framework(*framework) else { continue };
             let message = internal::KillTask {
                 framework_id: framework.id.as_str().into(),
                 task_id: task.as_str().into(),
                 kill_policy: None,
-                preemption: None,
+                preemption,
             };
             self.send_to_agent(cx, key, Message::KillTask(message));
         }

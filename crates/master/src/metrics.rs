@@ -18,6 +18,10 @@ const COUNTERS: &[&str] = &[
     "invalid_operation_status_updates",
     "invalid_status_update_acknowledgements",
     "invalid_status_updates",
+    "inverse_offers_accepted",
+    "inverse_offers_declined",
+    "inverse_offers_rescinded",
+    "inverse_offers_sent",
     "messages_authenticate",
     "messages_deactivate_framework",
     "messages_decline_offers",
@@ -42,6 +46,7 @@ const COUNTERS: &[&str] = &[
     "messages_unregister_framework",
     "messages_unregister_slave",
     "messages_update_slave",
+    "offers_recalled",
     "offers_rescinded_by_lease",
     "recovery_slave_removals",
     "slave_registrations",
@@ -64,6 +69,7 @@ const COUNTERS: &[&str] = &[
     "tasks_gone_by_operator",
     "tasks_killed",
     "tasks_lost",
+    "tasks_preempted",
     "valid_executor_to_framework_messages",
     "valid_framework_to_executor_messages",
     "valid_operation_status_update_acknowledgements",
@@ -326,6 +332,11 @@ fn roles(state: &State, set: &mut impl FnMut(&str, Value)) {
             .map(|(name, milli)| from_milli(milli) / from_milli(total.scalar(name)))
             .fold(0.0, f64::max);
         set(&format!("allocator/mesos/roles/{role}/shares/dominant"), json!(share));
+    }
+    for (role, lent) in state.lent() {
+        for (name, milli) in lent {
+            set(&format!("allocator/lent/roles/{role}/resources/{name}"), json!(from_milli(milli)));
+        }
     }
     for (role, known) in &crate::v0::known_roles(state) {
         let mut of_quota = |name: &str, what: &str, value: f64| {

@@ -428,7 +428,11 @@ pub(crate) fn known_roles(state: &State) -> Known<'_> {
 }
 
 fn roles(state: &State) -> Value {
-    let known = known_roles(state);
+    let lent = state.lent();
+    let mut known = known_roles(state);
+    for role in lent.keys() {
+        at(&mut known, role, |_| {});
+    }
     let guarantees = if state.shares.is_empty() { BTreeMap::new() } else { state.guarantees() };
     let one = |(name, role): (&String, &Role<'_>)| {
         let quantities = |r: &Resources| -> Value {
@@ -454,6 +458,10 @@ fn roles(state: &State) -> Value {
         let overlap = state.overlap(name);
         if !overlap.is_disjoint() {
             out["offer_overlap"] = crate::overlaps::shown(overlap);
+        }
+        if let Some(lent) = lent.get(name) {
+            let amounts = lent.iter().map(|(n, milli)| (n, resources::from_milli(*milli)));
+            out["lent"] = amounts.map(|(n, amount)| (n.clone(), json!(amount))).collect();
         }
         if let Some(share) = state.shares.get(name) {
             out["share"] = crate::shares::shown(share, &guarantees);

@@ -103,6 +103,24 @@ const ROWS: &[Row] = &[
         Some("30secs"),
         "longest time that others may keep an agent from a framework that is due: by declining or holding offers; 0secs: no bound",
     ),
+    row(
+        "lending",
+        Kind::Bool,
+        Some("true"),
+        "lend what is kept for idle roles, as revocable resources",
+    ),
+    row(
+        "lending_min_idle",
+        Kind::Duration,
+        Some("1mins"),
+        "how long a role must not want what is kept for it until that is lent",
+    ),
+    row(
+        "preemption_grace_period",
+        Kind::Duration,
+        Some("30secs"),
+        "time to end tasks that use what was lent and is wanted back, and most that their kill policies may take",
+    ),
     row("offer_timeout", Kind::Duration, None, "time after which an offer is rescinded"),
     row(
         "offer_overlap",

@@ -14,6 +14,7 @@ mod agents;
 mod calls;
 mod launch;
 mod lease;
+mod lending;
 mod offers;
 mod operations;
 mod overlap;
@@ -44,7 +45,7 @@ fn config() -> Config {
             role_sorter: allocator::Sorter::Drf,
             framework_sorter: allocator::Sorter::Drf,
             max_time_to_offer: Duration::from_secs(30),
-            lending: false,
+            lending: true,
             lending_min_idle: Duration::from_secs(60),
         },
         agent_ping_timeout: Duration::from_secs(15),
@@ -54,6 +55,7 @@ fn config() -> Config {
         recovery_agent_removal_limit: 100.0,
         offer_timeout: None,
         offer_overlap: BTreeMap::new(),
+        preemption_grace_period: Duration::from_secs(30),
         max_completed_frameworks: 50,
         max_completed_tasks_per_framework: 1000,
         max_unreachable_tasks_per_framework: 1000,

@@ -1,0 +1,163 @@
+//! Who uses revocable resources on an agent, and who of them has to go when some are wanted back.
+
+use crate::master::Master;
+use crate::state::{Framework, Task};
+use allocator::{AgentId, FrameworkId};
+use resources::{Milli, Resources, Value};
+use std::collections::BTreeMap;
+
+/// Thousandths by name.
+pub(crate) type Amounts = BTreeMap<String, Milli>;
+
+/// What ends as a whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Unit {
+    pub(crate) framework: FrameworkId,
+    /// When it was started, in seconds.
+    started: f64,
+    pub(crate) tasks: Vec<String>,
+    pub(crate) executor: Option<String>,
+    /// What comes back when it ends.
+    amounts: Amounts,
+}
+
+pub(crate) fn revocable(resources: &Resources) -> Amounts {
+    let mut amounts = Amounts::new();
+    for entry in resources.iter().filter(|e| e.identity.revocable) {
+        if let Value::Scalar(milli) = entry.value {
+            *amounts.entry(entry.identity.name.clone()).or_default() += milli;
+        }
+    }
+    amounts
+}
+
+pub(crate) fn uses_revocable(resources: &Resources) -> bool {
+    resources.iter().any(|e| e.identity.revocable)
+}
+
+pub(crate) fn take(from: &mut Amounts, amounts: &Amounts) {
+    for (name, milli) in from.iter_mut() {
+        *milli -= amounts.get(name).copied().unwrap_or(0);
+    }
+    from.retain(|_, milli| *milli > 0);
+}
+
+pub(crate) fn helps(wanted: &Amounts, amounts: &Amounts) -> bool {
+    wanted.keys().any(|name| amounts.contains_key(name))
+}
+
+/// The youngest that give back what is wanted, no more than are needed for it; all that help if they are not enough.
+pub(crate) fn choose(wanted: &Amounts, mut units: Vec<Unit>) -> Vec<Unit> {
+    units.sort_by(|a, b| b.started.total_cmp(&a.started).then_with(|| b.tasks.cmp(&a.tasks)));
+    let suffices = |chosen: &[Unit]| {
+        let mut missing = wanted.clone();
+        chosen.iter().for_each(|unit| take(&mut missing, &unit.amounts));
+        missing.is_empty()
+    };
+    if let Some(one) = units.iter().find(|unit| suffices(std::slice::from_ref(unit))) {
+        return vec![one.clone()];
+    }
+    let mut chosen: Vec<Unit> = Vec::new();
+    let mut missing = wanted.clone();
+    for unit in units {
+        if helps(&missing, &unit.amounts) {
+            take(&mut missing, &unit.amounts);
+            chosen.push(unit);
+        }
+    }
+    // What came later may have made an earlier one needless.
+    let mut at = chosen.len();
+    while missing.is_empty() && at > 0 {
+        at -= 1;
+        let unit = chosen.remove(at);
+        if !suffices(&chosen) {
+            chosen.insert(at, unit);
+        }
+    }
+    chosen
+}
+
+impl Master {
+    /// Who could give back something of this on an agent, and was not told yet.
+    pub(crate) fn units(&self, agent: AgentId, wanted: &Amounts) -> Vec<Unit> {
+        let notices = || self.notices.values().filter(|n| n.agent == agent);
+        let mut units = Vec::new();
+        for framework in self.state.frameworks.values() {
+            let told =
+                |id: &str| notices().any(|n| n.framework == framework.key && n.tasks.contains(id));
+            let tasks = framework.tasks.values().filter(|t| t.agent == agent);
+            for task in tasks.filter(|t| t.holds_resources()) {
+                let executor = task.wire.executor_id.as_ref().map(|id| id.value.as_str());
+                let is_whole = executor.is_some_and(|id| has_own(framework, agent, id));
+                if told(task.id()) || is_whole || !may_end(framework, task) {
+                    continue;
+                }
+                units.push(Unit {
+                    framework: framework.key,
+                    started: started(task),
+                    tasks: vec![task.id().to_owned()],
+                    executor: None,
+                    amounts: revocable(&task.resources),
+                });
+            }
+            for ((on, id), executor) in framework.executors.range((agent, String::new())..) {
+                if *on != agent {
+                    break;
+                }
+                let is_told =
+                    notices().any(|n| n.framework == framework.key && n.executors.contains(id));
+                let tasks: Vec<&Task> = tasks_of(framework, agent, id).collect();
+                if is_told
+                    || !has_own(framework, agent, id)
+                    || !tasks.iter().all(|t| uses_revocable(&t.resources))
+                {
+                    continue;
+                }
+                let mut all = executor.resources.clone();
+                tasks.iter().for_each(|t| all += &t.resources);
+                units.push(Unit {
+                    framework: framework.key,
+                    started: tasks.iter().map(|t| started(t)).fold(0.0, f64::max),
+                    tasks: tasks.iter().map(|t| t.id().to_owned()).collect(),
+                    executor: Some(id.clone()),
+                    amounts: revocable(&all),
+                });
+            }
+        }
+        units.retain(|unit| helps(wanted, &unit.amounts));
+        units
+    }
+}
+
+/// When a task was started, in seconds: not yet is later than anything.
+fn started(task: &Task) -> f64 {
+    let first = task.wire.statuses.first().and_then(|status| status.timestamp);
+    first.unwrap_or(f64::MAX)
+}
+
+/// Live tasks of an executor that is not the task's own.
+pub(crate) fn tasks_of<'a>(
+    framework: &'a Framework,
+    agent: AgentId,
+    executor: &'a str,
+) -> impl Iterator<Item = &'a Task> {
+    let is_of =
+        move |task: &&Task| task.wire.executor_id.as_ref().is_some_and(|id| id.value == executor);
+    let tasks = framework.tasks.values().map(AsRef::as_ref).filter(move |t| t.agent == agent);
+    tasks.filter(|t| t.holds_resources()).filter(is_of)
+}
+
+/// Whether a task uses revocable resources, and so do all that share its executor.
+pub(crate) fn may_end(framework: &Framework, task: &Task) -> bool {
+    let shared = task.wire.executor_id.as_ref();
+    uses_revocable(&task.resources)
+        && shared.is_none_or(|id| {
+            tasks_of(framework, task.agent, &id.value).all(|t| uses_revocable(&t.resources))
+        })
+}
+
+/// Whether an executor holds revocable resources itself.
+fn has_own(framework: &Framework, agent: AgentId, executor: &str) -> bool {
+    let known = framework.executors.get(&(agent, executor.to_owned()));
+    known.is_some_and(|e| uses_revocable(&e.resources))
+}

@@ -1,0 +1,313 @@
+//! Lent resources are wanted back: offers of them are rescinded, then the frameworks of the youngest tasks that use them
+//! are told by inverse offers, and after a grace period the tasks are killed (spec/agent.md 7.4 for how they end).
+//!
+//! A task that uses nothing revocable is never killed for it, nor one whose end would take such a task with it.
+
+use crate::borrowers::{
+    Amounts, choose, helps, may_end, revocable, take, tasks_of, uses_revocable,
+};
+use crate::frameworks::event;
+use crate::master::{Cx, Master, Timer};
+use crate::state::{Framework, Task};
+use allocator::{AgentId, FrameworkId, Recall};
+use resources::Resources;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use wire::internal::master_to_agent::Message;
+use wire::v1::framework_info::capability::Type as Capability;
+use wire::v1::scheduler::{Event, event};
+use wire::{internal, v1};
+
+/// Grace period of a task that names none (spec/agent.md 3.2).
+const KILL_GRACE: Duration = Duration::from_secs(3);
+
+/// What a framework was told about some of its tasks on an agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Notice {
+    pub(crate) framework: FrameworkId,
+    pub(crate) agent: AgentId,
+    pub(crate) tasks: BTreeSet<String>,
+    /// Executors that have to go with them.
+    pub(crate) executors: BTreeSet<String>,
+    /// The framework said what it thinks of it.
+    is_answered: bool,
+    /// What is told of the end of the tasks, once they are killed.
+    killed_for: Option<String>,
+}
+
+impl Master {
+    /// After a cycle: sees to it that what is wanted back comes back.
+    pub(crate) fn call_back(&mut self, cx: &mut Cx<'_>) {
+        if self.allocator.recalls().is_empty() && self.notices.is_empty() {
+            return;
+        }
+        let recalls = self.allocator.recalls().clone();
+        self.forget_notices(cx, &recalls);
+        for (agent, recall) in recalls {
+            let mut wanted = recall.wanted;
+            self.rescind_lent(cx, agent, &mut wanted);
+            self.spare_needless(cx, agent, &wanted);
+            for id in self.notices_on(agent) {
+                take(&mut wanted, &self.still_held(&id));
+            }
+            if !wanted.is_empty() {
+                self.give_notice(cx, agent, &wanted);
+            }
+        }
+    }
+
+    /// Offers give back at once what they have, the youngest first.
+    fn rescind_lent(&mut self, cx: &mut Cx<'_>, agent: AgentId, wanted: &mut Amounts) {
+        let offers = self.offers.values().filter(|o| o.agent == agent);
+        let mut offers: Vec<_> = offers.filter(|o| uses_revocable(&o.resources)).cloned().collect();
+        offers.sort_by_key(|o| std::cmp::Reverse(o.made));
+        for offer in offers {
+            let amounts = revocable(&offer.resources);
+            if helps(wanted, &amounts) {
+                take(wanted, &amounts);
+                self.count("master/offers_recalled");
+                self.rescind(cx, &offer.id);
+            }
+        }
+    }
+
+    fn notices_on(&self, agent: AgentId) -> Vec<String> {
+        let notices = self.notices.iter().filter(|(_, n)| n.agent == agent);
+        notices.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// What will come back by a notice.
+    fn still_held(&self, id: &str) -> Amounts {
+        let mut amounts = Amounts::new();
+        let mut add = |resources: &Resources| {
+            for (name, milli) in revocable(resources) {
+                *amounts.entry(name).or_default() += milli;
+            }
+        };
+        let Some(notice) = self.notices.get(id) else { return amounts };
+        let Some(framework) = self.framework(notice.framework) else { return amounts };
+        for task in notice.tasks.iter().filter_map(|id| framework.tasks.get(id)) {
+            if task.agent == notice.agent && task.holds_resources() {
+                add(&task.resources);
+            }
+        }
+        for id in &notice.executors {
+            if let Some(executor) = framework.executors.get(&(notice.agent, id.clone())) {
+                add(&executor.resources);
+            }
+        }
+        amounts
+    }
+
+    /// Drops notices that are fulfilled, and those on agents from which nothing is wanted any more.
+    fn forget_notices(&mut self, cx: &mut Cx<'_>, recalls: &BTreeMap<AgentId, Recall>) {
+        let is_over = |(id, notice): &(&String, &Notice)| {
+            let is_wanted = recalls.contains_key(&notice.agent) || notice.killed_for.is_some();
+            !is_wanted || self.still_held(id).is_empty()
+        };
+        let over: Vec<String> =
+            self.notices.iter().filter(is_over).map(|(id, _)| id.clone()).collect();
+        for id in over {
+            self.withdraw_notice(cx, &id);
+        }
+    }
+
+    /// Withdraws notices without which enough comes back.
+    fn spare_needless(&mut self, cx: &mut Cx<'_>, agent: AgentId, wanted: &Amounts) {
+        for id in self.notices_on(agent) {
+            if self.notices.get(&id).is_some_and(|n| n.killed_for.is_some()) {
+                continue;
+            }
+            let mut missing = wanted.clone();
+            for other in self.notices_on(agent).iter().filter(|other| **other != id) {
+                take(&mut missing, &self.still_held(other));
+            }
+            if missing.is_empty() {
+                self.withdraw_notice(cx, &id);
+            }
+        }
+    }
+
+    fn withdraw_notice(&mut self, cx: &mut Cx<'_>, id: &str) {
+        let Some(notice) = self.notices.remove(id) else { return };
+        self.timers.cancel(&Timer::Preempt(id.to_owned()));
+        if notice.is_answered {
+            return;
+        }
+        self.count("master/inverse_offers_rescinded");
+        let rescind = event::RescindInverseOffer { inverse_offer_id: id.into() };
+        let kind = event(event::Type::RescindInverseOffer);
+        let rescind = Event { rescind_inverse_offer: Some(rescind), ..kind };
+        self.send_event(cx, notice.framework, rescind);
+    }
+
+    /// Tells the frameworks of those who have to give back so much.
+    fn give_notice(&mut self, cx: &mut Cx<'_>, agent: AgentId, wanted: &Amounts) {
+        let mut notices: BTreeMap<FrameworkId, Notice> = BTreeMap::new();
+        for unit in choose(wanted, self.units(agent, wanted)) {
+            let notice = notices.entry(unit.framework).or_insert_with(|| Notice {
+                framework: unit.framework,
+                agent,
+                tasks: BTreeSet::new(),
+                executors: BTreeSet::new(),
+                is_answered: false,
+                killed_for: None,
+            });
+            notice.tasks.extend(unit.tasks);
+            notice.executors.extend(unit.executor);
+        }
+        for (framework, notice) in notices {
+            let id = format!("{}-O{}", self.config.info.id, self.next_offer);
+            self.next_offer += 1;
+            let offer = self.inverse_offer(cx, &id, &notice);
+            self.notices.insert(id.clone(), notice);
+            let grace = self.config.preemption_grace_period;
+            self.timers.set(Timer::Preempt(id), cx.now.mono + grace);
+            self.count("master/inverse_offers_sent");
+            let offers = event::InverseOffers { inverse_offers: vec![offer] };
+            let kind = event(event::Type::InverseOffers);
+            self.send_event(cx, framework, Event { inverse_offers: Some(offers), ..kind });
+        }
+    }
+
+    fn inverse_offer(&self, cx: &Cx<'_>, id: &str, notice: &Notice) -> v1::InverseOffer {
+        let grace = self.config.preemption_grace_period.as_nanos();
+        let start = i64::try_from(u128::from(cx.now.wall.0) + grace).unwrap_or(i64::MAX);
+        let mut wanted = Resources::new();
+        let framework = self.framework(notice.framework);
+        if let Some(framework) = framework {
+            let tasks = notice.tasks.iter().filter_map(|id| framework.tasks.get(id));
+            for task in tasks {
+                wanted += &task.resources.revocable();
+            }
+            for id in &notice.executors {
+                if let Some(executor) = framework.executors.get(&(notice.agent, id.clone())) {
+                    wanted += &executor.resources.revocable();
+                }
+            }
+            if !framework.has(Capability::MultiRole) {
+                wanted = wanted.unallocated();
+            }
+        }
+        v1::InverseOffer {
+            id: id.into(),
+            framework_id: framework.map_or("", |f| f.id.as_str()).into(),
+            agent_id: self.agent(notice.agent).map(|a| a.id.as_str().into()),
+            unavailability: v1::Unavailability {
+                start: v1::TimeInfo { nanoseconds: start },
+                duration: None,
+            },
+            resources: wanted.to_wire(),
+            ..Default::default()
+        }
+    }
+
+    /// A grace period is over: tasks are killed, and what outlives that is shut down.
+    pub(crate) fn preempt(&mut self, cx: &mut Cx<'_>, id: &str) {
+        let Some(notice) = self.notices.get(id).cloned() else { return };
+        if notice.killed_for.is_some() {
+            self.shut_down_preempted(cx, &notice);
+            return;
+        }
+        let recall = self.allocator.recalls().get(&notice.agent);
+        let Some(roles) = recall.map(|recall| recall.roles.clone()) else {
+            self.withdraw_notice(cx, id);
+            return;
+        };
+        let roles: Vec<String> = roles.iter().map(|role| format!("'{role}'")).collect();
+        let message = format!("Preempted: role {} wants back what was lent", roles.join(", "));
+        let Some(framework) = self.framework(notice.framework) else { return };
+        let most = self.config.preemption_grace_period;
+        let mut kills = Vec::new();
+        for task in notice.tasks.iter().filter_map(|id| framework.tasks.get(id)) {
+            // It may have come to share an executor with one that must not end.
+            if task.holds_resources() && may_end(framework, task) {
+                kills.push(kill_of(framework, task, most, &message));
+            }
+        }
+        if let Some(notice) = self.notices.get_mut(id) {
+            notice.killed_for = Some(message);
+            notice.tasks = kills.iter().map(|kill| kill.task_id.value.clone()).collect();
+        }
+        for kill in kills {
+            self.count("master/tasks_preempted");
+            self.count_of(notice.framework, "tasks_preempted");
+            if let Some(agent) = self.agent_mut(notice.agent) {
+                agent.killed.insert((notice.framework, kill.task_id.value.clone()));
+            }
+            self.send_to_agent(cx, notice.agent, Message::KillTask(kill));
+        }
+        self.timers.set(Timer::Preempt(id.to_owned()), cx.now.mono + most);
+    }
+
+    /// Executors that did not end their tasks, or hold what is wanted back themselves.
+    fn shut_down_preempted(&mut self, cx: &mut Cx<'_>, notice: &Notice) {
+        let Some(framework) = self.framework(notice.framework) else { return };
+        let tasks = notice.tasks.iter().filter_map(|id| framework.tasks.get(id));
+        let tasks = tasks.filter(|t| t.agent == notice.agent && t.holds_resources());
+        let of_tasks = tasks.filter_map(|t| t.wire.executor_id.as_ref().map(|id| &id.value));
+        let executors: BTreeSet<&String> = of_tasks.chain(&notice.executors).collect();
+        let mut messages = Vec::new();
+        for id in executors {
+            let mut tasks = tasks_of(framework, notice.agent, id);
+            if tasks.all(|t| uses_revocable(&t.resources)) {
+                messages.push(internal::ShutdownExecutor {
+                    framework_id: framework.id.as_str().into(),
+                    executor_id: id.as_str().into(),
+                });
+            }
+        }
+        for message in messages {
+            self.send_to_agent(cx, notice.agent, Message::ShutdownExecutor(message));
+        }
+    }
+
+    /// What the end of a task is told to be for, if it was killed to give back what it borrowed.
+    pub(crate) fn preempted_for(
+        &self,
+        framework: FrameworkId,
+        agent: AgentId,
+        task: &str,
+    ) -> Option<String> {
+        let mut notices = self.notices.values();
+        let has =
+            |n: &&Notice| n.framework == framework && n.agent == agent && n.tasks.contains(task);
+        notices.find(has)?.killed_for.clone()
+    }
+
+    /// A framework says what it thinks of inverse offers; those that it does not have are ignored.
+    pub(crate) fn answer_inverse(
+        &mut self,
+        framework: FrameworkId,
+        ids: &[v1::OfferId],
+        metric: &str,
+    ) {
+        for id in ids {
+            let notice = self.notices.get_mut(&id.value).filter(|n| n.framework == framework);
+            if let Some(notice) = notice.filter(|n| !n.is_answered) {
+                notice.is_answered = true;
+                self.count(metric);
+            }
+        }
+    }
+}
+
+/// A kill that does not take longer than `most`.
+fn kill_of(
+    framework: &Framework,
+    task: &Task,
+    most: Duration,
+    message: &str,
+) -> internal::KillTask {
+    let policy = task.wire.kill_policy.as_ref().and_then(|p| p.grace_period.as_ref());
+    let grace = policy
+        .map_or(KILL_GRACE, |g| Duration::from_nanos(u64::try_from(g.nanoseconds).unwrap_or(0)));
+    let nanoseconds = i64::try_from(grace.min(most).as_nanos()).unwrap_or(i64::MAX);
+    let grace_period = Some(v1::DurationInfo { nanoseconds });
+    internal::KillTask {
+        framework_id: framework.id.as_str().into(),
+        task_id: task.id().into(),
+        kill_policy: Some(v1::KillPolicy { grace_period }),
+        preemption: Some(message.to_owned()),
+    }
+}
