@@ -126,6 +126,11 @@ impl Routes {
         if path == "/state" && !view.recovered {
             return respond::text(503, "Agent has not finished recovery");
         }
+        if path == "/metrics/snapshot"
+            && let Some(refusal) = respond::bad_timeout(&query)
+        {
+            return refusal;
+        }
         let shared = self.shared.clone();
         let answer = tokio::task::spawn_blocking(move || {
             if let Some(name) = path.strip_prefix("/files/") {

@@ -16,6 +16,10 @@ use wire::v1;
 const COALESCE: Duration = Duration::from_millis(2);
 /// Shortest `--agent_reregister_timeout` (as the peer's).
 const REREGISTER_MIN: Duration = Duration::from_secs(600);
+/// Bounds of `--agent_ping_timeout`, in seconds (as the peer's).
+const PING_TIMEOUT: (u64, u64) = (1, 15 * 60);
+/// Bounds of `--executor_reregistration_timeout`, in seconds (as the peer's).
+const EXECUTOR_RETURN: (u64, u64) = (0, 15);
 
 /// Runs a master until it is stopped.
 pub(crate) async fn master(flags: &Flags) -> Result<ExitCode, String> {
@@ -61,18 +65,18 @@ pub(crate) async fn agent(flags: &Flags) -> Result<ExitCode, String> {
     }
 }
 
-/// SIGINT or SIGTERM.
+/// SIGINT, SIGTERM, or SIGHUP of a terminal that is closed.
 pub(crate) async fn stopped() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
+    let (Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 
@@ -130,18 +134,18 @@ pub(crate) fn master_config(
     let core = master_core::contract::Config {
         info,
         allocator: allocator_config(flags)?,
-        agent_ping_timeout: flags.duration("agent_ping_timeout")?,
-        max_agent_ping_timeouts: flags.number("max_agent_ping_timeouts")?,
+        agent_ping_timeout: within(flags, "agent_ping_timeout", PING_TIMEOUT)?,
+        max_agent_ping_timeouts: pings(flags)?,
         agent_reregister_timeout: reregister,
         agent_removal_rate_limit: rate(flags)?,
         recovery_agent_removal_limit: percent(flags)?,
-        offer_timeout: flags.optional_duration("offer_timeout")?,
+        offer_timeout: offer_timeout(flags)?,
         offer_overlap: overlaps(flags)?,
         preemption_grace_period: flags.duration("preemption_grace_period")?,
         max_completed_frameworks: flags.number("max_completed_frameworks")?,
         max_completed_tasks_per_framework: flags.number("max_completed_tasks_per_framework")?,
         max_unreachable_tasks_per_framework: flags.number("max_unreachable_tasks_per_framework")?,
-        roles: flags.text("roles").map(|_| list(flags, "roles")),
+        roles: roles(flags)?,
         root_submissions: flags.is_set("root_submissions"),
         registry_max_agent_age: flags.duration("registry_max_agent_age")?,
         registry_max_agent_count: flags.number("registry_max_agent_count")?,
@@ -188,6 +192,42 @@ pub(crate) fn allocator_config(flags: &Flags) -> Result<allocator::Config, Strin
 fn whitelist(flags: &Flags) -> Result<Option<PathBuf>, String> {
     let given = flags.text("whitelist").filter(|text| *text != "*");
     given.map(absolute).transpose()
+}
+
+/// A duration between two bounds.
+fn within(flags: &Flags, name: &str, (least, most): (u64, u64)) -> Result<Duration, String> {
+    let time = flags.duration(name)?;
+    if time < Duration::from_secs(least) || time > Duration::from_secs(most) {
+        let given = flags.text(name).unwrap_or_default();
+        return Err(format!("--{name}: expected {least}secs to {most}secs, got '{given}'"));
+    }
+    Ok(time)
+}
+
+fn pings(flags: &Flags) -> Result<u32, String> {
+    let count = flags.number("max_agent_ping_timeouts")?;
+    if count == 0 {
+        return Err("--max_agent_ping_timeouts: expected at least 1".to_owned());
+    }
+    Ok(count)
+}
+
+fn offer_timeout(flags: &Flags) -> Result<Option<Duration>, String> {
+    let timeout = flags.optional_duration("offer_timeout")?;
+    if timeout.is_some_and(|t| t.is_zero()) {
+        return Err(
+            "--offer_timeout: expected more than 0 (leave it out for no timeout)".to_owned()
+        );
+    }
+    Ok(timeout)
+}
+
+fn roles(flags: &Flags) -> Result<Option<BTreeSet<String>>, String> {
+    let roles = flags.text("roles").map(|_| list(flags, "roles"));
+    for role in roles.iter().flatten() {
+        resources::validate_role(role).map_err(|e| format!("--roles: {e}"))?;
+    }
+    Ok(roles)
 }
 
 fn sorter(flags: &Flags, name: &str) -> Result<allocator::Sorter, String> {
@@ -293,7 +333,11 @@ pub(crate) fn agent_config(
         ip: address.ip.clone(),
         work_dir: work_dir.display().to_string(),
         executor_registration_timeout: flags.duration("executor_registration_timeout")?,
-        executor_reregistration_timeout: flags.duration("executor_reregistration_timeout")?,
+        executor_reregistration_timeout: within(
+            flags,
+            "executor_reregistration_timeout",
+            EXECUTOR_RETURN,
+        )?,
         executor_shutdown_grace_period: flags.duration("executor_shutdown_grace_period")?,
         recovery_timeout: flags.duration("recovery_timeout")?,
         gc_delay: flags.duration("gc_delay")?,

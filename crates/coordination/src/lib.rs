@@ -26,7 +26,7 @@ pub struct Change {
 pub enum RegistryError {
     /// The file could not be opened or made.
     #[error(
-        "failed to open the registry {path}; is another master running on the same --work_dir?"
+        "failed to open the registry {path}: {source}; is another master running on the same --work_dir?"
     )]
     Open {
         /// The file.

@@ -93,6 +93,14 @@ pub fn query_value(query: &str, name: &str) -> Option<String> {
     pairs.map(|(n, v)| (decode(n), v)).find(|(n, _)| n == name).map(|(_, v)| decode(v))
 }
 
+/// The answer to `timeout=` in a query that is no duration. Metrics are read from a view and never time out.
+#[must_use]
+pub fn bad_timeout(query: &str) -> Option<Response> {
+    let given = query_value(query, "timeout")?;
+    let error = base::duration::parse(&given).err()?;
+    Some(text(400, format!("Invalid 'timeout' in the query: {error}")))
+}
+
 /// Percent-decoding; `+` is a space.
 #[must_use]
 pub fn decode(text: &str) -> String {

@@ -67,7 +67,14 @@ impl Routes {
             Err(refusal) => return *refusal,
         };
         let stream_id = headers.get(STREAM_ID).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        if call.r#type() != scheduler::call::Type::Subscribe || call.r#type.is_none() {
+        let kind = call.r#type.map(|_| call.r#type());
+        if kind == Some(scheduler::call::Type::ReconcileOperations)
+            && master_core::check_call(&call).is_ok()
+            && negotiate::accepted(&headers).is_none()
+        {
+            return not_acceptable();
+        }
+        if kind != Some(scheduler::call::Type::Subscribe) {
             let call = Box::new(call);
             return self
                 .shared
@@ -78,10 +85,7 @@ impl Routes {
             return respond::text(400, format!("Failed to validate scheduler::Call: {text}"));
         }
         let Some(encoding) = negotiate::accepted(&headers) else {
-            return respond::text(
-                406,
-                "Expecting 'Accept' to allow application/json or application/x-protobuf",
-            );
+            return not_acceptable();
         };
         if stream_id.is_some() {
             return respond::text(
@@ -173,6 +177,11 @@ impl Routes {
         if path == "/version" {
             return respond::json(&query, http_api::version::json().to_string().into_bytes());
         }
+        if path == "/metrics/snapshot"
+            && let Some(refusal) = respond::bad_timeout(&query)
+        {
+            return refusal;
+        }
         if !v0::PATHS.contains(&path.as_str()) && path != "/metrics/snapshot" {
             return not_found();
         }
@@ -209,4 +218,9 @@ pub(crate) fn random_uuid() -> Option<String> {
     let mut seed = [0; 8];
     std::fs::File::open("/dev/urandom").ok()?.read_exact(&mut seed).ok()?;
     Some(base::Rng::new(u64::from_le_bytes(seed)).uuid())
+}
+
+fn not_acceptable() -> Response {
+    let text = "Expecting 'Accept' to allow application/json or application/x-protobuf";
+    respond::text(406, text)
 }

@@ -2,6 +2,7 @@
 
 use crate::collection::Resources;
 use crate::value::{Value, to_milli};
+use crate::wire_form::entry;
 use crate::{ResourceError, is_descendant_or_self, validate_role};
 use std::collections::BTreeSet;
 use wire::v1;
@@ -15,10 +16,7 @@ impl Resources {
     pub fn validate(resources: &[v1::Resource]) -> Result<(), ResourceError> {
         for resource in resources {
             one(resource).map_err(|why| {
-                ResourceError(format!(
-                    "Resource '{}' is invalid: {why}",
-                    String::from_utf8_lossy(&wire::json::to_vec(resource))
-                ))
+                ResourceError(format!("Resource '{}' is invalid: {why}", entry(resource)))
             })?;
         }
         Ok(())

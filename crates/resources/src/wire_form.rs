@@ -96,7 +96,7 @@ fn summary_value(value: &Value) -> SummaryValue {
     }
 }
 
-fn entry(resource: &v1::Resource) -> Entry {
+pub(crate) fn entry(resource: &v1::Resource) -> Entry {
     let reservations = if !resource.reservations.is_empty() {
         resource.reservations.clone()
     } else {

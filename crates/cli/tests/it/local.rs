@@ -189,6 +189,16 @@ fn mistakes_are_told_with_what_to_do() {
     check(&["master", "--prot=1"], "did you mean --port?");
     check(&["agent", "--work_dir=/tmp"], "--master is needed");
     check(&["agent", "--work_dir=/tmp", "--master=zk://h/m"], "not supported yet");
+    let in_memory = ["master", "--registry=in_memory"];
+    for (flag, why) in [
+        ("--agent_ping_timeout=1ms", "--agent_ping_timeout: expected 1secs to 900secs, got '1ms'"),
+        ("--max_agent_ping_timeouts=0", "--max_agent_ping_timeouts: expected at least 1"),
+        ("--roles=a b", "--roles: Role component 'a b' is invalid"),
+        ("--offer_timeout=0ns", "--offer_timeout: expected more than 0"),
+    ] {
+        check(&[&in_memory[..], &[flag]].concat(), why);
+    }
+    check(&["master", "--work_dir=/dev/null"], "registry.redb: I/O error: ");
     check(&["run", "--master=127.0.0.1:1", "true"], "failed to reach a master at 127.0.0.1:1");
     check(&["run"], "nothing to run");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -186,3 +186,22 @@ fn an_agents_estimate_is_offered_as_revocable_resources() {
     let total = &slaves["slaves"][0]["resources"];
     assert_eq!((&total["cpus"], &total["cpus_revocable"]), (&json!(4.0), &json!(2.0)));
 }
+
+#[test]
+fn what_can_not_be_answered_as_asked_is_refused_first() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    for address in [cluster.master(), cluster.agent(0)] {
+        assert_eq!(http::get(&address, "/metrics/snapshot?timeout=5secs").status, 200);
+        assert_eq!(http::get(&address, "/metrics/snapshot?timeout=soon").status, 400);
+    }
+    let call = json!({"type": "RECONCILE_OPERATIONS", "framework_id": {"value": "nobody"},
+        "reconcile_operations": {"operations": []}});
+    let ask = |accept| {
+        let headers = [("Content-Type", "application/json"), ("Accept", accept)];
+        let body = call.to_string();
+        let mut connection = Connection::open(&cluster.master()).expect("a connection");
+        let answer = connection.request("POST", "/api/v1/scheduler", &headers, body.as_bytes());
+        answer.expect("an answer").status
+    };
+    assert_eq!((ask("text/html"), ask("application/json")), (406, 400));
+}

@@ -18,6 +18,7 @@ fn refused(json: &str, why: &str) {
     let resource = wire::json::from_slice(json.as_bytes()).expect("a message");
     let error = Resources::validate(&[resource]).expect_err("invalid").to_string();
     assert!(error.starts_with("Resource '") && error.ends_with(why), "{error}");
+    assert!(!error.contains("\"type\""), "as resources are printed: {error}");
 }
 
 #[test]
