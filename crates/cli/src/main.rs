@@ -22,12 +22,12 @@ proffer: a kernel for the datacenter
 
 usage: proffer <command> [flags]
 
-  local      start a whole cluster in one process, for trying
-  master     start a master
-  agent      start an agent
-  run        run a command or tasks, and follow them
-  version    print the version
-  help       this text; `proffer <command> --help` lists the flags of a command
+  local        start a whole cluster in one process, for trying
+  master       start a master
+  agent        start an agent
+  run          run a command or tasks, and follow them
+  version      print the version
+  help         this text; `proffer <command> --help` lists the flags of a command
 
 Ask and change a running cluster:
 

@@ -54,6 +54,20 @@ pub(crate) fn meant<'a>(
     Err(Failure::failed(format!("there is no {what} '{word}'; {near}")))
 }
 
+/// The one agent that a word means.
+pub(crate) async fn one_agent(client: &OperatorClient, word: &str) -> Result<Known, Failure> {
+    let agents = agents(client).await?;
+    match meant("agent", word, &agents)?.as_slice() {
+        [one] => Ok((*one).clone()),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|k| k.id.as_str()).collect();
+            let text =
+                format!("'{word}' means {} agents; give one of {}", ids.len(), ids.join(", "));
+            Err(Failure::usage(text))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

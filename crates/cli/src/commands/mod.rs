@@ -4,9 +4,12 @@
 
 mod known;
 mod overlap;
+mod quota;
+mod reserve;
 mod share;
 mod simulate;
 mod status;
+mod volume;
 mod weight;
 mod why;
 
@@ -22,9 +25,14 @@ fn all() -> Vec<Command> {
         status::command(),
         why::command(),
         simulate::command(),
+        quota::command(),
         weight::command(),
         share::command(),
         overlap::command(),
+        reserve::reserve_command(),
+        reserve::unreserve_command(),
+        reserve::reservations_command(),
+        volume::command(),
     ]
 }
 
@@ -35,6 +43,11 @@ async fn dispatch(
 ) -> Result<String, Failure> {
     match name {
         "overlap" => overlap::run(client, matches).await,
+        "quota" => quota::run(client, matches).await,
+        "reserve" => reserve::reserve(client, matches).await,
+        "unreserve" => reserve::unreserve(client, matches).await,
+        "reservations" => reserve::reservations(client, matches).await,
+        "volume" => volume::run(client, matches).await,
         "share" => share::run(client, matches).await,
         "simulate" => simulate::run(client, matches).await,
         "status" => status::run(client, matches).await,
@@ -67,7 +80,7 @@ fn program() -> Command {
 pub(crate) fn help() -> String {
     let line = |command: &Command| {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        format!("  {:<11}{about}\n", command.get_name())
+        format!("  {:<13}{about}\n", command.get_name())
     };
     all().iter().map(line).collect()
 }
@@ -132,6 +145,15 @@ fn wants_json(matches: &ArgMatches) -> bool {
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
+}
+
+/// Amounts by name in short: `cpus 10, mem 1024`.
+fn amounts(value: &Value) -> String {
+    let pairs = value.as_object().into_iter().flatten();
+    let pairs = pairs.filter_map(|(name, amount)| {
+        Some(format!("{name} {}", amount.as_f64().filter(|a| *a != 0.0)?))
+    });
+    pairs.collect::<Vec<_>>().join(", ")
 }
 
 /// Text of a field, empty when it has none.

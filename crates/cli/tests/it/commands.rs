@@ -221,3 +221,145 @@ fn what_if_is_answered_without_touching_the_cluster() {
         "expected a file or http://host:port",
     );
 }
+
+#[test]
+fn quotas_are_set_listed_and_removed() {
+    let cluster = cluster(1);
+    let master = cluster.master();
+    assert_eq!(done(&master, &["quota", "list"]), "No role has a quota.\n");
+    let out = done(
+        &master,
+        &["quota", "set", "ads", "--guarantee", "cpus=2,mem=512", "--limit", "cpus=3"],
+    );
+    let lines = ["ROLE  GUARANTEE        LIMIT   CONSUMED", "ads   cpus 2, mem 512  cpus 3  -", ""];
+    assert_eq!(out, lines.join("\n"));
+    // What is not given stays.
+    let out = done(&master, &["quota", "set", "ads", "--limit", "none"]);
+    assert!(out.contains("ads   cpus 2, mem 512  -      -"), "{out}");
+    let set = |more: &[&'static str]| [&["quota", "set"][..], more].concat();
+    refused(
+        &master,
+        &set(&["ads", "--guarantee", "cpus=9"]),
+        1,
+        "(use --force to bypass this check)",
+    );
+    done(&master, &set(&["ads", "--guarantee", "cpus=9", "--force"]));
+    let answer = json(&done(&master, &["quota", "list", "--json"]));
+    assert_eq!(answer["quotas"][0]["guarantee"], serde_json::json!({"cpus": 9.0}));
+    refused(
+        &master,
+        &set(&["ads", "--guarantee", "cpus=3", "--limit", "cpus=2"]),
+        1,
+        "is not contained within",
+    );
+    refused(&master, &set(&["ads", "--limit", "cpus"]), 2, "--limit: 'cpus': expected NAME=AMOUNT");
+    refused(&master, &set(&["ads"]), 2, "nothing to set");
+    refused(&master, &set(&["a b", "--limit", "cpus=1"]), 1, "a b");
+    assert_eq!(done(&master, &["quota", "remove", "ads"]), "No role has a quota.\n");
+    refused(&master, &["quota", "remove", "ads"], 1, "Role 'ads' has no quota set");
+}
+
+#[test]
+fn reservations_are_made_listed_and_given_back() {
+    let cluster = cluster(2);
+    let master = cluster.master();
+    assert_eq!(done(&master, &["reservations"]), "Nothing is reserved.\n");
+    let resources = "cpus:2;mem:512;ports:[31000-31009]";
+    let out = done(&master, &["reserve", "S0", "ads", resources, "--label", "team=search"]);
+    assert!(out.contains("  localhost  ads   cpus:2; mem:512; ports:[31000-31009]  dynamic  -          team=search"), "{out}");
+    done(&master, &["reserve", "S1", "batch", "cpus:1"]);
+    let out = done(&master, &["reservations", "--role", "batch"]);
+    assert!(out.contains("cpus:1") && !out.contains("ads"), "{out}");
+    let out = done(&master, &["reservations", "--agent", "S0", "--json"]);
+    assert_eq!(json(&out)["reservations"][0]["role"], "ads", "{out}");
+
+    // Labels are found by themselves.
+    let out = done(&master, &["unreserve", "S0", "ads", "cpus:0.5;ports:[31000-31004]"]);
+    assert!(out.contains("cpus:1.5; mem:512; ports:[31005-31009]"), "{out}");
+    refused(
+        &master,
+        &["unreserve", "S0", "ads", "cpus:2"],
+        1,
+        "not so much cpus reserved on agent",
+    );
+    refused(
+        &master,
+        &["unreserve", "S0", "ads", "--label", "team=web"],
+        1,
+        "nothing is reserved dynamically",
+    );
+    let out = done(&master, &["unreserve", "S0", "ads"]);
+    assert_eq!(out, "Nothing is reserved.\n");
+    refused(
+        &master,
+        &["unreserve", "S0", "ads"],
+        1,
+        "nothing is reserved dynamically for role 'ads'",
+    );
+
+    refused(&master, &["reserve", "S0", "ads", "cpus:100"], 1, "cpus");
+    refused(&master, &["reserve", "S0", "ads", "cpus"], 2, "expected 'name(role):value'");
+    refused(
+        &master,
+        &["reserve", "S0", "ads", "cpus(web):1"],
+        2,
+        "expected resources without a role",
+    );
+    refused(&master, &["reserve", "S0", "a//b", "cpus:1"], 2, "'a//b' is no role");
+    refused(
+        &master,
+        &["reserve", "S0", "ads", "cpus:1", "--label", "x"],
+        2,
+        "--label: expected KEY=VALUE",
+    );
+    refused(&master, &["reserve", "S7", "ads", "cpus:1"], 1, "there is no agent 'S7'");
+    refused(
+        &master,
+        &["reserve", "localhost", "ads", "cpus:1"],
+        2,
+        "'localhost' means 2 agents; give one of ",
+    );
+}
+
+#[test]
+fn volumes_are_made_of_reserved_disk() {
+    let cluster = cluster(1);
+    let master = cluster.master();
+    assert_eq!(done(&master, &["volume", "list"]), "There is no volume.\n");
+    let create = ["volume", "create", "S0", "db", "data", "512"];
+    refused(&master, &create, 1, "role 'db' has 0 MB of reserved disk free on agent");
+    done(&master, &["reserve", "S0", "db", "disk:1024"]);
+    let out = done(&master, &[&create[..], &["--path", "var"]].concat());
+    assert!(out.contains("data  db    512  ") && out.contains("  localhost  var   no"), "{out}");
+    refused(&master, &create, 1, "data");
+    let out = done(&master, &["volume", "grow", "S0", "data", "256"]);
+    assert!(out.contains("data  db    768  "), "{out}");
+    refused(
+        &master,
+        &["volume", "grow", "S0", "data", "512"],
+        1,
+        "has 256 MB of reserved disk free",
+    );
+    let out = done(&master, &["volume", "shrink", "S0", "data", "128"]);
+    assert!(out.contains("data  db    640  "), "{out}");
+    done(&master, &["volume", "create", "S0", "db", "more", "100", "--shared"]);
+    let volumes = json(&done(&master, &["volume", "list", "--json"]));
+    let volumes = volumes["volumes"].as_array().expect("a list");
+    let more =
+        volumes.iter().map(|v| &v["volume"]).find(|v| v["disk"]["persistence"]["id"] == "more");
+    let more = more.expect("the volume");
+    assert!(more.get("shared").is_some(), "{more}");
+    let out = done(&master, &["reservations"]);
+    assert!(out.contains("disk:640 (volume data)"), "{out}");
+    refused(&master, &["volume", "destroy", "S0", "dta"], 1, "there is no volume 'dta' on agent");
+    refused(&master, &["volume", "create", "S0", "db", "x", "-1"], 2, "");
+    refused(
+        &master,
+        &["volume", "create", "S0", "db", "x", "zero"],
+        2,
+        "MB: expected a number above 0, got 'zero'",
+    );
+    done(&master, &["volume", "destroy", "S0", "more"]);
+    assert_eq!(done(&master, &["volume", "destroy", "S0", "data"]), "There is no volume.\n");
+    assert_eq!(done(&master, &["unreserve", "S0", "db"]), "Nothing is reserved.\n");
+}
