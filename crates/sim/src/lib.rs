@@ -19,6 +19,7 @@ mod operations;
 mod operator;
 mod options;
 mod plan;
+pub mod study;
 mod trace;
 pub mod what_if;
 mod world;

@@ -52,7 +52,7 @@ impl MasterNode {
     }
 }
 
-fn config(id: String, seed: u64) -> Config {
+pub(crate) fn config(id: String, seed: u64) -> Config {
     Config {
         info: v1::MasterInfo {
             id,
