@@ -4,6 +4,7 @@
 mod bench;
 mod external;
 mod layers;
+mod overlap;
 mod run;
 mod tidy;
 
@@ -18,6 +19,7 @@ cargo xtask <task>
   check-layers             crates use only what the design lets them use
   tidy                     licence, length of files, forbidden words
   sim [ARGS]               the cluster simulator (--seeds N, --seed N, --trace); see docs/testing.md
+  sim overlap [ARGS]       the study of offer overlap; draws docs/offer-overlap.svg (--quick, --seeds N: only figures)
   bench launch [--json]    launch latency and rate of a real cluster
   bench allocator          allocation cycles of large clusters
   bench peer [NAME…]       the workloads of the peer's benchmarks (--list, --quick, --all, --json)
@@ -42,6 +44,7 @@ fn task(arguments: &[&str]) -> Result<(), Failure> {
         ["ci", rest @ ..] => ci(skip_external(rest)?),
         ["check-layers"] => layers::check(),
         ["tidy"] => tidy::check(),
+        ["sim", "overlap", rest @ ..] => overlap::study(rest),
         ["sim", rest @ ..] => sim(rest),
         ["bench", rest @ ..] => bench::bench(rest),
         ["help" | "--help"] | [] => {

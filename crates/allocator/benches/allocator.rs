@@ -1,6 +1,5 @@
-//! The allocator at scale. `--agents N --frameworks M [--roles R] [--shares S] [--fragmented] [--rounds N]
-//! [--json]`; without
-//! arguments the sizes of docs/benchmarks.md.
+//! The allocator at scale. `--agents N --frameworks M [--roles R] [--shares S] [--overlap N|all] [--fragmented]
+//! [--rounds N] [--json]`; without arguments the sizes of docs/benchmarks.md.
 //!
 //! Every framework declines everything with long filters, round after round (the peer's DeclineOffers); then one agent
 //! after the other changes.
@@ -11,8 +10,8 @@
 )]
 
 use allocator::{
-    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Share,
-    Sorter,
+    AgentId, AgentOptions, Allocation, Allocator, Config, FrameworkId, FrameworkOptions, Overlap,
+    Share, Sorter,
 };
 use base::{Now, Rng};
 use resources::{Quantities, Resources};
@@ -33,6 +32,8 @@ struct Size {
     fragmented: bool,
     /// So many roles are guaranteed a half percent of the cluster each.
     shares: u32,
+    /// Of all roles.
+    overlap: Overlap,
     rounds: u64,
 }
 
@@ -51,6 +52,8 @@ fn main() {
         let at = words.iter().position(|w| w == name)?;
         words.get(at + 1).and_then(|w| w.parse::<u32>().ok())
     };
+    let overlap = words.iter().position(|w| w == "--overlap").and_then(|at| words.get(at + 1));
+    let overlap = overlap.map(|text| text.parse::<Overlap>().expect("--overlap"));
     let has = |name: &str| words.iter().any(|w| w == name);
     let standard = |agents, frameworks, roles, fragmented| Size {
         agents,
@@ -58,12 +61,14 @@ fn main() {
         roles,
         fragmented,
         shares: 0,
+        overlap: Overlap::DISJOINT,
         rounds: 50,
     };
     let sizes = match number("--agents") {
         Some(agents) => vec![Size {
             rounds: u64::from(number("--rounds").unwrap_or(50)),
             shares: number("--shares").unwrap_or(0),
+            overlap: overlap.unwrap_or_default(),
             ..standard(
                 agents,
                 number("--frameworks").unwrap_or(200),
@@ -94,16 +99,16 @@ fn print(size: Size, figures: &Figures, json: bool) {
     let mut changes = figures.incremental.clone();
     changes.sort();
     let incremental = changes[changes.len() / 2].as_secs_f64() * 1e6;
-    let Size { agents, frameworks, roles, fragmented, shares, rounds } = size;
+    let Size { agents, frameworks, roles, fragmented, shares, overlap, rounds } = size;
     let (bytes, starved) = (figures.bytes_per_agent, figures.starved);
     if json {
         println!(
-            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"shares\":{shares},\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_max_ms\":{longest:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
+            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"shares\":{shares},\"overlap\":\"{overlap}\",\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_max_ms\":{longest:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
             ms(figures.added)
         );
     } else {
         println!(
-            "{agents} agents, {frameworks} frameworks, {roles} roles{}, {shares} shares: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms, round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
+            "{agents} agents, {frameworks} frameworks, {roles} roles{}, {shares} shares, overlap {overlap}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms, round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
             if fragmented { ", fragmented" } else { "" },
             ms(figures.added)
         );
@@ -127,10 +132,24 @@ fn new_allocator() -> Box<dyn Allocator> {
     })
 }
 
+fn give_back(
+    allocator: &mut dyn Allocator,
+    now: Now,
+    offer: &Allocation,
+    refuse: Option<Duration>,
+) {
+    let Allocation { framework, agent, resources, .. } = offer;
+    if offer.soft {
+        allocator.withdraw(now, *framework, *agent, resources, refuse);
+    } else {
+        allocator.recover(now, *framework, *agent, resources, refuse);
+    }
+}
+
 fn decline(allocator: &mut dyn Allocator, now: Now, offers: Vec<Allocation>) {
     for offer in offers {
-        let Allocation { framework, role, agent, resources, .. } = offer;
-        allocator.recover(now, framework, agent, &resources, Some(REFUSE));
+        give_back(allocator, now, &offer, Some(REFUSE));
+        let Allocation { framework, role, agent, .. } = offer;
         allocator.pass(now, framework, &role, agent, Some(REFUSE));
     }
 }
@@ -168,6 +187,9 @@ fn run(size: Size) -> Figures {
         };
         allocator.add_framework(FrameworkId(framework), options, true);
     }
+    if !size.overlap.is_disjoint() {
+        allocator.set_overlap("*", Some(size.overlap));
+    }
     for share in 0..size.shares {
         let half = Share { percent: 500, amount: 0 };
         let all = ["cpus", "mem"].map(|name| (name.to_owned(), half));
@@ -181,7 +203,7 @@ fn run(size: Size) -> Figures {
         let start = Instant::now();
         let offers = allocator.allocate(now, &mut rng);
         cycles.push(start.elapsed());
-        if size.shares == 0 {
+        if size.shares == 0 && size.overlap.is_disjoint() {
             assert_eq!(offers.len(), size.agents as usize, "every agent is offered in every round");
         }
         offered.extend(offers.iter().map(|o| o.framework));
@@ -192,9 +214,8 @@ fn run(size: Size) -> Figures {
     let mut held: Vec<Allocation> = allocator.allocate(now, &mut rng);
     let mut incremental = Vec::new();
     for change in 0..CHANGES.min(size.agents) {
-        let Allocation { framework, agent, resources, .. } =
-            held.swap_remove((change as usize * 7919) % held.len());
-        allocator.recover(now, framework, agent, &resources, None);
+        let offer = held.swap_remove((change as usize * 7919) % held.len());
+        give_back(&mut *allocator, now, &offer, None);
         let start = Instant::now();
         let offers = allocator.allocate(now, &mut rng);
         incremental.push(start.elapsed());
