@@ -3,6 +3,7 @@
 mod clients;
 mod commands;
 mod hostile;
+mod lending;
 mod local;
 mod operator;
 mod overlap;
