@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 impl Hierarchical {
     /// A framework got (sign 1) or gave back (sign -1) resources of an agent.
     pub(crate) fn hold(&mut self, id: FrameworkId, on: AgentId, resources: &Resources, sign: i64) {
+        let mut seat = 0;
         for role in resources.allocation_roles().into_iter().flatten() {
-            let seat = self.seat(id, role);
+            seat = self.seat(id, role);
             if resources.allocation_roles().len() == 1 {
                 self.tree.change(seat, resources, sign);
             } else {
@@ -26,6 +27,7 @@ impl Hierarchical {
         }
         let held = agent.held.entry(id).or_default();
         if sign > 0 {
+            agent.turns.serve(seat, self.last_run.unwrap_or_default());
             *held += resources;
         } else {
             *held -= resources;

@@ -17,6 +17,7 @@ impl Hierarchical {
             return out;
         }
         self.last_run = Some(now.mono);
+        self.fair.take();
         self.expire(now.mono);
         let mut dirty = std::mem::take(&mut self.dirty);
         let due = self.held_back.due(self.config.allocation_interval);
@@ -70,7 +71,10 @@ impl Hierarchical {
         let quotas = std::mem::take(&mut self.quotas);
         let mut serving = Serving::new(self, agent, quotas, is_first_stage);
         serving.serve(now, rng);
-        let Serving { served, quotas, is_held_back, .. } = serving;
+        let Serving { served, quotas, is_held_back, is_settled, .. } = serving;
+        if is_settled && let Some(agent) = self.agents.get_mut(&id) {
+            agent.turns.settle();
+        }
         for Served { seat, resources, overlap } in served {
             let (framework, role) = (self.tree.framework_of(seat), self.tree.role_of(seat));
             let name = self.tree.role_name(role).to_owned();

@@ -17,6 +17,7 @@ use crate::{
 };
 use base::{Now, Rng, Time};
 use resources::Resources;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(crate) struct Hierarchical {
     pub(crate) standings: Vec<Standing>,
     /// Seats that compete since the last cycle.
     pub(crate) joining: Vec<Seat>,
+    /// Fair shares by role, as this cycle needs them.
+    pub(crate) fair: OnceCell<Vec<f64>>,
     pub(crate) quotas: Quotas,
     pub(crate) overlaps: Overlaps,
     /// Agents on which soft offers may be no longer all free.
@@ -73,6 +76,7 @@ impl Hierarchical {
             wants: Vec::new(),
             standings: Vec::new(),
             joining: Vec::new(),
+            fair: OnceCell::new(),
             quotas: Quotas::default(),
             overlaps: Overlaps::default(),
             suspects: BTreeSet::new(),

@@ -37,6 +37,8 @@ pub(crate) struct Serving<'a> {
     pub(crate) served: Vec<Served>,
     /// Quota kept something from somebody.
     pub(crate) is_held_back: bool,
+    /// Nobody is overdue.
+    pub(crate) is_settled: bool,
 }
 
 impl<'a> Serving<'a> {
@@ -58,6 +60,7 @@ impl<'a> Serving<'a> {
             softs: Cow::Borrowed(&agent.softs),
             served: Vec::new(),
             is_held_back: false,
+            is_settled: false,
         }
     }
 
@@ -67,9 +70,16 @@ impl<'a> Serving<'a> {
         let policy = self.policy;
         let round = self.agent.turns.since(now, policy.config.max_time_to_offer);
         let turn = |seat| policy.turn(&self.agent.turns, round, seat, now);
+        if self.serve_overdue(now, rng, turn).is_break() {
+            return;
+        }
+        let overdue = self.served.len();
         let mut joined: Vec<(Time, Seat, u32)> = Vec::new();
         let mut is_last_left = false;
         let is_over = self.visit(rng, |serving, seat, role| match turn(seat) {
+            _ if serving.served[..overdue].iter().any(|s| s.seat == seat) => {
+                ControlFlow::Continue(())
+            }
             Turn::First => serving.offer(seat, role),
             Turn::Joined(at) => {
                 joined.push((at, seat, role));
@@ -95,6 +105,30 @@ impl<'a> Serving<'a> {
                 _ => ControlFlow::Continue(()),
             });
         }
+    }
+
+    /// Roles below their fair share come first that were not served for long while others were.
+    fn serve_overdue(
+        &mut self,
+        now: Time,
+        rng: &mut Rng,
+        turn: impl Fn(Seat) -> Turn,
+    ) -> ControlFlow<()> {
+        let (policy, turns) = (self.policy, &self.agent.turns);
+        let since = turns.overdue(now, policy.config.max_time_to_offer);
+        let Some(since) = since.filter(|_| !self.is_first_stage) else {
+            return ControlFlow::Continue(());
+        };
+        let fair = policy.fair.get_or_init(|| policy.tree.fair_shares());
+        let is_over = self.visit(rng, |serving, seat, role| {
+            let joined = policy.standings[seat as usize].joined;
+            let is_overdue = turns.is_overdue(seat, since, joined)
+                && turn(seat) == Turn::First
+                && policy.tree.own_share(role) < fair[role as usize];
+            if is_overdue { serving.offer(seat, role) } else { ControlFlow::Continue(()) }
+        });
+        self.is_settled = self.served.is_empty();
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Visits seats in the order of the sorters until one breaks; whether one did.

@@ -197,6 +197,34 @@ impl Tree {
         self.roles[role as usize].seats.get(&framework).copied()
     }
 
+    /// Part of the cluster that is a role's own, without those below it, by the weights of all that compete now.
+    pub(crate) fn fair_shares(&self) -> Vec<f64> {
+        let mut with_those_below = vec![0.0; self.roles.len()];
+        let mut own = with_those_below.clone();
+        with_those_below[0] = 1.0;
+        // The number of a role is greater than that of the one above it.
+        for (number, node) in self.roles.iter().enumerate() {
+            let weight = |child: &Child| match child {
+                Child::Own => node.weight,
+                Child::Role(number) => self.roles[*number as usize].weight,
+            };
+            let total: f64 = node.children.iter().map(|(.., child)| weight(child)).sum();
+            for (.., child) in &node.children {
+                let part = with_those_below[number] * weight(child) / total;
+                match child {
+                    Child::Own => own[number] = part,
+                    Child::Role(below) => with_those_below[*below as usize] = part,
+                }
+            }
+        }
+        own
+    }
+
+    /// Dominant share of a role itself, without those below it.
+    pub(crate) fn own_share(&self, role: u32) -> f64 {
+        self.share(&self.roles[role as usize].own.scalars)
+    }
+
     /// How many frameworks compete in a role.
     pub(crate) fn active_seats(&self, role: u32) -> usize {
         self.roles[role as usize].order.len()

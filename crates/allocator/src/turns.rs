@@ -4,6 +4,9 @@
 //! A round on an agent begins when an offer of it ends unused. Those whose offers end unused in it come last, those who
 //! joined later come before them in the order in which they joined, and everybody else comes first, by share. So each
 //! one that was there when somebody began to wait has one turn at most before it, and who comes anew has none.
+//!
+//! Who uses what it is offered, but for short times only, has no share when the next offer is made, and would be first
+//! again and again. So from time to time roles below their fair share come first that were not served for long.
 
 use crate::tree::Seat;
 use base::Time;
@@ -27,12 +30,40 @@ pub(crate) enum Turn {
     Last,
 }
 
+/// A set of seats.
+#[derive(Debug, Clone, Default)]
+struct Seats(Vec<u64>);
+
+impl Seats {
+    fn add(&mut self, seat: Seat) {
+        let at = seat as usize / 64;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, 0);
+        }
+        self.0[at] |= 1 << (seat % 64);
+    }
+
+    fn remove(&mut self, seat: Seat) {
+        if let Some(bits) = self.0.get_mut(seat as usize / 64) {
+            *bits &= !(1 << (seat % 64));
+        }
+    }
+
+    fn has(&self, seat: Seat) -> bool {
+        self.0.get(seat as usize / 64).is_some_and(|bits| bits & 1 << (seat % 64) != 0)
+    }
+}
+
 /// The round on one agent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turns {
     since: Option<Time>,
-    /// One bit for each seat whose offer ended unused.
-    passed: Vec<u64>,
+    /// Whose offer ended unused.
+    passed: Seats,
+    /// First offer after the last time when nobody was overdue.
+    serving: Option<Time>,
+    /// Who was offered something since.
+    served: Seats,
 }
 
 impl Turns {
@@ -40,13 +71,31 @@ impl Turns {
     pub(crate) fn pass(&mut self, seat: Seat, now: Time, length: Duration) {
         if self.since(now, length).is_none() {
             self.since = Some(now);
-            self.passed.clear();
+            self.passed.0.clear();
         }
-        let at = seat as usize / 64;
-        if self.passed.len() <= at {
-            self.passed.resize(at + 1, 0);
-        }
-        self.passed[at] |= 1 << (seat % 64);
+        self.passed.add(seat);
+    }
+
+    /// This seat got something.
+    pub(crate) fn serve(&mut self, seat: Seat, now: Time) {
+        self.serving.get_or_insert(now);
+        self.served.add(seat);
+    }
+
+    /// When the time began in which some were served and others may not have been, if that is long ago.
+    pub(crate) fn overdue(&self, now: Time, length: Duration) -> Option<Time> {
+        self.serving.filter(|since| !length.is_zero() && *since + length / 4 <= now)
+    }
+
+    /// Whether this seat was not served since `since`, and competed then.
+    pub(crate) fn is_overdue(&self, seat: Seat, since: Time, joined: Time) -> bool {
+        joined <= since && !self.served.has(seat)
+    }
+
+    /// Nobody is overdue.
+    pub(crate) fn settle(&mut self) {
+        self.serving = None;
+        self.served.0.clear();
     }
 
     /// When the round began that goes on now.
@@ -56,7 +105,7 @@ impl Turns {
 
     /// Whose turn it is in the round that began at `since`.
     pub(crate) fn turn(&self, seat: Seat, since: Time, joined: Time) -> Turn {
-        if self.passed.get(seat as usize / 64).is_some_and(|bits| bits & 1 << (seat % 64) != 0) {
+        if self.passed.has(seat) {
             Turn::Last
         } else if joined > since {
             Turn::Joined(joined)
@@ -68,15 +117,14 @@ impl Turns {
     /// What these did is forgotten.
     pub(crate) fn forget(&mut self, seats: &[Seat]) {
         for seat in seats {
-            if let Some(bits) = self.passed.get_mut(*seat as usize / 64) {
-                *bits &= !(1 << (seat % 64));
-            }
+            self.passed.remove(*seat);
+            self.served.remove(*seat);
         }
     }
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.passed.capacity() * size_of::<u64>()
+        (self.passed.0.capacity() + self.served.0.capacity()) * size_of::<u64>()
     }
 }
 

@@ -152,3 +152,30 @@ fn others_wait_for_an_offer_only_if_they_would_get_it() {
     let offer = c.allocations().remove(0);
     assert_eq!(waiting(&c, &offer), 0);
 }
+
+/// The first framework uses the agent for a second, again and again: after how many rounds the second is offered it.
+fn rounds_until_the_second_has_a_turn(c: &mut Cluster) -> Option<usize> {
+    for round in 0..60 {
+        let offer = c.allocations().remove(0);
+        if offer.framework.0 == 2 {
+            return Some(round);
+        }
+        c.allocator.used(offer.framework, &offer.role);
+        c.wait(Duration::from_secs(1));
+        c.decline(&offer, None);
+    }
+    None
+}
+
+#[test]
+fn who_uses_an_agent_for_short_times_leaves_turns_to_roles_below_their_fair_share() {
+    let mut c = two_of_which_one_is_poorer();
+    // Half of the cluster is its fair share.
+    assert_eq!(rounds_until_the_second_has_a_turn(&mut c), None);
+    let mut c = two_of_which_one_is_poorer();
+    c.agent(2, "cpus:4;mem:100");
+    let all = c.allocations();
+    let other = all.iter().find(|o| o.agent.0 == 1).expect("an offer");
+    c.decline(other, None);
+    assert!(rounds_until_the_second_has_a_turn(&mut c).is_some_and(|rounds| rounds < 10));
+}
