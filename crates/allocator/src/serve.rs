@@ -123,7 +123,7 @@ impl<'a> Serving<'a> {
         let is_over = self.visit(rng, |serving, seat, role| {
             let joined = policy.standings[seat as usize].joined;
             let is_overdue = turns.is_overdue(seat, since, joined)
-                && turn(seat) == Turn::First
+                && turn(seat) != Turn::Last
                 && policy.tree.own_share(role) < fair[role as usize];
             if is_overdue { serving.offer(seat, role) } else { ControlFlow::Continue(()) }
         });

@@ -23,6 +23,7 @@ mod quota;
 mod robustness;
 mod schedule;
 mod shares;
+mod starvation;
 mod subscribe;
 
 /// Stream of the first framework; its `Mesos-Stream-Id` is `stream-<n>`.
