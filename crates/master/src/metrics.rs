@@ -338,23 +338,30 @@ fn roles(state: &State, set: &mut impl FnMut(&str, Value)) {
             set(&format!("allocator/lent/roles/{role}/resources/{name}"), json!(from_milli(milli)));
         }
     }
-    for (role, known) in &crate::v0::known_roles(state) {
-        let mut of_quota = |name: &str, what: &str, value: f64| {
-            let prefix = format!("allocator/mesos/quota/roles/{role}/resources");
-            set(&format!("{prefix}/{name}/{what}"), json!(value));
-        };
+    let known = crate::v0::known_roles(state);
+    let mut of_quota = |role: &str, name: &str, what: &str, value: f64| {
+        let prefix = format!("allocator/mesos/quota/roles/{role}/resources");
+        set(&format!("{prefix}/{name}/{what}"), json!(value));
+    };
+    // The root above all roles has the empty name.
+    let mut all = Resources::new();
+    known.iter().filter(|(role, _)| !role.contains('/')).for_each(|(_, r)| all += &r.consumed());
+    for (name, milli) in all.quantities().iter().filter(|(name, _)| all.scalar(name) > 0) {
+        of_quota("", name, "consumed", from_milli(milli));
+    }
+    for (role, known) in &known {
         for (what, held) in
             [("consumed", known.consumed()), ("offered_or_allocated", known.offered_or_allocated())]
         {
             for (name, milli) in held.quantities().iter().filter(|(name, _)| held.scalar(name) > 0)
             {
-                of_quota(name, what, from_milli(milli));
+                of_quota(role, name, what, from_milli(milli));
             }
         }
         let Some(config) = state.quotas.get(role) else { continue };
         for (what, amounts) in [("guarantee", &config.guarantees), ("limit", &config.limits)] {
             for (name, scalar) in amounts {
-                of_quota(name, what, scalar.value);
+                of_quota(role, name, what, scalar.value);
             }
         }
     }

@@ -95,6 +95,7 @@ fn the_quota_of_a_role_says_what_is_consumed_of_it() {
     assert_eq!(metrics["allocator/mesos/quota/roles/q/resources/cpus/limit"], 3.0);
     assert_eq!(metrics["allocator/mesos/quota/roles/q/resources/cpus/consumed"], 1.5);
     assert_eq!(metrics["allocator/mesos/quota/roles/q/resources/mem/consumed"], 64.0);
+    assert_eq!(metrics["allocator/mesos/quota/roles//resources/cpus/consumed"], 1.5, "of all");
     let rest = framework.offers().remove(0);
     let metrics = get(&cluster, "/metrics/snapshot");
     let name = "allocator/mesos/quota/roles/q/resources/cpus/offered_or_allocated";
