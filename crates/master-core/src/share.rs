@@ -16,6 +16,8 @@ use wire::v1::quota::QuotaConfig;
 
 /// A clock that jumps is noticed within this time.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// A change may be so late: a clock that stands still is not looked at all the time.
+const LATE_MAX: Duration = Duration::from_millis(10);
 /// Most schedules of a share.
 const SCHEDULES_MAX: usize = 64;
 /// Hundred percent, in thousandths of a percent.
@@ -356,7 +358,7 @@ impl Master {
         self.timers.cancel(&Timer::Shares);
         if scheduled {
             let until = next.map(|at| Duration::from_nanos(at.0.saturating_sub(cx.now.wall.0)));
-            let pause = until.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+            let pause = until.unwrap_or(LOOK_EVERY).clamp(LATE_MAX, LOOK_EVERY);
             self.timers.set(Timer::Shares, cx.now.mono + pause);
         }
     }

@@ -96,9 +96,10 @@ pub fn describe(reason: Reason) -> (&'static str, &'static str) {
             "LENT",
             "nothing if it is kept for the role: it comes back; else end revocable tasks there",
         ),
-        Reason::Headroom => {
-            ("HEADROOM", "give the role a guarantee, or lower the guarantees of others")
-        }
+        Reason::Headroom => (
+            "HEADROOM",
+            "give the role a guarantee (quota or share), or lower the guarantees of others",
+        ),
         Reason::Satisfied => ("SATISFIED", "raise the guarantee of the role"),
         Reason::BelowMinimum => {
             ("BELOW_MINIMUM", "lower min_allocatable_resources of the framework or the master")

@@ -106,7 +106,7 @@ impl World {
     /// One input; all effects, registry writes being answered at once.
     fn step(&mut self, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
-        self.now.mono = self.now.mono + Duration::from_millis(1);
+        self.pass(Duration::from_millis(1));
         self.master.step(self.now, input, &mut out);
         let mut all = Vec::new();
         for effect in out {
@@ -131,15 +131,21 @@ impl World {
         all
     }
 
+    /// Both clocks go on.
+    fn pass(&mut self, time: Duration) {
+        self.now.mono = self.now.mono + time;
+        self.now.wall.0 += u64::try_from(time.as_nanos()).expect("a short time");
+    }
+
     /// Time passes; every wake-up on the way is taken.
     fn wait(&mut self, seconds: u64) -> Vec<Effect> {
         let end = self.now.mono + Duration::from_secs(seconds);
         let mut all = Vec::new();
         while let Some(at) = self.master.next_wake().filter(|at| *at <= end) {
-            self.now.mono = self.now.mono.max(at);
+            self.pass(at.since(self.now.mono));
             all.extend(self.step(Input::Wake));
         }
-        self.now.mono = Time(end.0.max(self.now.mono.0));
+        self.pass(end.since(self.now.mono));
         all
     }
 

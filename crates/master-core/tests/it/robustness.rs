@@ -16,7 +16,7 @@ fn random_inputs_never_break_the_books() {
         for _ in 0..150 {
             let stream = Token(1 + rng.below(2));
             let connection = Token(1000 + rng.below(3));
-            let effects = match rng.below(12) {
+            let effects = match rng.below(15) {
                 0 => {
                     let mut info = framework_info(&[
                         ["PARTITION_AWARE", "TASK_KILLING_STATE"][rng.below(2) as usize]
@@ -64,6 +64,20 @@ fn random_inputs_never_break_the_books() {
                         state,
                         &[rng.below(200) as u8; 16],
                     )
+                }
+                11 => {
+                    let token = Token(9000 + rng.below(1000));
+                    let call = shares::random(&mut rng);
+                    w.step(Input::Operator { token, call })
+                }
+                12 => {
+                    let hosts = (1000..1003).filter(|_| rng.chance(2, 3));
+                    let hosts = hosts.map(|host| format!("host{host}")).collect();
+                    w.step(Input::Whitelist { hosts: rng.chance(1, 2).then_some(hosts) })
+                }
+                13 => {
+                    w.now.wall.0 = rng.below(2_000_000_000) * 1_000_000_000;
+                    w.step(Input::Wake)
                 }
                 10 => w.agent_says(agent_to_master::Message::Pong(internal::Pong {})),
                 _ => w.wait(rng.below(60)),

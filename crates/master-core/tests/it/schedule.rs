@@ -259,3 +259,38 @@ fn a_schedule_holds_when_the_local_clock_says_so() {
         }
     }
 }
+
+#[test]
+fn any_text_is_a_schedule_or_a_refusal() {
+    let pieces = [
+        "mon",
+        "-",
+        ",",
+        "daily",
+        " ",
+        ":",
+        "08",
+        "24:00",
+        "-",
+        "UTC",
+        "Europe/",
+        "é",
+        "\0",
+        "always",
+        "99999999999",
+        "+1",
+        "sun-mon",
+    ];
+    let mut rng = Rng::new(3);
+    for _ in 0..20_000 {
+        let count = rng.below(9);
+        let text: String = (0..count).map(|_| pieces[rng.below(17) as usize]).collect();
+        if let Ok(parsed) = Schedule::parse(&text) {
+            assert_eq!(schedule(&parsed.to_string()), parsed, "{text}");
+            let now = WallTime(rng.next_u64());
+            assert!(
+                at(std::slice::from_ref(&parsed), now).next_change.is_none_or(|next| next > now)
+            );
+        }
+    }
+}

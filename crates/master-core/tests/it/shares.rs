@@ -45,6 +45,20 @@ fn set(w: &mut World, config: ShareConfig) -> (u16, String, Vec<Effect>) {
     ask(w, OperatorCall::SetShare { config, force: false })
 }
 
+/// Some change of some role's share.
+pub(crate) fn random(rng: &mut base::Rng) -> OperatorCall {
+    let role = ["*", "a", "a/x", "b"][rng.below(4) as usize];
+    if rng.chance(1, 4) {
+        return OperatorCall::RemoveShare { role: role.to_owned() };
+    }
+    let parts = [format!("cpus {}%", rng.below(110)), format!("mem {}", rng.below(2000))];
+    let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|_| rng.chance(2, 3)).collect();
+    let schedules = ["always", HOURS, "daily 22:00-06:00 America/New_York", "sun 02:10-02:50 UTC"];
+    let schedules: Vec<&str> = schedules.into_iter().filter(|_| rng.chance(1, 3)).collect();
+    let config = share(role, &parts, &schedules);
+    OperatorCall::SetShare { config, force: rng.chance(1, 2) }
+}
+
 /// The lines of the log.
 fn log(effects: &[Effect]) -> Vec<&str> {
     let lines = effects.iter().filter_map(|e| match e {
@@ -52,20 +66,6 @@ fn log(effects: &[Effect]) -> Vec<&str> {
         _ => None,
     });
     lines.collect()
-}
-
-/// Both clocks go on; every wake-up on the way is taken.
-fn pass(w: &mut World, seconds: u64) -> Vec<Effect> {
-    let end = w.now.mono + Duration::from_secs(seconds);
-    let mut all = Vec::new();
-    while let Some(at) = w.master.next_wake().filter(|at| *at <= end) {
-        w.now.wall.0 += at.since(w.now.mono).as_nanos() as u64;
-        w.now.mono = w.now.mono.max(at);
-        all.extend(w.step(Input::Wake));
-    }
-    w.now.wall.0 += end.since(w.now.mono).as_nanos() as u64;
-    w.now.mono = w.now.mono.max(end);
-    all
 }
 
 /// A framework of role `web` with an offer of the only agent, at this time.
@@ -116,13 +116,13 @@ fn a_share_begins_and_ends_by_the_clock() {
     assert_eq!((status, events(&effects, STREAM).len()), (200, 0), "not yet");
     assert_eq!(w.master.view().shares["db"].next_change, Some(wall("2026-07-03T06:00:00Z")));
     assert!(w.master.view().guarantees().is_empty());
-    assert!(events(&pass(&mut w, 3590), STREAM).iter().all(|e| e["type"] == "HEARTBEAT"));
-    let effects = pass(&mut w, 20);
+    assert!(events(&w.wait(3590), STREAM).iter().all(|e| e["type"] == "HEARTBEAT"));
+    let effects = w.wait(20);
     assert_eq!(cpus(&effects), [1.0]);
     assert_eq!(log(&effects), ["the share of role 'db' begins: cpus:3 now"]);
     assert_eq!(w.master.view().shares["db"].next_change, Some(wall("2026-07-03T18:00:00Z")));
-    assert_eq!(cpus(&pass(&mut w, 43_100)), [0.0; 0]);
-    let effects = pass(&mut w, 200);
+    assert_eq!(cpus(&w.wait(43_100)), [0.0; 0]);
+    let effects = w.wait(200);
     assert_eq!((cpus(&effects), log(&effects)), (vec![3.0], vec!["the share of role 'db' ends"]));
     assert_eq!(w.master.view().shares["db"].next_change, Some(wall("2026-07-06T06:00:00Z")));
 }
@@ -132,11 +132,11 @@ fn a_clock_that_jumps_is_noticed_within_a_minute() {
     let mut w = ready("2026-07-03T05:00:00Z");
     set(&mut w, share("db", &["cpus 3"], &[HOURS]));
     w.now.wall = wall("2026-07-03T07:00:00Z");
-    assert_eq!(log(&pass(&mut w, 61)), ["the share of role 'db' begins: cpus:3 now"]);
+    assert_eq!(log(&w.wait(61)), ["the share of role 'db' begins: cpus:3 now"]);
     w.now.wall = wall("2026-07-03T05:30:00Z");
-    assert_eq!(log(&pass(&mut w, 61)), ["the share of role 'db' ends"]);
+    assert_eq!(log(&w.wait(61)), ["the share of role 'db' ends"]);
     w.now.wall = wall("2026-07-03T05:59:59.5Z");
-    pass(&mut w, 60);
+    w.wait(60);
     assert!(w.master.view().shares["db"].active);
 }
 
@@ -171,7 +171,7 @@ fn a_share_survives_a_change_of_the_leader() {
     info["roles"] = json!(["web"]);
     again.subscribe(STREAM, info);
     assert_eq!(cpus(&again.agent()), [1.0]);
-    assert_eq!(cpus(&pass(&mut again, 90)), [3.0], "the day's work is done");
+    assert_eq!(cpus(&again.wait(90)), [3.0], "the day's work is done");
 }
 
 #[test]
