@@ -2,7 +2,9 @@
 //!
 //! A command is a file with `command()`, its words, and `run()`, which gives what is printed.
 
+mod completion;
 mod known;
+mod lists;
 mod overlap;
 mod quota;
 mod reserve;
@@ -21,8 +23,8 @@ use std::process::ExitCode;
 
 /// Name of each command, and what it needs to know.
 fn all() -> Vec<Command> {
-    vec![
-        status::command(),
+    let lists = lists::commands();
+    let more = [
         why::command(),
         simulate::command(),
         quota::command(),
@@ -33,7 +35,9 @@ fn all() -> Vec<Command> {
         reserve::unreserve_command(),
         reserve::reservations_command(),
         volume::command(),
-    ]
+        completion::command(),
+    ];
+    [status::command()].into_iter().chain(lists).chain(more).collect()
 }
 
 async fn dispatch(
@@ -42,15 +46,22 @@ async fn dispatch(
     matches: &ArgMatches,
 ) -> Result<String, Failure> {
     match name {
+        "agents" => lists::agents(client, matches).await,
+        "completion" => completion::run(matches),
+        "flags" => lists::flags(client, matches).await,
+        "frameworks" => lists::frameworks(client, matches).await,
+        "offers" => lists::offers(client, matches).await,
         "overlap" => overlap::run(client, matches).await,
         "quota" => quota::run(client, matches).await,
-        "reserve" => reserve::reserve(client, matches).await,
-        "unreserve" => reserve::unreserve(client, matches).await,
         "reservations" => reserve::reservations(client, matches).await,
-        "volume" => volume::run(client, matches).await,
+        "reserve" => reserve::reserve(client, matches).await,
+        "roles" => lists::roles(client, matches).await,
         "share" => share::run(client, matches).await,
         "simulate" => simulate::run(client, matches).await,
         "status" => status::run(client, matches).await,
+        "tasks" => lists::tasks(client, matches).await,
+        "unreserve" => reserve::unreserve(client, matches).await,
+        "volume" => volume::run(client, matches).await,
         "weight" => weight::run(client, matches).await,
         "why" => why::run(client, matches).await,
         other => Err(Failure::usage(format!("unknown command '{other}'"))),
@@ -145,6 +156,11 @@ fn wants_json(matches: &ArgMatches) -> bool {
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
+}
+
+/// A number as people write it: `4`, not `4.0`; empty when it is none.
+fn number(value: &Value) -> String {
+    value.as_f64().map(|n| n.to_string()).unwrap_or_default()
 }
 
 /// Amounts by name in short: `cpus 10, mem 1024`.

@@ -1,6 +1,6 @@
 //! `proffer weight`: how large the fair share of a role is beside the others.
 
-use super::{items, pretty, text, wants_json};
+use super::{items, number, pretty, text, wants_json};
 use crate::operator_client::{Failure, OperatorClient};
 use crate::text_table::TextTable;
 use clap::{Arg, ArgMatches, Command};
@@ -42,7 +42,7 @@ pub(crate) async fn run(client: &OperatorClient, matches: &ArgMatches) -> Result
     }
     let mut table = TextTable::new(["ROLE", "WEIGHT"]);
     for weight in items(&weights) {
-        table.row([text(weight, "role").to_owned(), weight["weight"].to_string()]);
+        table.row([text(weight, "role").to_owned(), number(&weight["weight"])]);
     }
     Ok(if table.is_empty() { "All roles have weight 1.\n".to_owned() } else { table.to_string() })
 }

@@ -96,7 +96,7 @@ fn status_and_weights() {
 
     assert_eq!(done(&master, &["weight", "list"]), "All roles have weight 1.\n");
     let out = done(&master, &["weight", "set", "web=2", "batch/night=0.5"]);
-    assert_eq!(out, "ROLE         WEIGHT\nbatch/night     0.5\nweb             2.0\n");
+    assert_eq!(out, "ROLE         WEIGHT\nbatch/night     0.5\nweb               2\n");
     refused(&master, &["weight", "set", "a//b=1"], 1, "a//b");
     assert_eq!(json(&done(&master, &["weight", "list", "--json"]))[1]["weight"], 2.0);
 }
@@ -362,4 +362,68 @@ fn volumes_are_made_of_reserved_disk() {
     done(&master, &["volume", "destroy", "S0", "more"]);
     assert_eq!(done(&master, &["volume", "destroy", "S0", "data"]), "There is no volume.\n");
     assert_eq!(done(&master, &["unreserve", "S0", "db"]), "Nothing is reserved.\n");
+}
+
+#[test]
+fn what_there_is_is_listed() {
+    let cluster = cluster(1);
+    let master = cluster.master();
+    assert_eq!(done(&master, &["frameworks"]), "No framework is subscribed.\n");
+    assert_eq!(done(&master, &["tasks"]), "There is no task.\n");
+    assert_eq!(done(&master, &["offers"]), "No offer is out; `proffer why` says why.\n");
+    let mut framework = Framework::subscribe(
+        &master,
+        &FrameworkOptions {
+            name: "site".to_owned(),
+            roles: vec!["web".to_owned()],
+            ..FrameworkOptions::default()
+        },
+    );
+    let offer = framework.offers().remove(0);
+    framework.launch(&offer, &[command_task(&offer, "long", "sleep 1000", 0.5, 64.0)]);
+    framework.until_state("long", "TASK_RUNNING");
+    let offer = framework.offers().remove(0);
+    framework.launch(&offer, &[command_task(&offer, "short", "true", 0.5, 64.0)]);
+    framework.until_end("short");
+    let rest = framework.offers().remove(0);
+
+    let out = done(&master, &["agents"]);
+    let mut lines = out.lines();
+    let head = "STATE   CPUS USED  OFFERED  TOTAL  MEM USED  OFFERED  TOTAL  ATTRIBUTES";
+    assert!(lines.next().is_some_and(|l| l.ends_with(head)), "{out}");
+    assert!(lines.next().is_some_and(|l| l.ends_with("number:0")), "{out}");
+    let out = done(&master, &["frameworks"]);
+    assert!(out.contains("  site  web    active  "), "{out}");
+    let out = done(&master, &["tasks"]);
+    assert!(
+        out.contains("TASK_RUNNING  web   cpus 0.5, mem 64  ") && !out.contains("short"),
+        "{out}"
+    );
+    let out = done(&master, &["tasks", "--all", "--framework", "site"]);
+    assert!(out.contains("TASK_FINISHED"), "{out}");
+    let out = done(&master, &["offers", "--framework", "site", "--json"]);
+    assert_eq!(json(&out)["offers"][0]["id"], rest["id"]["value"], "{out}");
+    assert!(done(&master, &["offers"]).contains("  site       web   cpus 3"), "{out}");
+    let out = done(&master, &["roles"]);
+    assert!(out.contains("\nweb        1           1  "), "{out}");
+    refused(&master, &["tasks", "--framework", "sites"], 1, "did you mean 'site'?");
+    let flags = json(&done(&master, &["flags", "--json"]));
+    assert_eq!(flags["flags"]["port"], master.rsplit(':').next().expect("a port"), "{flags}");
+    assert!(done(&master, &["flags"]).contains("\n--port  "));
+}
+
+#[test]
+fn shells_complete_words() {
+    for (shell, word) in [
+        ("bash", "complete -F _proffer"),
+        ("zsh", "#compdef proffer"),
+        ("fish", "complete -c proffer"),
+    ] {
+        let out = done("h:1", &["completion", shell]);
+        assert!(
+            out.contains(word) && out.contains("simulate") && out.contains("work_dir"),
+            "{shell}"
+        );
+    }
+    refused("h:1", &["completion", "tcsh"], 2, "bash, zsh, fish");
 }
