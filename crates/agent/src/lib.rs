@@ -6,6 +6,7 @@
 
 pub mod detect;
 mod engine;
+mod exclusive;
 mod former;
 mod link;
 mod load;
@@ -22,6 +23,7 @@ use detector::MasterName;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,6 +65,29 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Another agent has the directory.
+    #[error(
+        "another agent (process {pid}) uses {directory}; stop it, or give each agent a {flag} of its own"
+    )]
+    InUse {
+        /// The directory.
+        directory: String,
+        /// Its process id.
+        pid: String,
+        /// The flag that names the directory.
+        flag: &'static str,
+    },
+    /// The directory can't be locked.
+    #[error("failed to lock {path}: {source}; see {flag}")]
+    Lock {
+        /// The lock file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+        /// The flag that names the directory.
+        flag: &'static str,
+    },
     /// The store is not to be had.
     #[error("failed to open the agent's store below {work_dir}: {source}; see --work_dir")]
     Store {
@@ -90,6 +115,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     shared: Arc<Shared>,
     engine: JoinHandle<Result<String, String>>,
+    /// Its directories are nobody else's as long as these are open.
+    _locks: [File; 2],
 }
 
 impl Running {
@@ -125,9 +152,15 @@ struct Outside {
 /// Starts an agent.
 ///
 /// # Errors
-/// When the address, the store or the runtime directory is not to be had.
+/// When the address, the store or the runtime directory is not to be had, or another agent has one of these.
 pub async fn start(mut config: Config) -> Result<Running, StartError> {
-    let opened = store::Store::open(&PathBuf::from(&config.core.work_dir).join("meta"))
+    let meta = PathBuf::from(&config.core.work_dir).join("meta");
+    // What runs below another agent's directories would be taken for strays.
+    let locks = [
+        exclusive::hold(&meta, "--work_dir").await?,
+        exclusive::hold(&config.runtime_dir, "--runtime_dir").await?,
+    ];
+    let opened = store::Store::open(&meta)
         .map_err(|source| StartError::Store { work_dir: config.core.work_dir.clone(), source })?;
     if let Some(aside) = &opened.quarantined {
         tracing::error!(file = %aside.display(), "the agent's store is damaged; what could not be read is kept aside");
@@ -178,5 +211,5 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         config.limits,
         stopped,
     ));
-    Ok(Running { address, stop, shared, engine })
+    Ok(Running { address, stop, shared, engine, _locks: locks })
 }

@@ -4,12 +4,14 @@ use crate::shared::Shared;
 use agent_core::contract::Input;
 use detector::MasterName;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::internal;
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A link that breaks sooner counts as one that could not be opened.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// Keeps a link until the process ends.
 pub(crate) async fn keep(shared: Arc<Shared>, master: MasterName, mut stop: watch::Receiver<bool>) {
@@ -31,9 +33,12 @@ async fn dial_forever(shared: Arc<Shared>, master: MasterName) {
             match http_api::link::dial(&address).await {
                 Ok((sender, receiver)) => {
                     tracing::info!(%address, "connected to the master");
-                    pause = PAUSE_MIN;
                     told.clear();
+                    let begin = Instant::now();
                     serve(&shared, sender, receiver).await;
+                    if begin.elapsed() >= LASTING {
+                        pause = PAUSE_MIN;
+                    }
                     tracing::info!(%address, "disconnected from the master");
                 }
                 Err(error) => {

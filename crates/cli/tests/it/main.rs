@@ -1,5 +1,6 @@
 //! The real program as a user, an operator and a client see it.
 
+mod agents;
 mod clients;
 mod commands;
 mod hostile;

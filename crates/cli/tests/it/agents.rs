@@ -1,0 +1,46 @@
+//! Agents that must not start.
+
+use std::process::{Command, Output};
+use testkit::{Cluster, ClusterOptions};
+
+fn cluster() -> Cluster {
+    Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1))
+}
+
+/// An agent with two directories of the cluster's; it ends by itself.
+fn agent(cluster: &Cluster, work_dir: &str, runtime_dir: &str, flags: &[&str]) -> Output {
+    let at = |name: &str| cluster.directory().join(name).display().to_string();
+    Command::new(env!("CARGO_BIN_EXE_proffer"))
+        .args(["agent", "--ip=127.0.0.1", "--hostname=localhost", "--port=0"])
+        .arg(format!("--master={}", cluster.master()))
+        .arg(format!("--work_dir={}", at(work_dir)))
+        .arg(format!("--runtime_dir={}", at(runtime_dir)))
+        .args(["--resources=cpus:4;mem:4096;disk:10000;ports:[31000-32000]"])
+        .args(flags)
+        .output()
+        .expect("it runs")
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, text: &str) {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains(text), "{told}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn directories_of_another_agent_are_refused() {
+    let cluster = cluster();
+    let pid = cluster.agent_pid(0).expect("an agent");
+    let directory = cluster.directory().display().to_string();
+    let second = agent(&cluster, "agent0", "other-run", &[]);
+    let told = format!(
+        "another agent (process {pid}) uses {directory}/agent0/meta; stop it, or give each agent a --work_dir of its own"
+    );
+    assert_refused(&second, &told);
+    let second = agent(&cluster, "other", "agent0-run", &[]);
+    let told = format!(
+        "another agent (process {pid}) uses {directory}/agent0-run; stop it, or give each agent a --runtime_dir of its own"
+    );
+    assert_refused(&second, &told);
+}
