@@ -293,3 +293,54 @@ fn quotas_and_shares_may_not_promise_more_than_there_is_together() {
     assert_eq!(ask(&mut w, quota("db", 2.0)).0, 200, "the greater counts");
     assert_eq!(w.master.view().guarantees()["db"]["cpus"], 3000);
 }
+
+/// Ten agents, all in use by `web`; `db` waits for its fifth of them.
+#[test]
+fn what_others_give_back_goes_to_a_share_until_it_is_met() {
+    let mut w = ready("2026-07-03T07:00:00Z");
+    for agent in 1..10 {
+        let mut register = registration("cpus:4;mem:1024");
+        register.info.hostname = format!("host{agent}");
+        w.register(Token(AGENT.0 + agent), register);
+    }
+    let open: Vec<_> = w.master.view().agents.values().map(|a| a.id.clone()).collect();
+    assert_eq!(open.len(), 10);
+    let view = w.master.view();
+    let web = view.framework("m-0000").expect("web");
+    for offer in web.offers.values() {
+        let agent = view.agents[&offer.agent].id.clone();
+        let resource = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+        let task = json!({"name": "t", "task_id": {"value": format!("on {agent}")}, "agent_id": {"value": agent},
+            "command": {"value": "true"}, "resources": [resource("cpus", 4.0), resource("mem", 1024.0)]});
+        w.call(json!({"type": "ACCEPT", "accept": {"offer_ids": [{"value": offer.id}],
+            "filters": {"refuse_seconds": 0.0},
+            "operations": [{"type": "LAUNCH", "launch": {"task_infos": [task]}}]}}));
+    }
+    assert_eq!(w.master.view().framework("m-0000").expect("web").tasks.len(), 10);
+    set(&mut w, share("db", &["cpus 20%", "mem 20%"], &[HOURS]));
+    let mut info = framework_info(&[]);
+    (info["roles"], info["name"]) = (json!(["db"]), json!("db"));
+    let db = Token(2);
+    w.subscribe(db, info);
+
+    let mut to_db = 0;
+    for (ended, (id, agent)) in open.iter().zip(0..).enumerate() {
+        let status = json!({"task_id": {"value": format!("on {id}")}, "state": "TASK_FINISHED",
+            "source": "SOURCE_EXECUTOR", "agent_id": {"value": id}});
+        let mut status: v1::TaskStatus = wire::json::from_value(&status).expect("a status");
+        status.uuid = Some(vec![ended as u8; 16]);
+        let update =
+            internal::StatusUpdate { framework_id: "m-0000".into(), status, latest_state: None };
+        let effects = w.step(Input::FromAgent {
+            connection: Token(AGENT.0 + agent),
+            ip: "10.0.0.1".into(),
+            message: Box::new(agent_to_master::Message::StatusUpdate(update)),
+        });
+        let to = |stream| types(&effects, stream).iter().filter(|t| *t == "OFFERS").count();
+        to_db += to(db);
+        if ended < 2 {
+            assert_eq!((to(db), to(STREAM)), (1, 0), "{ended}: {effects:?}");
+        }
+    }
+    assert!(to_db < 10, "the rest is shared fairly");
+}
