@@ -1,6 +1,7 @@
 //! The collection and its arithmetic.
 
 use crate::entry::Entry;
+use crate::index::{self, Index};
 use crate::quantities::Quantities;
 use crate::roles::is_descendant_or_self;
 use crate::value::{Milli, Value};
@@ -49,9 +50,67 @@ impl Resources {
         }
     }
 
+    /// Adds all of these, of which there are many.
+    fn add_many<'a>(&mut self, others: impl Iterator<Item = &'a Entry>) {
+        let mut index = Index::of(&self.entries);
+        for entry in others.filter(|e| !e.value.is_empty()) {
+            if entry.is_mergeable() {
+                let is_same = |at: &usize| self.entries[*at].same_identity(entry);
+                if let Some(at) = index.places(entry).find(is_same) {
+                    self.entries[at].value.add(&entry.value);
+                    continue;
+                }
+            }
+            index.insert(entry, self.entries.len());
+            self.entries.push(entry.clone());
+        }
+    }
+
+    /// Subtracts all of these, of which there are many; whether there was something of each.
+    fn subtract_many<'a>(&mut self, others: impl Iterator<Item = &'a Entry>) -> bool {
+        let mut index = Index::of(&self.entries);
+        let mut all_there = true;
+        for entry in others {
+            let whole = !entry.is_mergeable();
+            let fits = |at: &usize| {
+                let mine = &self.entries[*at];
+                mine.same_identity(entry) && (!whole || mine.value == entry.value)
+            };
+            let Some(at) = index.places(entry).find(fits) else {
+                all_there = false;
+                continue;
+            };
+            let value = &mut self.entries[at].value;
+            value.subtract(&entry.value);
+            if value.is_empty() || whole {
+                *value = Value::Scalar(0);
+                index.remove(entry, at);
+            }
+        }
+        self.entries.retain(|e| !e.value.is_empty());
+        all_there
+    }
+
+    /// Whether all of `other` is in this, when there is much of both.
+    fn contains_many(&self, other: &Resources) -> bool {
+        let index = Index::of(&self.entries);
+        let parts = other.entries.iter().filter(|e| e.is_mergeable()).all(|e| {
+            let is_there = |at| {
+                let mine: &Entry = &self.entries[at];
+                mine.same_identity(e) && mine.value.contains(&e.value)
+            };
+            index.places(e).any(is_there)
+        });
+        let whole = other.entries.iter().filter(|e| !e.is_mergeable());
+        parts && (whole.clone().next().is_none() || self.clone().subtract_many(whole))
+    }
+
     /// Whether all of `other` is in this.
     #[must_use]
     pub fn contains(&self, other: &Resources) -> bool {
+        if index::pays(self.entries.len(), other.entries.len()) {
+            return self.contains_many(other);
+        }
         let (mergeable, whole): (Vec<&Entry>, Vec<&Entry>) =
             other.entries.iter().partition(|e| e.is_mergeable());
         let parts = mergeable.iter().all(|e| {
@@ -233,6 +292,9 @@ impl PartialEq for Resources {
 
 impl AddAssign<&Resources> for Resources {
     fn add_assign(&mut self, other: &Resources) {
+        if index::pays(self.entries.len().max(other.entries.len()), other.entries.len()) {
+            return self.add_many(other.entries.iter());
+        }
         for entry in &other.entries {
             self.add(entry.clone());
         }
@@ -241,6 +303,10 @@ impl AddAssign<&Resources> for Resources {
 
 impl SubAssign<&Resources> for Resources {
     fn sub_assign(&mut self, other: &Resources) {
+        if index::pays(self.entries.len(), other.entries.len()) {
+            self.subtract_many(other.entries.iter());
+            return;
+        }
         for entry in &other.entries {
             self.subtract(entry);
         }
@@ -250,8 +316,11 @@ impl SubAssign<&Resources> for Resources {
 impl FromIterator<Entry> for Resources {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
         let mut out = Self::new();
-        for entry in entries {
-            out.add(entry);
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        if index::pays(entries.len(), entries.len()) {
+            out.add_many(entries.iter());
+        } else {
+            entries.into_iter().for_each(|entry| out.add(entry));
         }
         out
     }

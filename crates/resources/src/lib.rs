@@ -8,6 +8,7 @@
 mod attributes;
 mod collection;
 mod entry;
+mod index;
 mod operation;
 mod quantities;
 mod roles;

@@ -4,6 +4,7 @@ use crate::collection::Resources;
 use crate::entry::{Entry, Identity};
 use crate::value::{Value, coalesce, to_milli};
 use crate::{ResourceError, validate_role};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use wire::v1;
 
@@ -23,10 +24,8 @@ impl Resources {
         if text.starts_with('[') {
             return Self::parse_json(text, default_role);
         }
-        let mut out = Self::new();
-        for part in text.split([';', '\n']).map(str::trim).filter(|p| !p.is_empty()) {
-            out.add(parse_entry(part, default_role)?);
-        }
+        let parts = text.split([';', '\n']).map(str::trim).filter(|p| !p.is_empty());
+        let out = parts.map(|part| parse_entry(part, default_role)).collect::<Result<Self, _>>()?;
         check_kinds(&out)?;
         Ok(out)
     }
@@ -65,15 +64,13 @@ impl Resources {
 }
 
 fn check_kinds(resources: &Resources) -> Result<(), ResourceError> {
-    for a in resources.iter() {
-        let kind = std::mem::discriminant(&a.value);
-        if resources
-            .iter()
-            .any(|b| b.identity.name == a.identity.name && std::mem::discriminant(&b.value) != kind)
-        {
+    let mut kinds = BTreeMap::new();
+    for entry in resources.iter() {
+        let kind = std::mem::discriminant(&entry.value);
+        let name = &entry.identity.name;
+        if *kinds.entry(name).or_insert(kind) != kind {
             return Err(ResourceError(format!(
-                "Resources with the same name ('{}') but different types",
-                a.identity.name
+                "Resources with the same name ('{name}') but different types"
             )));
         }
     }

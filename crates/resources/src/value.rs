@@ -65,11 +65,7 @@ impl Value {
     pub fn subtract(&mut self, other: &Value) {
         match (self, other) {
             (Value::Scalar(a), Value::Scalar(b)) => *a = a.saturating_sub(*b).max(0),
-            (Value::Ranges(a), Value::Ranges(b)) => {
-                for cut in b {
-                    *a = without(a, *cut);
-                }
-            }
+            (Value::Ranges(a), Value::Ranges(b)) => *a = without(a, b),
             (Value::Set(a), Value::Set(b)) => a.retain(|item| !b.contains(item)),
             _ => {}
         }
@@ -80,9 +76,10 @@ impl Value {
     pub fn contains(&self, other: &Value) -> bool {
         match (self, other) {
             (Value::Scalar(a), Value::Scalar(b)) => a >= b,
-            (Value::Ranges(a), Value::Ranges(b)) => {
-                b.iter().all(|(begin, end)| a.iter().any(|(low, high)| low <= begin && end <= high))
-            }
+            (Value::Ranges(a), Value::Ranges(b)) => b.iter().all(|(begin, end)| {
+                let at = a.partition_point(|(_, high)| high < begin);
+                a.get(at).is_some_and(|(low, high)| low <= begin && end <= high)
+            }),
             (Value::Set(a), Value::Set(b)) => b.is_subset(a),
             _ => false,
         }
@@ -104,7 +101,8 @@ impl Value {
 
 /// Sorts and merges overlapping and adjacent ranges.
 pub(crate) fn coalesce(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    ranges.sort_unstable();
+    // Stable, since that is fast for what is in order but for few: sums have two parts that are.
+    ranges.sort();
     let mut merged: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
     for (begin, end) in ranges {
         match merged.last_mut() {
@@ -115,18 +113,24 @@ pub(crate) fn coalesce(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     merged
 }
 
-fn without(ranges: &[(u64, u64)], cut: (u64, u64)) -> Vec<(u64, u64)> {
-    let mut left = Vec::with_capacity(ranges.len() + 1);
-    for &(begin, end) in ranges {
-        if cut.1 < begin || end < cut.0 {
+/// What is left of ranges when others are cut out; both are in order.
+fn without(ranges: &[(u64, u64)], cuts: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut left = Vec::with_capacity(ranges.len() + cuts.len());
+    let mut next = 0;
+    for &(mut begin, end) in ranges {
+        while cuts.get(next).is_some_and(|cut| cut.1 < begin) {
+            next += 1;
+        }
+        let mut is_over = false;
+        for cut in cuts[next..].iter().take_while(|cut| cut.0 <= end) {
+            if begin < cut.0 {
+                left.push((begin, cut.0 - 1));
+            }
+            is_over = cut.1 >= end;
+            begin = cut.1.saturating_add(1);
+        }
+        if !is_over {
             left.push((begin, end));
-            continue;
-        }
-        if begin < cut.0 {
-            left.push((begin, cut.0 - 1));
-        }
-        if cut.1 < end {
-            left.push((cut.1 + 1, end));
         }
     }
     left

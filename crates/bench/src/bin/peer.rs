@@ -15,7 +15,8 @@ peer: the workloads of the peer's benchmarks
   --list         print names and sizes, run nothing
   --json         one line of JSON for each size
 
-Each size is run up to five times, or for ten seconds; figures are medians of the runs.
+Each size is run up to five times, or for ten seconds; figures are medians of the runs, in processor time of the one
+thread that does it.
 ";
 
 /// Runs of each size, at most.
