@@ -1,7 +1,7 @@
 //! What is promised to roles is not offered to others: after an offer to somebody to whom nothing of it is promised,
 //! so much is left as all promises still need.
 
-use master_core::{Framework, State};
+use master_core::{Agent, Framework, State};
 use resources::Resources;
 use std::collections::BTreeMap;
 
@@ -37,15 +37,19 @@ pub fn check(state: &State, now: base::Time) -> Result<(), String> {
     Ok(())
 }
 
-/// Unreserved and held by nobody.
+/// Unreserved and held by nobody. An agent may come back with less than what is held there.
 fn free(state: &State, name: &str) -> i64 {
     let plain = |r: &Resources| {
         r.filter(|e| e.is_quota_charged() && e.identity.name == name).unallocated().scalar(name)
     };
-    let total: i64 = state.agents.values().map(|agent| plain(&agent.total)).sum();
-    let frameworks = state.frameworks.values();
-    let held: i64 = frameworks.map(|f| plain(&f.used()) + plain(&taken(f))).sum();
-    total - held
+    let of_agent = |agent: &Agent| {
+        let used: i64 = state.used_on(agent).values().map(plain).sum();
+        let offers = state.frameworks.values().flat_map(|f| f.offers.values());
+        let taken = offers.filter(|o| !o.soft && o.agent == agent.key);
+        let taken: i64 = taken.map(|o| plain(&o.resources)).sum();
+        (plain(&agent.total) - used - taken).max(0)
+    };
+    state.agents.values().map(|agent| of_agent(agent)).sum()
 }
 
 /// What offers have taken: all but the soft ones.
