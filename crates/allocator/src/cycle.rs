@@ -4,7 +4,7 @@ use crate::agent::Agent;
 use crate::filters::Filters;
 use crate::hierarchical::Hierarchical;
 use crate::serve::{Served, Serving};
-use crate::{AgentId, Allocation, FrameworkId};
+use crate::{AgentId, Allocation, FrameworkId, Reason};
 use base::{Now, Rng, Time};
 use resources::Resources;
 use std::collections::BTreeMap;
@@ -64,14 +64,29 @@ impl Hierarchical {
         rng: &mut Rng,
         out: &mut Vec<Allocation>,
     ) {
-        let Some(agent) = self.agents.get(&id).filter(|a| a.is_candidate()) else { return };
-        if !self.is_listed(agent) {
+        let Some(agent) = self.agents.get(&id) else { return };
+        let reason = if !agent.active || agent.overcommitted {
+            Some(Reason::AgentInactive)
+        } else if !self.is_listed(agent) {
+            Some(Reason::NotListed)
+        } else {
+            agent.free.is_empty().then_some(Reason::Taken)
+        };
+        if let Some(reason) = reason {
+            if !is_first_stage {
+                self.recorder.note_all(reason);
+            }
             return;
         }
         let quotas = std::mem::take(&mut self.quotas);
-        let mut serving = Serving::new(self, agent, quotas, is_first_stage);
+        let mut recorder = std::mem::take(&mut self.recorder);
+        if !is_first_stage {
+            recorder.note_served();
+        }
+        let mut serving = Serving::new(self, agent, quotas, is_first_stage, recorder);
         serving.serve(now, rng);
-        let Serving { served, quotas, is_held_back, is_settled, .. } = serving;
+        let Serving { served, quotas, is_held_back, is_settled, recorder, .. } = serving;
+        self.recorder = recorder;
         if is_settled && let Some(agent) = self.agents.get_mut(&id) {
             agent.turns.settle();
         }

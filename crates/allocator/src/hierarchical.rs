@@ -3,6 +3,7 @@
 
 use crate::agent::{Agent, Traits};
 use crate::decide::{Circumstances, Wants};
+use crate::decisions::{Decisions, Recorder};
 use crate::filters::Filters;
 use crate::held_back::HeldBack;
 use crate::intern::Interner;
@@ -43,6 +44,7 @@ pub(crate) struct Hierarchical {
     pub(crate) standings: Vec<Standing>,
     /// Seats that compete since the last cycle.
     pub(crate) joining: Vec<Seat>,
+    pub(crate) recorder: Recorder,
     /// Fair shares by role, as this cycle needs them.
     pub(crate) fair: OnceCell<Vec<f64>>,
     pub(crate) quotas: Quotas,
@@ -76,6 +78,7 @@ impl Hierarchical {
             wants: Vec::new(),
             standings: Vec::new(),
             joining: Vec::new(),
+            recorder: Recorder::default(),
             fair: OnceCell::new(),
             quotas: Quotas::default(),
             overlaps: Overlaps::default(),
@@ -98,6 +101,7 @@ impl Hierarchical {
         if self.wants.len() <= seat as usize {
             self.wants.resize_with(seat as usize + 1, Wants::default);
             self.standings.resize_with(seat as usize + 1, Standing::default);
+            self.recorder.grow(seat as usize + 1);
         }
         seat
     }
@@ -473,6 +477,15 @@ impl Allocator for Hierarchical {
             }
         }
         counts.into_iter().map(|(r, n)| (self.tree.role_name(r).to_owned(), n)).collect()
+    }
+
+    fn take_decisions(&mut self, now: Time) -> Vec<Decisions> {
+        self.decided(now)
+    }
+
+    fn backed_off(&self, now: Time, framework: FrameworkId, role: &str) -> Option<Time> {
+        let seat = self.tree.known_seat(framework, self.tree.known_role(role)?)?;
+        self.standings[seat as usize].backed_off(now)
     }
 
     fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason {

@@ -10,6 +10,7 @@ mod books;
 mod constraints;
 mod cycle;
 mod decide;
+mod decisions;
 mod draw;
 mod filters;
 mod held_back;
@@ -28,6 +29,7 @@ mod tree;
 mod turns;
 
 pub use constraints::{Constraints, validate_constraints};
+pub use decisions::Decisions;
 pub use overlap::Overlap;
 pub use share::Share;
 
@@ -163,6 +165,11 @@ pub enum Reason {
     BelowMinimum,
     /// The framework declined it.
     Refused {
+        /// Until when that holds.
+        until: Time,
+    },
+    /// It used nothing for so long that others come first.
+    BackedOff {
         /// Until when that holds.
         until: Time,
     },
@@ -312,6 +319,10 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn pause(&mut self);
     /// Ends [`Allocator::pause`].
     fn resume(&mut self);
+    /// What cycles decided since this was last asked.
+    fn take_decisions(&mut self, now: Time) -> Vec<Decisions>;
+    /// Until when a framework that used nothing for long comes after all others for a role.
+    fn backed_off(&self, now: Time, framework: FrameworkId, role: &str) -> Option<Time>;
     /// Why a framework is not offered an agent for a role, from the code that decides it.
     fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason;
     /// What is wanted back of what is lent, as of the last cycle. It is for the owner to see that it comes back.

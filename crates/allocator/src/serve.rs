@@ -2,13 +2,14 @@
 
 use crate::agent::Agent;
 use crate::decide::Circumstances;
+use crate::decisions::Recorder;
 use crate::hierarchical::Hierarchical;
 use crate::limited::Mask;
 use crate::overlap::{Overlap, Softs};
 use crate::quota::Quotas;
 use crate::tree::Seat;
 use crate::turns::{Turn, Turns};
-use crate::{AgentId, FrameworkId};
+use crate::{AgentId, FrameworkId, Reason};
 use base::{Rng, Time};
 use resources::Resources;
 use std::borrow::Cow;
@@ -39,6 +40,7 @@ pub(crate) struct Serving<'a> {
     pub(crate) is_held_back: bool,
     /// Nobody is overdue.
     pub(crate) is_settled: bool,
+    pub(crate) recorder: Recorder,
 }
 
 impl<'a> Serving<'a> {
@@ -47,6 +49,7 @@ impl<'a> Serving<'a> {
         agent: &'a Agent,
         quotas: Quotas,
         is_first_stage: bool,
+        recorder: Recorder,
     ) -> Self {
         let is_simple = agent.traits.is_plain && agent.softs.is_empty() && agent.lent.is_empty();
         let scalars = quotas.scalars(&policy.tree, &agent.free).filter(|_| is_simple);
@@ -61,6 +64,7 @@ impl<'a> Serving<'a> {
             served: Vec::new(),
             is_held_back: false,
             is_settled: false,
+            recorder,
         }
     }
 
@@ -144,6 +148,9 @@ impl<'a> Serving<'a> {
             }
             if self.scalars.is_some_and(|all| self.quotas.is_limited(tree, role, all)) {
                 self.is_held_back = true;
+                if !self.is_first_stage {
+                    self.recorder.note_role(role);
+                }
                 return ControlFlow::Continue(());
             }
             tree.visit_seats(role, rng, &mut |seat| visit(self, seat, role))
@@ -159,12 +166,12 @@ impl<'a> Serving<'a> {
         let refuses = |r: &Resources| self.agent.filters.refuse(seat, wants.epoch, r).is_some();
         // Most refusals are of all that is free: they are found before anything is computed.
         if refuses(free) {
-            return ControlFlow::Continue(());
+            return self.pass_over(seat, Reason::Refused { until: Time(0) });
         }
         let overlap = policy.overlaps.of(&policy.tree, role);
         let visible = self.softs.visible(seat, overlap, free);
         if visible.is_empty() {
-            return ControlFlow::Continue(());
+            return self.pass_over(seat, Reason::Overlap);
         }
         let framework = policy.frameworks.get(&policy.tree.framework_of(seat));
         let Some(framework) = framework else { return ControlFlow::Continue(()) };
@@ -178,22 +185,22 @@ impl<'a> Serving<'a> {
         let decided = circumstances.decide(wants, &framework.options, role, self.agent, &visible);
         self.is_held_back |= circumstances.holds_back(&decided, &visible);
         let resources = match decided {
-            Err(_) => return ControlFlow::Continue(()),
+            Err(reason) => return self.pass_over(seat, reason),
             Ok(None) if overlap.is_disjoint() && self.softs.is_empty() => {
                 let resources = self.left.take().unwrap_or_else(|| self.agent.free.clone());
-                self.served.push(Served { seat, resources, overlap });
+                self.give(seat, resources, overlap);
                 return ControlFlow::Break(());
             }
             Ok(None) => visible.into_owned(),
             Ok(Some(resources)) => resources,
         };
         if refuses(&resources) {
-            return ControlFlow::Continue(());
+            return self.pass_over(seat, Reason::Refused { until: Time(0) });
         }
         if !overlap.is_disjoint() {
             self.softs.to_mut().add(seat, &resources, 1);
             self.scalars = None;
-            self.served.push(Served { seat, resources, overlap });
+            self.give(seat, resources, overlap);
             return ControlFlow::Continue(());
         }
         self.quotas.charge(&policy.tree, role, &resources, 1);
@@ -205,8 +212,20 @@ impl<'a> Serving<'a> {
             self.scalars = self.quotas.scalars(&policy.tree, &rest);
         }
         self.left = Some(rest);
-        self.served.push(Served { seat, resources, overlap });
+        self.give(seat, resources, overlap);
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn give(&mut self, seat: Seat, resources: Resources, overlap: Overlap) {
+        self.recorder.note(seat, Reason::Next);
+        self.served.push(Served { seat, resources, overlap });
+    }
+
+    fn pass_over(&mut self, seat: Seat, reason: Reason) -> ControlFlow<()> {
+        if !self.is_first_stage {
+            self.recorder.note(seat, reason);
+        }
+        ControlFlow::Continue(())
     }
 }
 

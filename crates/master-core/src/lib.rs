@@ -13,6 +13,7 @@ mod borrowers;
 mod calls;
 pub mod contract;
 mod frameworks;
+pub mod history;
 mod lease;
 mod lending;
 mod liveness;

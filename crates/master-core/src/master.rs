@@ -1,6 +1,7 @@
 //! The state machine: one match, no logic of its own.
 
 use crate::contract::{Config, Effect, Input, Response};
+use crate::history::{History, MINUTE};
 use crate::lease::Leases;
 use crate::lending::is_overlent;
 use crate::overlap::SoftOffers;
@@ -42,6 +43,8 @@ pub(crate) enum Timer {
     Shares,
     /// Clean the registry.
     Gc,
+    /// Keep what the policy decided.
+    History,
 }
 
 /// What waits for a write of the registry.
@@ -92,6 +95,7 @@ pub struct Master {
     /// Inverse offers, by id.
     pub(crate) notices: BTreeMap<String, Notice>,
     pub(crate) leases: Leases,
+    pub(crate) history: History,
     pub(crate) soft_offers: SoftOffers,
     /// Registrations that wait for the registry: connection to agent id ("" for a new one).
     pub(crate) registering: BTreeMap<Token, String>,
@@ -145,6 +149,7 @@ impl Master {
             offers: BTreeMap::new(),
             notices: BTreeMap::new(),
             leases: Leases::default(),
+            history: History::default(),
             soft_offers: SoftOffers::new(),
             registering: BTreeMap::new(),
             removals: VecDeque::new(),
@@ -245,6 +250,22 @@ impl Master {
             Timer::Removal => self.next_removal(cx),
             Timer::Shares => self.refresh_shares(cx),
             Timer::Gc => self.collect_registry(cx),
+            Timer::History => self.keep_history(cx),
+        }
+    }
+
+    /// Adds what the policy decided since the last time to its history, while it decides anything.
+    fn keep_history(&mut self, cx: &Cx<'_>) {
+        let decisions = self.allocator.take_decisions(cx.now.mono);
+        self.history.record(cx.now.wall, &decisions);
+    }
+
+    /// At the end of the minute what was decided in it is kept.
+    pub(crate) fn plan_history(&mut self, cx: &Cx<'_>) {
+        if self.timers.get(&Timer::History).is_none() {
+            let minute = u64::try_from(MINUTE.as_nanos()).unwrap_or(u64::MAX);
+            let left = std::time::Duration::from_nanos(minute - cx.now.wall.0 % minute);
+            self.timers.set(Timer::History, cx.now.mono + left);
         }
     }
 

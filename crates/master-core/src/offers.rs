@@ -17,6 +17,7 @@ impl Master {
     pub(crate) fn make_offers(&mut self, cx: &mut Cx<'_>) {
         self.count("allocator/mesos/allocation_runs");
         let allocations = self.allocator.allocate(cx.now, &mut self.rng);
+        self.plan_history(cx);
         let mut events: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
         for allocation in allocations {
             let framework = allocation.framework;

@@ -60,6 +60,7 @@ impl Master {
         let info = v1::FrameworkInfo { id: Some(id.as_str().into()), ..framework.info.clone() };
         self.announce(cx, || Announcement::FrameworkRemoved { info: Box::new(info) });
         self.allocator.remove_framework(key);
+        self.history.forget(key);
         self.framework_keys.remove(&id);
         self.state.completed_frameworks.push_back(Arc::new(framework));
         while self.state.completed_frameworks.len() > self.config.max_completed_frameworks {

@@ -1,10 +1,11 @@
 //! Why a framework gets no offers: asked of the policy that decides it, never 'no reason'.
 
+use crate::history::Period;
 use crate::master::Master;
 use crate::state::{Agent, Framework};
 use allocator::Reason;
-use base::{Now, Time};
-use std::collections::BTreeMap;
+use base::{Now, Time, WallTime};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,12 @@ pub struct Answer {
     pub agents: usize,
     /// What is in the way, most frequent first.
     pub reasons: Vec<Cause>,
+    /// How long the first of them is in the way, as far as is known.
+    pub lasts: Option<Duration>,
+    /// When it was last offered something for the role, to the minute, as far as is known.
+    pub last_offer: Option<WallTime>,
+    /// What was decided in the past: hours, then minutes.
+    pub history: Vec<Period>,
 }
 
 /// Something that is in the way on some agents.
@@ -52,10 +59,13 @@ pub struct Cause {
     pub message: String,
     /// The smallest change that would help.
     pub advice: &'static str,
+    /// Since when, to the minute, as far as is known.
+    pub since: Option<WallTime>,
 }
 
 /// A time as people say it.
-fn in_short(time: Duration) -> String {
+#[must_use]
+pub fn in_short(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -107,6 +117,9 @@ pub fn describe(reason: Reason) -> (&'static str, &'static str) {
         Reason::Refused { .. } => {
             ("REFUSED", "let the framework send REVIVE, or refuse for less long")
         }
+        Reason::BackedOff { .. } => {
+            ("BACKED_OFF", "let the framework send REVIVE when it wants offers, and SUPPRESS else")
+        }
     }
 }
 
@@ -131,29 +144,49 @@ impl Master {
         let mut answers = Vec::new();
         for framework in frameworks {
             for role in framework.roles().into_iter().filter(|r| wanted(&question.role, r)) {
-                answers.push(self.why_of(now.mono, framework, role, &agents));
+                answers.push(self.why_of(now, framework, role, &agents));
             }
         }
         answers
     }
 
-    fn why_of(&self, now: Time, framework: &Framework, role: String, agents: &[&Agent]) -> Answer {
+    fn why_of(&self, now: Now, framework: &Framework, role: String, agents: &[&Agent]) -> Answer {
         let mut causes: BTreeMap<&'static str, Cause> = BTreeMap::new();
+        // Who comes last could have had what others are offered.
+        let last = self.allocator.backed_off(now.mono, framework.key, &role).map(|until| {
+            let offers = self.offers.values().filter(|o| o.framework != framework.key);
+            (until, offers.map(|o| o.agent).collect::<BTreeSet<_>>())
+        });
         for agent in agents {
-            let reason = self.allocator.why(framework.key, &role, agent.key);
+            let mut reason = self.allocator.why(framework.key, &role, agent.key);
+            if let Some((until, contested)) = &last
+                && reason == Reason::Taken
+                && contested.contains(&agent.key)
+            {
+                reason = Reason::BackedOff { until: *until };
+            }
             let (name, advice) = describe(reason);
             let cause = causes.entry(name).or_insert_with(|| Cause {
                 reason: name,
                 agents: 0,
                 example: agent.id.clone(),
-                message: self.in_words(now, reason, framework, &role, agent),
+                message: self.in_words(now.mono, reason, framework, &role, agent),
                 advice,
+                since: None,
             });
             cause.agents += 1;
         }
         let mut reasons: Vec<Cause> = causes.into_values().collect();
         reasons.sort_by_key(|c| std::cmp::Reverse(c.agents));
+        let series = self.history.of(framework.key, &role);
+        for cause in &mut reasons {
+            cause.since = series.and_then(|s| s.since(cause.reason, cause.agents));
+        }
+        let since = reasons.first().and_then(|cause| cause.since);
         Answer {
+            lasts: since.map(|at| Duration::from_nanos(now.wall.0.saturating_sub(at.0))),
+            last_offer: series.and_then(|s| s.last_offer),
+            history: series.map(|s| s.periods()).unwrap_or_default(),
             framework_id: framework.id.clone(),
             framework: framework.info.name.clone(),
             offers: framework.offers.values().filter(|o| o.role == role).count(),
@@ -211,6 +244,10 @@ impl Master {
             Reason::Refused { until } => {
                 format!("the framework declined it, for another {}", in_short(until.since(now)))
             }
+            Reason::BackedOff { until } => format!(
+                "the framework used nothing of many offers, so that others come first for another {}",
+                in_short(until.since(now))
+            ),
         }
     }
 

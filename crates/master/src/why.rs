@@ -3,8 +3,11 @@
 use crate::shared::Shared;
 use http_api::respond::query_value;
 use http_api::{Response, respond};
-use master_core::why::{Answer, Question};
+use master_core::history::Period;
+use master_core::schedule::utc;
+use master_core::why::{Answer, Question, in_short};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) async fn answer(shared: &Arc<Shared>, query: &str) -> Response {
@@ -19,15 +22,33 @@ pub(crate) async fn answer(shared: &Arc<Shared>, query: &str) -> Response {
             "Expecting at least one of 'framework=<id>', 'role=<name>' and 'agent=<id>' in the query.\n",
         );
     }
-    let Some(answers) = shared.why(question).await else {
+    let Some(answers) = shared.why(question.clone()).await else {
         return respond::text(503, "The master is shutting down");
     };
     if answers.is_empty() {
-        let text = "Nothing matches: the id of the framework or agent is unknown, or no framework is subscribed to that role. See /frameworks and /slaves.\n";
-        return respond::text(404, text);
+        return nobody(shared, query, &question).await;
     }
     let list: Value = answers.iter().map(shown).collect();
-    respond::json(query, json!({ "why": list }).to_string().into_bytes())
+    let body = json!({ "why": list, "summary": in_all(&answers) });
+    respond::json(query, body.to_string().into_bytes())
+}
+
+/// Nobody wants what is asked about, or there is no such thing.
+async fn nobody(shared: &Arc<Shared>, query: &str, question: &Question) -> Response {
+    let Some(view) = shared.view().await else {
+        return respond::text(503, "The master is shutting down");
+    };
+    let is_known = question.framework.is_none()
+        && question.agent.as_ref().is_none_or(|id| view.agent(id).is_some());
+    if !is_known {
+        let text = "Nothing matches: the id of the framework or agent is unknown, or the framework is not subscribed to that role. See /frameworks and /slaves.\n";
+        return respond::text(404, text);
+    }
+    let to = question.role.as_ref().map_or(String::new(), |role| format!(" to role '{role}'"));
+    let summary = format!(
+        "No framework is subscribed{to}, so nobody can be offered anything. To change that: subscribe one."
+    );
+    respond::json(query, json!({ "why": [], "summary": summary }).to_string().into_bytes())
 }
 
 fn shown(answer: &Answer) -> Value {
@@ -41,6 +62,7 @@ fn shown(answer: &Answer) -> Value {
                 "example": cause.example,
                 "message": cause.message,
                 "advice": cause.advice,
+                "since": cause.since.map(utc),
             })
         })
         .collect();
@@ -52,6 +74,19 @@ fn shown(answer: &Answer) -> Value {
         "agents": answer.agents,
         "summary": summary(answer),
         "reasons": reasons,
+        "since": answer.reasons.first().and_then(|c| c.since).map(utc),
+        "last_offer": answer.last_offer.map(utc),
+        "history": answer.history.iter().map(period).collect::<Value>(),
+    })
+}
+
+fn period(period: &Period) -> Value {
+    let reasons = period.reasons.iter().map(|(name, n)| ((*name).to_owned(), json!(n)));
+    json!({
+        "from": utc(period.from),
+        "seconds": period.length.as_secs(),
+        "offered": period.offered,
+        "reasons": reasons.collect::<serde_json::Map<_, _>>(),
     })
 }
 
@@ -66,8 +101,38 @@ fn summary(answer: &Answer) -> String {
         1 => "holds 1 offer".to_owned(),
         n => format!("holds {n} offers"),
     };
+    let since = answer.lasts.map_or(String::new(), |t| format!(" (for {} now)", in_short(t)));
     format!(
-        "'{framework}' {held} for role '{role}'; on {} of {agents} agents: {}. To change that: {}.",
+        "'{framework}' {held} for role '{role}'; on {} of {agents} agents{since}: {}. To change that: {}.",
         first.agents, first.message, first.advice
+    )
+}
+
+/// All answers in one sentence.
+fn in_all(answers: &[Answer]) -> String {
+    if let [one] = answers {
+        return summary(one);
+    }
+    let mut agents: BTreeMap<&str, usize> = BTreeMap::new();
+    for cause in answers.iter().flat_map(|a| &a.reasons) {
+        *agents.entry(cause.reason).or_default() += cause.agents;
+    }
+    let most = agents.iter().max_by_key(|(_, n)| **n);
+    let causes = answers.iter().flat_map(|a| a.reasons.iter().map(move |cause| (a, cause)));
+    let of_most = causes.filter(|(_, cause)| Some(cause.reason) == most.map(|(name, _)| *name));
+    let Some((answer, cause)) = of_most.max_by_key(|(_, cause)| cause.agents) else {
+        return "There are no agents, so nobody can be offered any.".to_owned();
+    };
+    let all: usize = answers.iter().map(|a| a.agents).sum();
+    let others = answers.iter().filter(|a| a.reasons.iter().any(|c| c.reason == cause.reason));
+    format!(
+        "{} frameworks and roles meet the same in {} of {all} cases, '{}' for role '{}' on {} agents: {}. To change that: {}.",
+        others.count(),
+        most.map_or(0, |(_, n)| *n),
+        answer.framework,
+        answer.role,
+        cause.agents,
+        cause.message,
+        cause.advice
     )
 }

@@ -25,6 +25,7 @@ mod schedule;
 mod shares;
 mod starvation;
 mod subscribe;
+mod why;
 
 /// Stream of the first framework; its `Mesos-Stream-Id` is `stream-<n>`.
 const STREAM: Token = Token(1);

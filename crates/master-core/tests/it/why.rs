@@ -1,0 +1,89 @@
+//! Why over time: what was decided is kept, and since when it is so.
+
+use crate::*;
+use base::WallTime;
+use master_core::why::{Answer, Question};
+
+/// Time passes on both clocks.
+fn pass(w: &mut World, seconds: u64) {
+    for _ in 0..seconds {
+        w.now.wall = WallTime(w.now.wall.0 + 1_000_000_000);
+        for effect in w.wait(1) {
+            if let Effect::SendToAgent { message, .. } = effect
+                && matches!(*message, master_to_agent::Message::Ping(_))
+            {
+                w.agent_says(agent_to_master::Message::Pong(internal::Pong {}));
+            }
+        }
+    }
+}
+
+fn why(w: &World) -> Answer {
+    w.master.why(w.now, &Question { role: Some("*".into()), ..Question::default() }).remove(0)
+}
+
+fn decline(w: &mut World, offer: &Value, seconds: f64) {
+    let filters = json!({"refuse_seconds": seconds});
+    let decline = json!({"offer_ids": [offer["id"]], "filters": filters});
+    w.call(json!({"type": "DECLINE", "decline": decline}));
+}
+
+#[test]
+fn a_decline_is_known_for_as_long_as_it_holds() {
+    let mut w = world();
+    w.framework(&[]);
+    let offer = offers(&w.agent()).remove(0);
+    decline(&mut w, &offer, 7200.0);
+    pass(&mut w, 61);
+    let answer = why(&w);
+    assert_eq!(answer.reasons[0].reason, "REFUSED");
+    let history: Vec<_> = answer.history.iter().map(|p| (p.offered, p.reasons.clone())).collect();
+    assert_eq!(history, [(1, vec![("REFUSED", 1)])]);
+    assert_eq!(answer.last_offer, Some(WallTime(60_000_000_000)));
+    // Nothing is decided any more, and nothing has changed.
+    pass(&mut w, 600);
+    let answer = why(&w);
+    assert_eq!(answer.reasons[0].since, Some(WallTime(0)));
+    assert_eq!(answer.lasts, Some(Duration::from_secs(662)));
+}
+
+#[test]
+fn what_is_no_longer_so_ends_the_time_of_a_reason() {
+    let mut w = world();
+    w.framework(&[]);
+    let mut offer = offers(&w.agent()).remove(0);
+    for _ in 0..3 {
+        decline(&mut w, &offer, 7200.0);
+        pass(&mut w, 120);
+        let (_, _, effects) = w.call(json!({"type": "REVIVE"}));
+        offer = offers(&effects).remove(0);
+        pass(&mut w, 60);
+    }
+    decline(&mut w, &offer, 7200.0);
+    pass(&mut w, 120);
+    let answer = why(&w);
+    let since = answer.reasons[0].since.expect("it is known");
+    assert!(since > WallTime(500_000_000_000), "{answer:?}");
+    assert!(answer.history.len() <= 60 + 24);
+}
+
+#[test]
+fn who_only_declines_is_said_to_be_backed_off_where_others_are_offered_instead() {
+    let mut w = world();
+    w.framework(&[]);
+    let mut offer = offers(&w.agent()).remove(0);
+    for _ in 0..12 {
+        pass(&mut w, 1);
+        let filters = json!({"refuse_seconds": 0.0});
+        let decline = json!({"offer_ids": [offer["id"]], "filters": filters});
+        let (_, _, effects) = w.call(json!({"type": "DECLINE", "decline": decline}));
+        offer = offers(&effects).remove(0);
+    }
+    let mut info = framework_info(&[]);
+    info["roles"] = json!(["b"]);
+    w.subscribe(Token(2), info);
+    pass(&mut w, 10);
+    assert_eq!(why(&w).reasons[0].reason, "BACKED_OFF");
+    w.call(json!({"type": "REVIVE"}));
+    assert_eq!(why(&w).reasons[0].reason, "TAKEN");
+}
