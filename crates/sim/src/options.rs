@@ -30,7 +30,7 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Of 100 acknowledgements, how many a framework forgets to send.
     pub forgotten_acks: u64,
-    /// Mean time between two changes of shares; None: there are none.
+    /// Mean time between two changes of shares, quotas and weights; None: there are none.
     pub share_every: Option<Duration>,
     /// To how many frameworks at a time the same resources are offered, by role.
     pub overlaps: BTreeMap<String, Overlap>,

@@ -101,7 +101,7 @@ enum Event {
         framework: usize,
     },
     Fault,
-    /// An operator changes a share.
+    /// An operator changes a share, a quota or a weight.
     Share,
     Check,
 }
@@ -358,9 +358,11 @@ impl World {
         let mut out = Vec::new();
         core.step(now, input, &mut out);
         let wake = core.next_wake();
-        if !core.state().shares.is_empty() {
-            self.promise =
-                self.promise.clone().and(invariants::guarantees::check(core.state(), now.mono));
+        let state = core.state();
+        if !state.shares.is_empty() || !state.quotas.is_empty() {
+            let kept = || invariants::guarantees::check(state, now.mono);
+            let within = || invariants::limits::check(state, now.mono);
+            self.promise = self.promise.clone().and_then(|()| kept()).and_then(|()| within());
         }
         for effect in out {
             self.master_effect(effect);

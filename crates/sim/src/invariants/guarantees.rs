@@ -53,7 +53,7 @@ fn free(state: &State, name: &str) -> i64 {
 }
 
 /// What offers have taken: all but the soft ones.
-fn taken(framework: &Framework) -> Resources {
+pub(super) fn taken(framework: &Framework) -> Resources {
     let mut taken = Resources::new();
     for offer in framework.offers.values().filter(|o| !o.soft) {
         taken += &offer.resources;
@@ -81,7 +81,7 @@ fn required(
 }
 
 /// What counts for a role: reservations to it and those below it, and unreserved resources that they hold.
-fn consumed(state: &State, role: &str, name: &str) -> i64 {
+pub(super) fn consumed(state: &State, role: &str, name: &str) -> i64 {
     let is_below = |of: &str| resources::is_descendant_or_self(of, role);
     let agents = state.agents.values();
     let reserved: i64 = agents
