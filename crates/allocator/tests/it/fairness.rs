@@ -163,3 +163,66 @@ fn why_names_the_first_thing_in_the_way() {
     c.decline(&offer, Some(Duration::from_secs(60)));
     assert!(matches!(why(&c, &offer.role, 1), Reason::Refused { until } if until > c.now.mono));
 }
+
+/// Tasks of one size come and go: when the cluster is full, roles have what their weights say, within a task or two.
+#[test]
+fn shares_converge_to_weights() {
+    const TASK: &str = "cpus:0.5;mem:50";
+    for seed in 0..8 {
+        let mut rng = Rng::new(seed);
+        let mut c = cluster();
+        let roles = ["x", "y", "z", "w/a", "w/b"];
+        let mut weights: BTreeMap<&str, u64> = BTreeMap::new();
+        for role in ["x", "y", "z", "w", "w/a", "w/b"] {
+            let weight = 1 + rng.below(4);
+            weights.insert(role, weight);
+            #[expect(clippy::cast_precision_loss, reason = "a small number")]
+            c.allocator.set_weight(role, weight as f64);
+        }
+        for (number, role) in roles.iter().enumerate() {
+            c.framework(u32::try_from(number).expect("small"), &[role]);
+        }
+        for agent in 0..30 {
+            c.agent(agent, "cpus:4;mem:400");
+        }
+        // Agent and framework of each task.
+        let mut running: Vec<(AgentId, FrameworkId)> = Vec::new();
+        let count = |running: &[(AgentId, FrameworkId)], number: usize| {
+            running.iter().filter(|(_, f)| f.0 as usize == number).count() as u64
+        };
+        for round in 0..60 {
+            if round < 50 {
+                for _ in 0..running.len() / 8 {
+                    let (agent, framework) =
+                        running.swap_remove(rng.below(running.len() as u64) as usize);
+                    let task = resources(TASK).allocated_to(roles[framework.0 as usize]);
+                    c.allocator.recover(c.now, framework, agent, &task, None);
+                }
+            }
+            for offer in c.allocations() {
+                let task = resources(TASK).allocated_to(&offer.role);
+                let mut rest = offer.resources.clone();
+                if rest.contains(&task) {
+                    rest -= &task;
+                    running.push((offer.agent, offer.framework));
+                }
+                c.allocator.recover(c.now, offer.framework, offer.agent, &rest, None);
+            }
+            c.wait(Duration::from_millis(50));
+        }
+        assert_eq!(running.len(), 240, "seed {seed}: the cluster is full");
+        let top: u64 = ["x", "y", "z", "w"].iter().map(|role| weights[role]).sum();
+        let below = weights["w/a"] + weights["w/b"];
+        for (number, role) in roles.iter().enumerate() {
+            let due = match *role {
+                "w/a" | "w/b" => 240 * weights["w"] * weights[role] / (top * below),
+                _ => 240 * weights[role] / top,
+            };
+            let got = count(&running, number);
+            assert!(
+                got.abs_diff(due) <= 2,
+                "seed {seed}: {role} has {got}, due are {due}: {weights:?}"
+            );
+        }
+    }
+}
