@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::v1::agent_info::capability::Type as AgentCapability;
 
+mod constraints;
 mod decisions;
 mod fairness;
 mod guarantees;

@@ -201,3 +201,28 @@ fn with_quotas_offers_wait_for_the_agents_after_a_restart() {
     let effects = again.register(AGENT, register);
     assert_eq!(offers(&effects).len(), 1, "0.8 of one agent is none, so nothing is awaited");
 }
+
+#[test]
+fn agents_that_are_away_for_a_moment_count_for_the_capacity() {
+    let (mut w, _) = ready();
+    let checkpoint = json!({"type": "TEARDOWN"});
+    w.call(checkpoint);
+    w.step(Input::AgentClosed { connection: AGENT });
+    let (status, text, _) = update(&mut w, false, json!([config("db", &[("cpus", 4.0)], &[])]));
+    assert_eq!((status, text.as_str()), (200, ""));
+    let (status, ..) = update(&mut w, false, json!([config("db", &[("cpus", 4.5)], &[])]));
+    assert_eq!(status, 400);
+}
+
+#[test]
+fn quotas_of_a_cluster_without_agents_hold_nothing_up() {
+    let mut w = world();
+    let set = config("web", &[("cpus", 1.0)], &[]);
+    assert_eq!(update(&mut w, true, json!([set])).0, 200);
+    let kept: Vec<_> = w.registry.clone().into_iter().collect();
+    let mut again = world_with(crate::config(), kept);
+    let mut info = framework_info(&[]);
+    info["roles"] = json!(["web"]);
+    again.subscribe(STREAM, info);
+    assert_eq!(offers(&again.agent()).len(), 1, "there are no agents to wait for");
+}
