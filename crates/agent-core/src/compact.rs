@@ -5,10 +5,11 @@ use wire::internal;
 use wire::internal::AgentRecord;
 use wire::internal::agent_record::Record;
 
-/// Leaves out operations that were acknowledged, and what resources were before.
+/// Leaves out operations that were acknowledged, what resources were before, and what belonged to another agent.
 fn compact_operations(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
     let mut kept = Vec::with_capacity(records.len());
     let mut checkpointed = None;
+    let mut boot = None;
     let mut open: Vec<internal::OperationRecord> = Vec::new();
     for record in records {
         match record.record {
@@ -21,12 +22,22 @@ fn compact_operations(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
                 open.retain(|o| o.operation.uuid.value != ack.operation_uuid);
             }
             Some(Record::Resources(resources)) => checkpointed = Some(resources),
+            Some(Record::Boot(record)) => {
+                if record.anew() {
+                    kept.clear();
+                    open.clear();
+                }
+                boot = Some(internal::BootRecord { anew: None, ..record });
+            }
             _ => kept.push(record),
         }
     }
     let resources = checkpointed.map(Record::Resources);
     let open = open.into_iter().map(Record::Operation);
-    kept.extend(resources.into_iter().chain(open).map(|r| AgentRecord { record: Some(r) }));
+    let boot = boot.map(Record::Boot);
+    kept.extend(
+        resources.into_iter().chain(open).chain(boot).map(|r| AgentRecord { record: Some(r) }),
+    );
     kept
 }
 
@@ -44,7 +55,8 @@ fn framework_of(record: &Record) -> Option<&str> {
         Record::Agent(_)
         | Record::Resources(_)
         | Record::Operation(_)
-        | Record::OperationAck(_) => return None,
+        | Record::OperationAck(_)
+        | Record::Boot(_) => return None,
     };
     Some(&id.value)
 }

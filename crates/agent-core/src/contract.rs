@@ -307,6 +307,8 @@ pub struct Config {
     pub ip: String,
     /// `--work_dir`, absolute.
     pub work_dir: String,
+    /// What tells this boot of the machine from others.
+    pub boot_id: String,
     /// `--executor_registration_timeout`.
     pub executor_registration_timeout: Duration,
     /// `--executor_reregistration_timeout`.

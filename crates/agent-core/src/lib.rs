@@ -18,6 +18,7 @@ mod launch;
 mod operations;
 mod oversubscription;
 mod preemption;
+mod reconfiguration;
 mod recovery;
 mod refusal;
 mod registration;

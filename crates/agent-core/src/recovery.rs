@@ -6,7 +6,7 @@ use crate::contract::{Effect, FoundContainer, FoundState};
 use crate::environment::from_wire;
 use crate::launch::agent_status;
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task, is_terminal};
-use crate::updates::Keeping;
+use crate::updates::{Keeping, Updates};
 use resources::Resources;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,7 +29,10 @@ impl Agent {
         if self.state.recovered {
             return;
         }
-        let kept = if self.config.local { Vec::new() } else { records };
+        let mut kept = if self.config.local { Vec::new() } else { records };
+        if !self.config.local && !self.reconfigure(cx, &mut kept) {
+            return;
+        }
         let mut checkpointed = Resources::new();
         for record in kept.into_iter().filter_map(|r| r.record) {
             if let Some(resources) = checkpointed_by(&record) {
@@ -141,7 +144,14 @@ impl Agent {
             Record::OperationAck(record) => {
                 self.state.operations.remove(&record.operation_uuid);
             }
-            Record::Resources(_) => {}
+            Record::Boot(record) if record.anew() => {
+                self.state.id = None;
+                self.state.frameworks.clear();
+                self.state.operations.clear();
+                self.operations.found.clear();
+                self.updates = Updates::default();
+            }
+            Record::Resources(_) | Record::Boot(_) => {}
             Record::Kill(record) => {
                 let (framework, task) =
                     (record.framework_id.value.as_str(), record.task_id.value.as_str());

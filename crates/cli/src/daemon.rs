@@ -332,6 +332,7 @@ pub(crate) fn agent_config(
         info,
         ip: address.ip.clone(),
         work_dir: work_dir.display().to_string(),
+        boot_id: host::boot_id()?,
         executor_registration_timeout: flags.duration("executor_registration_timeout")?,
         executor_reregistration_timeout: within(
             flags,

@@ -65,6 +65,13 @@ pub(crate) fn seed() -> Result<u64, String> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+/// What the kernel calls the time since it was started.
+pub(crate) fn boot_id() -> Result<String, String> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(PATH).map_err(|e| format!("cannot read {PATH}: {e}"))?;
+    Ok(text.trim().to_owned())
+}
+
 /// Whether this process may change its user.
 pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;

@@ -86,6 +86,7 @@ impl AgentNode {
             },
             ip: format!("10.0.0.{}", self.index + 1),
             work_dir: WORK_DIR.to_owned(),
+            boot_id: "boot".to_owned(),
             executor_registration_timeout: Duration::from_secs(60),
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace_period: Duration::from_secs(5),

@@ -13,6 +13,7 @@ mod compact;
 mod executors;
 mod operations;
 mod oversubscription;
+mod reconfiguration;
 mod recovery;
 mod tasks;
 
@@ -23,6 +24,7 @@ fn config() -> Config {
         info: v1::AgentInfo { hostname: "host".into(), port: Some(5051), ..Default::default() },
         ip: "10.0.0.1".into(),
         work_dir: "/work_dir".into(),
+        boot_id: "first".into(),
         executor_registration_timeout: Duration::from_secs(60),
         executor_reregistration_timeout: Duration::from_secs(2),
         executor_shutdown_grace_period: Duration::from_secs(5),

@@ -5,10 +5,18 @@ use agent_core::contract::RemovedVolume;
 use resources::Resources;
 
 fn agent_with(records: Vec<internal::AgentRecord>, resources: &str) -> (Node, Vec<Effect>) {
+    booted_with(records, resources, "first")
+}
+
+fn booted_with(
+    records: Vec<internal::AgentRecord>,
+    resources: &str,
+    boot_id: &str,
+) -> (Node, Vec<Effect>) {
     let total = Resources::parse(resources, "*").expect("resources");
     let info = v1::AgentInfo { resources: total.to_wire(), ..config().info };
     let mut node = Node {
-        agent: Agent::new(Config { info, ..config() }),
+        agent: Agent::new(Config { info, boot_id: boot_id.into(), ..config() }),
         now: Now::at_secs(1),
         writes: Vec::new(),
         records: records.clone(),
@@ -150,7 +158,8 @@ fn volumes_are_there_again_after_a_restart() {
     let effects =
         again.step(Input::VolumesSynced { operation: vec![], result: Err("full".into()) });
     assert!(matches!(&effects[..], [Effect::Exit { message, .. }] if message.contains("full")));
-    let (_, effects) = agent_with(node.records.clone(), "cpus:4;mem:1024;disk:5");
+    // A new agent after a reboot has the reservations of the former one.
+    let (_, effects) = booted_with(node.records.clone(), "cpus:4;mem:1024;disk:5", "second");
     let [Effect::Exit { status: 1, message }] = &effects[..] else { panic!("{effects:?}") };
     assert!(message.starts_with("Incompatible agent resources: "), "{message}");
     assert!(message.contains("--resources"), "{message}");

@@ -15,7 +15,6 @@ fn agent(cluster: &Cluster, work_dir: &str, runtime_dir: &str, flags: &[&str]) -
         .arg(format!("--master={}", cluster.master()))
         .arg(format!("--work_dir={}", at(work_dir)))
         .arg(format!("--runtime_dir={}", at(runtime_dir)))
-        .args(["--resources=cpus:4;mem:4096;disk:10000;ports:[31000-32000]"])
         .args(flags)
         .output()
         .expect("it runs")
@@ -43,4 +42,18 @@ fn directories_of_another_agent_are_refused() {
         "another agent (process {pid}) uses {directory}/agent0-run; stop it, or give each agent a --runtime_dir of its own"
     );
     assert_refused(&second, &told);
+}
+
+#[test]
+fn an_agent_that_is_not_what_it_was_is_refused() {
+    let mut cluster = cluster();
+    cluster.kill_agent(0);
+    let second =
+        agent(&cluster, "agent0", "agent0-run", &["--resources=cpus:2;mem:4096;disk:10000"]);
+    assert_refused(
+        &second,
+        "--resources was 'cpus:4;disk:10000;mem:4096;ports:[31000-32000]' and is 'cpus:2;disk:10000;mem:4096;ports:[31000-32000]'",
+    );
+    cluster.start_agent(0);
+    cluster.wait_for_agents(1);
 }
