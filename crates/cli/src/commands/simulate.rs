@@ -25,7 +25,7 @@ Examples:
 ";
 
 /// Flags of a master that its policy depends on.
-const POLICY_FLAGS: [&str; 8] = [
+const POLICY_FLAGS: [&str; 10] = [
     "allocation_interval",
     "min_allocatable_resources",
     "fair_sharing_excluded_resource_names",
@@ -34,6 +34,8 @@ const POLICY_FLAGS: [&str; 8] = [
     "role_sorter",
     "framework_sorter",
     "max_time_to_offer",
+    "lending",
+    "lending_min_idle",
 ];
 
 pub(crate) fn command() -> Command {

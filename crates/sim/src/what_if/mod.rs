@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Cycles after which a replay ends even if somebody could take more.
-const CYCLES_MAX: usize = 100_000;
+const CYCLES_MAX: usize = 10_000;
 /// Cycles without an offer after which nothing more is expected.
 const QUIET_MAX: usize = 3;
 /// How long a framework refuses what it can't use: for the whole replay.
@@ -41,7 +41,7 @@ pub enum Demand {
 /// Replays cycles of the allocator over the snapshot until nobody takes more.
 #[must_use]
 pub fn replay(snapshot: &Snapshot, config: &Config, demand: &Demand) -> Outcome {
-    let mut replay = Replay::new(snapshot, config);
+    let mut replay = Replay::new(snapshot, config, demand);
     let cycles = if *demand == Demand::Nothing { 0 } else { replay.run(demand) };
     outcome::of(snapshot, config, replay.allocator.as_ref(), &replay.held, demand, cycles)
 }
@@ -53,6 +53,8 @@ struct Replay {
     allocator: Box<dyn Allocator>,
     held: Held,
     interval: Duration,
+    /// How long to wait for what is lent.
+    patience: Duration,
 }
 
 /// The number of something by its place in the snapshot.
@@ -61,14 +63,22 @@ fn number(place: usize) -> u32 {
 }
 
 impl Replay {
-    fn new(snapshot: &Snapshot, config: &Config) -> Self {
-        let mut allocator = allocator::hierarchical(config.clone());
+    fn new(snapshot: &Snapshot, config: &Config, demand: &Demand) -> Self {
+        // A loan has no memory of its own beside its cpus: one offer of it holds no whole task.
+        let lending = config.lending && !matches!(demand, Demand::Task(_));
+        let mut allocator = allocator::hierarchical(Config { lending, ..config.clone() });
         for (role, weight) in &snapshot.settings.weights {
             allocator.set_weight(role, *weight);
         }
         for (place, framework) in snapshot.frameworks.iter().enumerate() {
             let id = FrameworkId(number(place));
-            allocator.add_framework(id, framework.options.clone(), framework.active);
+            let mut options = framework.options.clone();
+            if let Demand::Task(size) = demand {
+                // What does not hold a task need not be offered.
+                let least = options.roles.iter().map(|role| (role.clone(), vec![size.clone()]));
+                options.min_allocatable = least.collect();
+            }
+            allocator.add_framework(id, options, framework.active);
         }
         let mut held = Held::new();
         for (place, agent) in snapshot.agents.iter().enumerate() {
@@ -87,7 +97,8 @@ impl Replay {
         for (role, share) in &snapshot.settings.shares {
             allocator.set_share(role, share.clone());
         }
-        Self { allocator, held, interval: config.allocation_interval }
+        let patience = if lending { config.lending_min_idle } else { Duration::ZERO };
+        Self { allocator, held, interval: config.allocation_interval, patience }
     }
 
     /// The number of cycles that it took.
@@ -95,19 +106,56 @@ impl Replay {
         // Any seed will do: only the random sorters draw from it.
         let mut rng = Rng::new(1);
         let mut quiet = 0;
-        let step = u64::try_from(self.interval.as_nanos()).unwrap_or(1).max(1);
-        for cycle in 0..CYCLES_MAX {
-            let now = Now::at_nanos(step.saturating_mul(cycle as u64 + 1));
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(1).max(1);
+        let mut at = 0_u64;
+        for cycle in 1..=CYCLES_MAX {
+            at = at.saturating_add(nanos(self.interval));
+            let now = Now::at_nanos(at);
             let offers = self.allocator.allocate(now, &mut rng);
             quiet = if offers.is_empty() { quiet + 1 } else { 0 };
-            if quiet == QUIET_MAX {
-                return cycle + 1 - QUIET_MAX;
-            }
             for offer in offers {
                 self.answer(now, offer, demand);
             }
+            if self.give_back(now) {
+                quiet = 0;
+            }
+            if quiet == QUIET_MAX {
+                // What nobody wanted for long enough is lent now.
+                let patience = std::mem::take(&mut self.patience);
+                if patience.is_zero() {
+                    return cycle - QUIET_MAX;
+                }
+                at = at.saturating_add(nanos(patience));
+                quiet = 0;
+            }
         }
         CYCLES_MAX
+    }
+
+    /// Ends the use of what is lent and wanted back; whether there was anything.
+    fn give_back(&mut self, now: Now) -> bool {
+        let mut is_any = false;
+        for (agent, recall) in self.allocator.recalls().clone() {
+            let mut wanted = recall.wanted;
+            let borrowers = self.held.iter_mut().filter(|((_, of), _)| *of == agent);
+            for ((framework, _), held) in borrowers {
+                let mut back = Resources::new();
+                for entry in held.iter().filter(|e| e.identity.revocable) {
+                    let resources::Value::Scalar(milli) = entry.value else { continue };
+                    let Some(left) = wanted.get_mut(&entry.identity.name) else { continue };
+                    let amount = milli.min(*left);
+                    *left -= amount;
+                    let value = resources::Value::Scalar(amount);
+                    back.add(resources::Entry { identity: entry.identity.clone(), value });
+                }
+                if !back.is_empty() {
+                    *held -= &back;
+                    self.allocator.recover(now, *framework, agent, &back, None);
+                    is_any = true;
+                }
+            }
+        }
+        is_any
     }
 
     fn answer(&mut self, now: Now, offer: Allocation, demand: &Demand) {
@@ -131,23 +179,32 @@ impl Replay {
     }
 }
 
-/// So much of an offer, reserved resources first; None when it has less.
+/// So much of an offer, reserved resources first; None when it has less. What can be taken back is used of a resource
+/// only when there is too little of what stays.
 fn part_of(offered: &Resources, size: &Quantities) -> Option<Resources> {
-    let reserved = offered.filter(|e| e.reserved_to().is_some());
-    let free = offered.filter(|e| e.reserved_to().is_none());
-    let mut left = size.clone();
     let mut taken = Resources::new();
-    for part in [reserved, free] {
-        for entry in part.iter().filter(|e| e.is_mergeable() && !e.identity.revocable) {
+    for (name, wanted) in size.iter() {
+        let of = |keep: &dyn Fn(&resources::Entry) -> bool| {
+            offered.filter(|e| e.identity.name == name && e.is_mergeable() && keep(e))
+        };
+        let reserved = of(&|e| !e.identity.revocable && e.reserved_to().is_some());
+        let free = of(&|e| !e.identity.revocable && e.reserved_to().is_none());
+        let revocable = of(&|e| e.identity.revocable);
+        let is_firm = reserved.quantity(name) + free.quantity(name) >= wanted;
+        let parts = if is_firm { vec![reserved, free] } else { vec![revocable] };
+        let mut left = wanted;
+        for entry in parts.iter().flat_map(Resources::iter) {
             let resources::Value::Scalar(milli) = entry.value else { continue };
-            let name = &entry.identity.name;
-            let amount = left.amount(name).min(milli);
+            let amount = left.min(milli);
             if amount > 0 {
-                left.add(name, -amount);
+                left -= amount;
                 let value = resources::Value::Scalar(amount);
                 taken.add(resources::Entry { identity: entry.identity.clone(), value });
             }
         }
+        if left > 0 {
+            return None;
+        }
     }
-    left.iter().all(|(_, milli)| milli == 0).then_some(taken)
+    Some(taken)
 }

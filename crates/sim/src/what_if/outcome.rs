@@ -139,15 +139,23 @@ pub(super) fn of(
         free[agent.0 as usize] -= &resources.unallocated();
     }
     let totals: Vec<Amounts> = snapshot.agents.iter().map(|a| scalars(&a.total)).collect();
-    let is_idle = |r: &Resources| scalars(r).values().any(|milli| *milli > 0);
-    let idle: Vec<usize> = (0..free.len()).filter(|n| is_idle(&free[*n])).collect();
-    let sums: Vec<Amounts> = idle.iter().map(|n| scalars(&free[*n])).collect();
+    let mut left = totals.clone();
+    for ((_, agent), resources) in all_held {
+        // What is lent is kept for its owner and used all the same.
+        for (name, milli) in scalars(&resources.nonshared()) {
+            let left = left[agent.0 as usize].entry(name).or_default();
+            *left = (*left - milli).max(0);
+        }
+    }
+    left.iter_mut().for_each(|amounts| amounts.retain(|_, milli| *milli > 0));
+    let idle: Vec<usize> = (0..left.len()).filter(|n| !left[*n].is_empty()).collect();
+    let sums: Vec<&Amounts> = idle.iter().map(|n| &left[*n]).collect();
     let mut outcome = Outcome {
         total: sum(totals.iter()),
         agents: snapshot.agents.len(),
         held,
         guarantees: Vec::new(),
-        idle: sum(sums.iter()),
+        idle: sum(sums.into_iter()),
         idle_agents: idle.len(),
         reasons: reasons(snapshot, allocator, demand, &free, &idle),
         cycles,
@@ -172,8 +180,8 @@ fn reasons(
             for agent in idle.iter().take(ASKED_MAX) {
                 let (of, at) = (FrameworkId(number(place)), AgentId(number(*agent)));
                 let why = match (allocator.why(of, role, at), demand) {
-                    // The model's own refusal: what was offered did not hold a task.
-                    (Reason::Refused { .. }, Demand::Task(size)) => {
+                    // What could be offered does not hold a task.
+                    (Reason::Refused { .. } | Reason::BelowMinimum, Demand::Task(size)) => {
                         let usable = free[*agent].allocatable_to(role).quantities();
                         match usable.contains(size) {
                             false => Why::TaskTooLarge,

@@ -180,6 +180,33 @@ fn reservations_are_only_for_their_role() {
 }
 
 #[test]
+fn what_is_kept_for_an_idle_role_is_lent_if_the_master_lends() {
+    let mut reserved = scalar("cpus", 4.0);
+    reserved["reservations"] = json!([{"type": "DYNAMIC", "role": "ml"}]);
+    let mut borrower = framework("a", "web");
+    let capabilities = borrower["framework_info"]["capabilities"].as_array_mut().expect("a list");
+    capabilities.push(json!({"type": "REVOCABLE_RESOURCES"}));
+    let mut told = told(vec![agent(0, &[reserved])], vec![borrower], vec![]);
+    let lending = Config { lending: true, ..config() };
+    let everything = Demand::Everything;
+    assert_eq!(cpus(&replay(&parse(&told), &config(), &everything), "web"), 4.0);
+    let outcome = replay(&parse(&told), &lending, &everything);
+    assert_eq!((cpus(&outcome, "web"), outcome.idle.get("cpus")), (8.0, None));
+    assert_eq!(cpus(&replay(&parse(&told), &lending, &one_cpu()), "web"), 4.0);
+    // The owner is back: what it lent is the owner's again.
+    let frameworks = &mut told["get_state"]["get_frameworks"]["frameworks"];
+    frameworks.as_array_mut().expect("a list").push(framework("b", "ml"));
+    let mut lent = used("cpus", 3.0, "web");
+    lent["revocable"] = json!({});
+    told["get_state"]["get_tasks"]["tasks"] = json!([task("a", 0, &[lent], "TASK_RUNNING")]);
+    let now = replay(&parse(&told), &lending, &Demand::Nothing);
+    assert_eq!((cpus(&now, "web"), now.idle["cpus"]), (3.0, 5_000));
+    let outcome = replay(&parse(&told), &lending, &everything);
+    let (web, ml) = (cpus(&outcome, "web"), cpus(&outcome, "ml"));
+    assert!(ml >= 4.0 && web + ml == 8.0, "{web} {ml}");
+}
+
+#[test]
 fn suppressed_roles_take_nothing() {
     let mut told = six_agents();
     told["suppressed"] = json!({"c-b": ["batch"]});
