@@ -36,6 +36,12 @@ pub(crate) struct Notice {
 }
 
 impl Master {
+    /// What is wanted back of what is lent, as of the last cycle.
+    #[must_use]
+    pub fn recalls(&self) -> &BTreeMap<AgentId, Recall> {
+        self.allocator.recalls()
+    }
+
     /// After a cycle: sees to it that what is wanted back comes back.
     pub(crate) fn call_back(&mut self, cx: &mut Cx<'_>) {
         if self.allocator.recalls().is_empty() && self.notices.is_empty() {

@@ -34,6 +34,8 @@ pub(crate) struct AgentNode {
     pub(crate) master: Option<Token>,
     /// How far this machine's wall clock is ahead.
     skew: Duration,
+    /// Half of it is reserved to a role.
+    is_reserved: bool,
     next_pid: u32,
 }
 
@@ -43,7 +45,7 @@ pub(crate) const WORK_DIR: &str = "/var/lib/mesos";
 pub(crate) const CPUS_MILLI: u64 = 4000;
 
 impl AgentNode {
-    pub(crate) fn new(index: usize, skew: Duration) -> Self {
+    pub(crate) fn new(index: usize, skew: Duration, is_reserved: bool) -> Self {
         Self {
             index,
             core: None,
@@ -55,6 +57,7 @@ impl AgentNode {
             volumes: BTreeSet::new(),
             master: None,
             skew,
+            is_reserved,
             next_pid: 100,
         }
     }
@@ -65,23 +68,29 @@ impl AgentNode {
 
     /// The settings of this agent's `life`.
     pub(crate) fn config(&self, seed: u64) -> Config {
-        let scalar = |name: &str, value: f64| v1::Resource {
+        let scalar = |name: &str, value: f64, role: &str| v1::Resource {
             name: name.to_owned(),
             r#type: v1::value::Type::Scalar as i32,
             scalar: Some(v1::value::Scalar { value }),
+            role: Some(role.to_owned()),
             ..Default::default()
         };
         #[expect(clippy::cast_precision_loss, reason = "a small constant")]
         let cpus = CPUS_MILLI as f64 / 1000.0;
+        let mut resources = vec![scalar("disk", 1000.0, "*")];
+        let role = ["a", "b"][self.index % 2];
+        for (name, amount) in [("cpus", cpus), ("mem", 4096.0)] {
+            if self.is_reserved {
+                resources.extend(["*", role].map(|role| scalar(name, amount / 2.0, role)));
+            } else {
+                resources.push(scalar(name, amount, "*"));
+            }
+        }
         Config {
             info: v1::AgentInfo {
                 hostname: format!("host{}", self.index),
                 port: Some(5051),
-                resources: vec![
-                    scalar("cpus", cpus),
-                    scalar("mem", 4096.0),
-                    scalar("disk", 1000.0),
-                ],
+                resources,
                 ..Default::default()
             },
             ip: format!("10.0.0.{}", self.index + 1),

@@ -1,5 +1,6 @@
 //! A framework that knows what it asked for: the oracle of a run.
 
+use crate::lending;
 use crate::operations;
 use crate::options::Options;
 use crate::plan::Plan;
@@ -18,6 +19,8 @@ pub(crate) struct Task {
     pub(crate) kill_asked: bool,
     /// Latest state that the framework was told.
     pub(crate) state: Option<TaskState>,
+    /// It uses revocable resources.
+    pub(crate) revocable: bool,
     /// It was running once.
     has_run: bool,
     /// The terminal state that came from the executor itself, which nothing may contradict.
@@ -50,6 +53,10 @@ pub(crate) struct Framework {
     wanted: usize,
     forgotten_acks: u64,
     killing_state: bool,
+    /// Takes revocable resources.
+    borrows: bool,
+    /// Wants nothing from time to time.
+    dozes: bool,
     /// Set when faults are over: launches nothing more.
     pub(crate) calm: bool,
     /// What went wrong, as the framework sees it.
@@ -66,9 +73,11 @@ impl Framework {
             partition_aware: rng.chance(1, 2),
             checkpoint: rng.chance(3, 4),
             killing_state: rng.chance(1, 2),
+            borrows: options.lending && rng.chance(2, 3),
+            dozes: options.lending && rng.chance(1, 2),
             tasks: BTreeMap::new(),
             operations: BTreeMap::new(),
-            wanted: options.tasks,
+            wanted: if options.lending { 5 * options.tasks } else { options.tasks },
             forgotten_acks: options.forgotten_acks,
             calm: false,
             complaint: None,
@@ -81,6 +90,7 @@ impl Framework {
         let mut capabilities = vec![Type::MultiRole];
         capabilities.extend(self.partition_aware.then_some(Type::PartitionAware));
         capabilities.extend(self.killing_state.then_some(Type::TaskKillingState));
+        capabilities.extend(self.borrows.then_some(Type::RevocableResources));
         let id = self.id.clone().map(|value| v1::FrameworkId { value });
         let framework_info = v1::FrameworkInfo {
             user: "root".to_owned(),
@@ -136,6 +146,10 @@ impl Framework {
                 let update = event.update_operation_status.clone().unwrap_or_default();
                 self.on_operation(&update.status, rng).into_iter().collect()
             }
+            Type::InverseOffers => {
+                let offers = event.inverse_offers.as_ref().map(|o| o.inverse_offers.as_slice());
+                offers.unwrap_or_default().iter().flat_map(|o| self.give_back(o, rng)).collect()
+            }
             Type::Error => {
                 let message = event.error.as_ref().map_or("", |e| e.message.as_str());
                 if message != "Framework failed over" {
@@ -166,6 +180,9 @@ impl Framework {
             self.complaint = Some(format!("task {id} ran, but its agent forgot it"));
         }
         task.has_run |= state == TaskState::TaskRunning;
+        if status.reason() == v1::task_status::Reason::ContainerPreempted && !task.revocable {
+            self.complaint = Some(format!("task {id} was preempted, but uses nothing revocable"));
+        }
         task.state = Some(state);
         if status.source() == v1::task_status::Source::Executor
             && is_terminal(state)
@@ -263,11 +280,8 @@ impl Framework {
         {
             return request;
         }
-        let room = |name: &str| {
-            let free = offer.resources.iter().filter(|r| r.name == name && r.role() == "*");
-            free.filter_map(|r| r.scalar.as_ref()).map(|s| s.value).sum::<f64>()
-        };
-        let fit = (room("cpus") / 0.5 + 1e-6).min(room("mem") / 64.0 + 1e-6) as usize;
+        let picked = lending::pick(offer, rng).unwrap_or_default();
+        let fit = lending::fit(&picked);
         let left = self.wanted.saturating_sub(self.tasks.len());
         if self.calm || fit == 0 || left == 0 || rng.chance(1, 4) {
             let refuse_seconds = if self.calm || left == 0 {
@@ -298,6 +312,7 @@ impl Framework {
                     settled: false,
                     kill_asked: false,
                     state: None,
+                    revocable: picked.iter().any(|r| r.revocable.is_some()),
                     has_run: false,
                     end: None,
                     updates: BTreeSet::new(),
@@ -305,7 +320,7 @@ impl Framework {
                 };
                 self.tasks.insert(name.clone(), task);
                 names.push(name.clone());
-                task_info(offer, &name, plan)
+                task_info(offer, &name, plan, &picked)
             })
             .collect();
         let mut call = self.call(scheduler::call::Type::Accept);
@@ -321,6 +336,45 @@ impl Framework {
         Request { call, tasks: names }
     }
 
+    /// Some end their tasks when what these use is wanted back, some say that they will not, some say nothing.
+    fn give_back(&mut self, offer: &v1::InverseOffer, rng: &mut Rng) -> Vec<Request> {
+        let inverse_offer_ids = vec![offer.id.clone()];
+        match rng.below(3) {
+            0 => {
+                let mut call = self.call(scheduler::call::Type::AcceptInverseOffers);
+                call.accept_inverse_offers = Some(scheduler::call::AcceptInverseOffers {
+                    inverse_offer_ids,
+                    ..Default::default()
+                });
+                let on = offer.agent_id.clone().unwrap_or_default().value;
+                let tasks = self.open_tasks().filter(|(_, t)| t.revocable && t.agent == on);
+                let tasks: Vec<String> = tasks.map(|(id, _)| id.clone()).collect();
+                let kills: Vec<Request> = tasks.iter().map(|id| self.kill(id)).collect();
+                std::iter::once(Request { call, tasks: Vec::new() }).chain(kills).collect()
+            }
+            1 => {
+                let mut call = self.call(scheduler::call::Type::DeclineInverseOffers);
+                call.decline_inverse_offers = Some(scheduler::call::DeclineInverseOffers {
+                    inverse_offer_ids,
+                    ..Default::default()
+                });
+                vec![Request { call, tasks: Vec::new() }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn kill(&mut self, id: &str) -> Request {
+        let mut call = self.call(scheduler::call::Type::Kill);
+        let agent_id = self.tasks.get_mut(id).map(|task| {
+            task.kill_asked = true;
+            v1::AgentId { value: task.agent.clone() }
+        });
+        let task_id = v1::TaskId { value: id.to_owned() };
+        call.kill = Some(scheduler::call::Kill { task_id, agent_id, kill_policy: None });
+        Request { call, tasks: Vec::new() }
+    }
+
     /// What the framework does from time to time.
     pub(crate) fn tick(&mut self, rng: &mut Rng) -> Vec<Request> {
         let mut requests = Vec::new();
@@ -332,21 +386,14 @@ impl Framework {
         }
         let running: Vec<String> = self.open_tasks().map(|(id, _)| id.clone()).collect();
         if !running.is_empty() && rng.chance(1, 5) {
-            let id = &running[rng.below(running.len() as u64) as usize];
-            let mut call = self.call(scheduler::call::Type::Kill);
-            let task = self.tasks.get_mut(id);
-            let agent_id = task.map(|task| {
-                task.kill_asked = true;
-                v1::AgentId { value: task.agent.clone() }
-            });
-            call.kill = Some(scheduler::call::Kill {
-                task_id: v1::TaskId { value: id.clone() },
-                agent_id,
-                kill_policy: None,
-            });
+            let id = running[rng.below(running.len() as u64) as usize].clone();
+            requests.push(self.kill(&id));
+        }
+        if self.dozes && rng.chance(1, 4) {
+            let call = self.call(scheduler::call::Type::Suppress);
             requests.push(Request { call, tasks: Vec::new() });
         }
-        if rng.chance(1, 5) {
+        if rng.chance(1, if self.dozes { 12 } else { 5 }) {
             requests.push(Request {
                 call: self.call(scheduler::call::Type::Revive),
                 tasks: Vec::new(),
@@ -399,22 +446,12 @@ pub(crate) fn is_terminal(state: TaskState) -> bool {
     )
 }
 
-fn task_info(offer: &v1::Offer, name: &str, plan: Plan) -> v1::TaskInfo {
-    let scalar = |name: &str, value: f64| v1::Resource {
-        name: name.to_owned(),
-        r#type: v1::value::Type::Scalar as i32,
-        scalar: Some(v1::value::Scalar { value }),
-        allocation_info: offer
-            .allocation_info
-            .clone()
-            .map(|info| v1::resource::AllocationInfo { role: info.role }),
-        ..Default::default()
-    };
+fn task_info(offer: &v1::Offer, name: &str, plan: Plan, picked: &[v1::Resource]) -> v1::TaskInfo {
     v1::TaskInfo {
         name: name.to_owned(),
         task_id: v1::TaskId { value: name.to_owned() },
         agent_id: offer.agent_id.clone(),
-        resources: vec![scalar("cpus", 0.5), scalar("mem", 64.0)],
+        resources: lending::of_task(picked),
         command: Some(v1::CommandInfo { value: Some(plan.command()), ..Default::default() }),
         ..Default::default()
     }

@@ -25,6 +25,7 @@ pub(crate) fn on(offer: &v1::Offer, volume: &str) -> Vec<Operation> {
     let wanted = [("cpus", 0.5), ("mem", 64.0), ("disk", 10.0)];
     let has = |name: &str, amount: f64| {
         let free = offer.resources.iter().filter(|r| r.name == name && r.role() == "*");
+        let free = free.filter(|r| r.revocable.is_none());
         free.filter_map(|r| r.scalar.as_ref()).any(|s| s.value >= amount)
     };
     if !wanted.iter().all(|(name, amount)| has(name, *amount)) {

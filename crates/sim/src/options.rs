@@ -34,6 +34,8 @@ pub struct Options {
     pub share_every: Option<Duration>,
     /// To how many frameworks at a time the same resources are offered, by role.
     pub overlaps: BTreeMap<String, Overlap>,
+    /// A part of each agent is reserved to a role, and lent when nobody of it wants it.
+    pub lending: bool,
 }
 
 /// What can go wrong.
@@ -87,6 +89,7 @@ impl Options {
                 [between(0, 3) as usize];
         let overlaps =
             overlaps.iter().filter_map(|(role, o)| Some(((*role).to_owned(), o.parse().ok()?)));
+        let lending = between(0, 1) == 0;
         Self {
             seed,
             agents,
@@ -101,6 +104,7 @@ impl Options {
             forgotten_acks,
             share_every,
             overlaps: overlaps.collect(),
+            lending,
         }
     }
 }

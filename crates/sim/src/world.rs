@@ -158,6 +158,7 @@ pub struct World {
     trace: Trace,
     /// Whether what is promised to roles was kept for them so far.
     pub(crate) promise: Result<(), String>,
+    recalls: invariants::lending::Recalls,
     pub(crate) master: MasterNode,
     pub(crate) agents: Vec<AgentNode>,
     pub(crate) frameworks: Vec<Framework>,
@@ -169,7 +170,7 @@ impl World {
     pub fn new(options: Options, print: bool) -> Self {
         let mut rng = Rng::new(options.seed ^ 0x5EED);
         let agents = (0..options.agents)
-            .map(|i| AgentNode::new(i, Duration::from_secs(rng.below(3600))))
+            .map(|i| AgentNode::new(i, Duration::from_secs(rng.below(3600)), options.lending))
             .collect();
         let frameworks =
             (0..options.frameworks).map(|i| Framework::new(i, &options, &mut rng)).collect();
@@ -183,6 +184,7 @@ impl World {
             faults: 0,
             trace: Trace::new(print),
             promise: Ok(()),
+            recalls: invariants::lending::Recalls::default(),
             master: MasterNode::new(options.overlaps.clone()),
             agents,
             frameworks,
@@ -363,6 +365,11 @@ impl World {
             let kept = || invariants::guarantees::check(state, now.mono);
             let within = || invariants::limits::check(state, now.mono);
             self.promise = self.promise.clone().and_then(|()| kept()).and_then(|()| within());
+        }
+        if self.options.lending {
+            let is_whole = self.options.fault_every.is_none() || self.options.faults.is_empty();
+            let recalls = self.recalls.check(core, self.now, is_whole);
+            self.promise = self.promise.clone().and(recalls);
         }
         for effect in out {
             self.master_effect(effect);
@@ -686,6 +693,11 @@ impl World {
                 (status.reason.map(|_| status.reason().as_str_name()), status.message.as_deref());
             self.trace
                 .line(self.now, &format!("framework {framework} hears {state} of {task} {more:?}"));
+        }
+        for offer in event.inverse_offers.iter().flat_map(|o| &o.inverse_offers) {
+            let (id, on) = (&offer.id.value, offer.agent_id.clone().unwrap_or_default().value);
+            self.trace
+                .line(self.now, &format!("framework {framework} hears inverse offer {id} on {on}"));
         }
         let requests = self.frameworks[framework].on_event(event, &mut self.rng);
         self.send_requests(framework, requests);

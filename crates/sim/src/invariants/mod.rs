@@ -5,6 +5,7 @@
 //! | [`books`]: the cores' own invariants | during the run | docs/architecture.md |
 //! | [`capacity`]: no resource is used twice on a machine | during the run | master.md 1.4 |
 //! | [`guarantees`]: what is promised to roles is not offered to others | at each offer | docs/sharing.md |
+//! | [`lending`]: what is lent is there once and comes back | at each step of the master | docs/sharing.md |
 //! | [`limits`]: no role is offered more than it may have | at each offer | master.md 4.3 |
 //! | [`oracle`]: no framework sees a contradiction | during the run | master.md 1.7, agent.md 4.1 |
 //! | [`reservations`]: master, agent and directories agree on volumes | after the calm | agent.md 7.1 |
@@ -14,6 +15,7 @@ pub mod books;
 pub mod capacity;
 pub mod convergence;
 pub mod guarantees;
+pub mod lending;
 pub mod limits;
 pub mod oracle;
 pub mod reservations;
