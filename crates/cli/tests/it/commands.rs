@@ -132,7 +132,20 @@ fn why_answers_in_a_sentence_and_a_table() {
     assert_eq!(answer["why"][0]["reasons"][0]["reason"], "TAKEN", "{answer}");
     refused(&master, &["why", "--framework", "wating"], 1, "did you mean 'waiting'?");
     refused(&master, &["why", "--agent", "localhots"], 1, "did you mean 'localhost'?");
-    refused(&master, &["why", "--role", "nobodys"], 1, "no framework is subscribed to that role");
+    let out = done(&master, &["why", "--role", "nobodys"]);
+    assert!(out.starts_with("No framework is subscribed to role 'nobodys'"), "{out}");
+    done(&master, &["weight", "set", "somebody=2"]);
+    let out = done(&master, &["why", "--role", "sombody"]);
+    assert!(out.ends_with("\nDid you mean role 'somebody'?\n"), "{out}");
+    let out = done(&master, &["why", "--role", "*", "--history"]);
+    assert!(out.starts_with("2 frameworks and roles meet the same in 2 of 2 cases"), "{out}");
+    assert!(
+        out.contains(
+            "
+Nothing was decided"
+        ) || out.contains("BY REASON"),
+        "{out}"
+    );
     holder.decline(&offer, 0.0);
 }
 
