@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 /// How many times an execution is tried again while another thread's child still has the program open for writing.
 const BUSY_RETRIES: u32 = 50;
 /// Time that a supervisor has to kill its container before it is killed itself: it may have been stopped.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Settings.
 #[derive(Debug, Clone)]

@@ -92,7 +92,7 @@ fn a_task_whose_supervisor_is_killed_has_failed_and_nothing_of_it_runs_on() {
 
 #[test]
 fn tasks_outlive_their_agent_for_as_long_as_their_framework_wants() {
-    let mut cluster = cluster(&["--recovery_timeout=3secs"]);
+    let mut cluster = cluster(&["--recovery_timeout=5secs"]);
     let mut keeping = framework(&cluster, true);
     let kept = Family::launch(&cluster, &mut keeping, "kept");
     keeping.call(&serde_json::json!({"type": "SUPPRESS"}));
@@ -108,7 +108,7 @@ fn tasks_outlive_their_agent_for_as_long_as_their_framework_wants() {
     assert_eq!(kept.alive(), 2, "its framework checkpoints");
     cluster.start_agent(0);
     cluster.wait_for_agents(1);
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(6));
     assert_eq!(kept.alive(), 2, "its agent is back");
 
     cluster.kill_agent(0);
