@@ -1,7 +1,7 @@
 //! What becomes of containers: started, exited.
 
 use crate::agent::{Agent, Cx, Timer};
-use crate::contract::Effect;
+use crate::contract::{Effect, StartError};
 use crate::launch::agent_status;
 use crate::state::{ExecutorKind, ExecutorState, Task};
 use crate::{environment, status};
@@ -15,7 +15,7 @@ impl Agent {
         &mut self,
         cx: &mut Cx<'_>,
         container_id: &str,
-        result: Result<u32, String>,
+        result: Result<u32, StartError>,
     ) {
         let Some(owner) = self.containers.get_mut(container_id) else {
             // Of something that is gone: nothing of it may stay.
@@ -33,27 +33,46 @@ impl Agent {
         let (framework, executor) = (owner.framework.as_str(), owner.executor.as_str());
         match (&owner.task, result) {
             (Some(task), Ok(pid)) => self.on_task_started(cx, framework, executor, task, pid),
-            (Some(task), Err(text)) => {
+            (Some(task), Err(error)) => {
                 self.containers.remove(container_id);
                 self.count("slave/container_launch_errors");
-                let reason = Reason::ContainerLaunchFailed;
-                let message = format!("Failed to launch container: {text}");
-                let status = agent_status(task, TaskState::TaskFailed, reason, &message);
+                let status = self.not_started(framework, task, &error);
                 self.update(cx, framework, status);
                 self.after_task_end(cx, framework, executor, task);
             }
             (None, Ok(pid)) => self.on_executor_started(cx, framework, executor, pid),
-            (None, Err(text)) => {
+            (None, Err(error)) => {
                 self.count("slave/container_launch_errors");
-                if let Some(executor) = self.executor_mut(framework, executor) {
-                    let message = format!("Failed to launch container: {text}");
-                    executor.pending_end.get_or_insert((Reason::ContainerLaunchFailed, message));
+                let known = self.executor(framework, executor);
+                let open =
+                    known.into_iter().flat_map(|e| &e.tasks).filter(|(_, t)| !t.is_terminal());
+                let open: Vec<String> = open.map(|(id, _)| id.clone()).collect();
+                for task in open {
+                    let status = self.not_started(framework, &task, &error);
+                    self.update(cx, framework, status);
                 }
                 self.on_executor_ended(cx, framework, executor, -1);
             }
         }
         if let Some(exit) = owner.exited {
             self.on_container_exited(cx, container_id, exit);
+        }
+    }
+
+    /// Status of a task whose container, or executor's container, was not started (spec/agent.md 1.6).
+    fn not_started(&self, framework: &str, task: &str, error: &StartError) -> v1::TaskStatus {
+        match error {
+            StartError::Launch(text) => {
+                let message = format!("Failed to launch container: {text}");
+                let reason = Reason::ContainerLaunchFailed;
+                agent_status(task, TaskState::TaskFailed, reason, &message)
+            }
+            StartError::Sandbox(text) => {
+                let known = self.state.frameworks.get(framework);
+                let state = known.map_or(TaskState::TaskLost, |f| f.lost(TaskState::TaskDropped));
+                let message = format!("Failed to create the sandbox: {text}");
+                agent_status(task, state, Reason::ExecutorTerminated, &message)
+            }
         }
     }
 

@@ -63,7 +63,7 @@ pub enum Input {
         /// The container.
         container_id: String,
         /// Process id of the supervisor (what the peer reports as `executor_pid`), or why it could not be started.
-        result: Result<u32, String>,
+        result: Result<u32, StartError>,
     },
     /// A container ended: its last process is gone.
     ContainerExited {
@@ -98,6 +98,15 @@ pub enum Input {
     Unregister,
     /// The time asked for by `next_wake` has come (or not).
     Wake,
+}
+
+/// Why a container was not started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartError {
+    /// There is no sandbox for its user.
+    Sandbox(String),
+    /// Anything else.
+    Launch(String),
 }
 
 /// What a measurement of the node is for.

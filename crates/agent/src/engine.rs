@@ -3,7 +3,7 @@
 use crate::Outside;
 use crate::shared::Shared;
 use crate::store::Store;
-use agent_core::contract::{self, Effect, FoundContainer, FoundState, Input};
+use agent_core::contract::{self, Effect, FoundContainer, FoundState, Input, StartError};
 use agent_core::{Agent, State};
 use base::{Now, Time, WallTime, WriteId};
 use containerizer::Containerizer;
@@ -179,7 +179,10 @@ impl Engine {
                 let spec = convert(*spec);
                 tokio::spawn(async move {
                     let container_id = spec.container_id.clone();
-                    let result = containerizer.start(spec).await;
+                    let result = containerizer.start(spec).await.map_err(|error| match error {
+                        containerizer::StartError::Sandbox(text) => StartError::Sandbox(text),
+                        containerizer::StartError::Launch(text) => StartError::Launch(text),
+                    });
                     let _ = inputs.send(Input::ContainerStarted { container_id, result }).await;
                 });
             }

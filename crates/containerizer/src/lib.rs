@@ -77,19 +77,34 @@ pub struct Exited {
     pub status: Option<i32>,
 }
 
+/// Why a container was not started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartError {
+    /// There is no sandbox for its user.
+    Sandbox(String),
+    /// Anything else.
+    Launch(String),
+}
+
+impl From<String> for StartError {
+    fn from(text: String) -> Self {
+        Self::Launch(text)
+    }
+}
+
 /// A boxed future, so that implementations can be chosen at run time.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Starts and ends containers. Ends are reported on the channel given at construction, once per container.
 pub trait Containerizer: Send + Sync + std::fmt::Debug {
-    /// Finds the containers of a former run and attaches to those that still run, which then know that their agent is back; of the others no process is left when
-    /// it answers. Called once, first.
+    /// Finds the containers of a former run and attaches to those that still run, which then know that their agent is
+    /// back; of the others no process is left when it answers. Called once, first.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>>;
     /// Starts a container and answers with the process id of its supervisor when the main process is running.
     ///
     /// # Errors
-    /// A text for the framework; nothing of the container is left running.
-    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, String>>;
+    /// With a text for the framework; nothing of the container is left running.
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>>;
     /// Sends a signal to all processes of a container. No error if it is gone.
     fn signal(&self, container_id: &str, signal: i32);
     /// Kills all processes of a container; idempotent.

@@ -3,7 +3,9 @@
 use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
-use crate::{BoxFuture, ContainerSpec, Containerizer, Exited, Found, limits, processes, sandbox};
+use crate::{
+    BoxFuture, ContainerSpec, Containerizer, Exited, Found, StartError, limits, processes, sandbox,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -73,11 +75,12 @@ impl Posix {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn launch(&self, spec: ContainerSpec) -> Result<u32, String> {
+    async fn launch(&self, spec: ContainerSpec) -> Result<u32, StartError> {
         limits::check(&spec)?;
-        let user = spec.user.as_deref().map(User::named).transpose()?;
+        let user = spec.user.as_deref().map(User::named).transpose();
+        let user = user.map_err(StartError::Sandbox)?;
         let encoded = supervisor::encode(&spec, user.as_ref(), self.open_files)?;
-        sandbox::prepare(&spec, user.as_ref())?;
+        sandbox::prepare(&spec, user.as_ref()).map_err(StartError::Sandbox)?;
         let files = self.files(&spec.container_id);
         std::fs::create_dir_all(&files.0)
             .map_err(|e| format!("cannot create {}: {e}", files.0.display()))?;
@@ -93,7 +96,7 @@ impl Posix {
             }
             Err(text) => {
                 let _ = std::fs::remove_dir_all(&files.0);
-                Err(text)
+                Err(text.into())
             }
         }
     }
@@ -189,7 +192,7 @@ impl Containerizer for Posix {
         })
     }
 
-    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, String>> {
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>> {
         Box::pin(self.launch(spec))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::plan::Plan;
 use agent_core::Agent;
-use agent_core::contract::{Config, ContainerSpec, FoundContainer, FoundState};
+use agent_core::contract::{Config, ContainerSpec, FoundContainer, FoundState, StartError};
 use base::{Time, Token, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -125,9 +125,10 @@ impl AgentNode {
     }
 
     /// Starts a container; its process id, or why not.
-    pub(crate) fn start_container(&mut self, spec: &ContainerSpec) -> Result<u32, String> {
+    pub(crate) fn start_container(&mut self, spec: &ContainerSpec) -> Result<u32, StartError> {
         let command = spec.command.value.as_deref().unwrap_or("");
-        let plan = Plan::parse(command).ok_or_else(|| format!("no plan in '{command}'"))?;
+        let plan = Plan::parse(command)
+            .ok_or_else(|| StartError::Launch(format!("no plan in '{command}'")))?;
         let cpus =
             spec.resources.iter().filter(|r| r.name == "cpus").filter_map(|r| r.scalar.as_ref());
         // The generated command executor adds 0.1 cpus that are not offered resources.

@@ -1,7 +1,7 @@
 //! The agent's core through its inputs and effects.
 
 use agent_core::Agent;
-use agent_core::contract::{Config, Effect, FoundContainer, FoundState, Input};
+use agent_core::contract::{Config, Effect, FoundContainer, FoundState, Input, StartError};
 use base::{Now, Token, WriteId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -138,7 +138,7 @@ fn what_can_not_be_started_is_explained() {
     use v1::task_status::{Reason, Source};
     let mut node = Node::registered();
     let container_id = started(&node.run(task("t"))).container_id;
-    let result = Err("no user 'x'".into());
+    let result = Err(StartError::Launch("no user 'x'".into()));
     let mut effects = node.step(Input::ContainerStarted { container_id, result });
     effects.extend(node.stored());
     let status = updates(&effects).remove(0);
@@ -262,4 +262,28 @@ fn a_framework_that_comes_back_finds_its_history() {
     assert_eq!(executors(&node), ["one", "two", "three"]);
     node.run(task("four"));
     assert_eq!(executors(&node), ["one", "two", "three"], "while it runs something");
+}
+
+#[test]
+fn without_a_sandbox_for_its_user_a_task_was_never_here() {
+    use v1::task_status::{Reason, Source};
+    for own in [false, true] {
+        let mut node = Node::registered();
+        let mut one = task("t");
+        if own {
+            one.as_object_mut().expect("a task").remove("command");
+            one["executor"] = json!({"executor_id": {"value": "e"}, "command": {"value": "x"}});
+        }
+        let container_id = started(&node.run(one)).container_id;
+        let result = Err(StartError::Sandbox("there is no user 'x' on this host".into()));
+        let mut effects = node.step(Input::ContainerStarted { container_id, result });
+        effects.extend(node.stored());
+        let all = updates(&effects);
+        assert_eq!(all.len(), 1, "{all:?}");
+        let status = &all[0];
+        assert_eq!((status.state(), status.source()), (v1::TaskState::TaskLost, Source::Agent));
+        assert_eq!(status.reason(), Reason::ExecutorTerminated);
+        let message = "Failed to create the sandbox: there is no user 'x' on this host";
+        assert_eq!(status.message(), message);
+    }
 }

@@ -1,6 +1,6 @@
 //! The contract of a containerizer, on real processes.
 
-use containerizer::{ContainerSpec, Containerizer, Exited, Posix, PosixOptions};
+use containerizer::{ContainerSpec, Containerizer, Exited, Posix, PosixOptions, StartError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,13 +146,18 @@ async fn what_is_not_supported_is_refused_by_name() {
         .uris
         .push(wire::v1::command_info::Uri { value: "http://x".to_owned(), ..Default::default() });
     let error = host.posix.start(spec).await.expect_err("refused");
-    assert_eq!(error, "fetching of 'CommandInfo.uris' is not supported yet");
+    let text = "fetching of 'CommandInfo.uris' is not supported yet";
+    assert_eq!(error, StartError::Launch(text.to_owned()));
     let mut spec = host.spec("b", "true");
     spec.user = Some("nobody-has-this-name".to_owned());
     let error = host.posix.start(spec).await.expect_err("refused");
-    assert!(error.contains("no user 'nobody-has-this-name'"), "{error}");
+    let text = "there is no user 'nobody-has-this-name' on this host";
+    assert_eq!(error, StartError::Sandbox(text.to_owned()));
     let error = host.posix.start(host.spec("c", "")).await.expect_err("refused");
-    assert!(error.contains("'CommandInfo.value'"), "{error}");
+    assert!(
+        matches!(&error, StartError::Launch(text) if text.contains("'CommandInfo.value'")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
