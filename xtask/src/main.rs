@@ -19,7 +19,7 @@ cargo xtask <task>
   check-layers             crates use only what the design lets them use
   tidy                     licence, length of files, forbidden words
   sim [ARGS]               the cluster simulator (--seeds N, --seed N, --trace); see docs/testing.md
-  sim overlap [ARGS]       the study of offer overlap; draws docs/offer-overlap.svg (--quick, --seeds N: only figures)
+  sim overlap [ARGS]       the study of offer overlap; draws docs/offer-overlap.svg (--think MS, --load PERCENT, --seeds N: only figures)
   bench launch [--json]    launch latency and rate of a real cluster
   bench allocator          allocation cycles of large clusters
   bench peer [NAME…]       the workloads of the peer's benchmarks (--list, --quick, --all, --json)

@@ -68,11 +68,11 @@ const PANELS: [Panel; 6] = [
         is_log: false,
     },
     Panel {
-        title: "fairness (Jain) when load is 120 %",
+        title: "fairness (Jain), newest offers, load 120 %",
         load: 1.2,
         fresh: true,
         figure: "/fairness",
-        ticks: &[0.6, 0.7, 0.8, 0.9, 1.0],
+        ticks: &[0.85, 0.9, 0.95, 1.0],
         is_log: false,
     },
 ];

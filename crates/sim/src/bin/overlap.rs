@@ -11,18 +11,29 @@ use std::time::Duration;
 const HELP: &str = "\
 overlap: what offer overlap does to conflicts, waiting, use and fairness
 
-  --seeds N                 runs of each point, put together (default 3)
+  --seeds N                 runs of each point, put together (default 2)
   --max_time_to_offer SECS  take offers back from those who sit on them (default 0: never)
-  --quick                   fewer points
+  --think MS                only this time to decide about a job
+  --load PERCENT            only this load
 ";
 
 /// Where a point is: overlap, milliseconds of think time, load in percent, whether schedulers commit to newest offers.
-type Point = (Overlap, u64, u32, bool);
+type Point = (Overlap, u64, u64, bool);
+
+/// What is asked for.
+struct Arguments {
+    seeds: u64,
+    max_time_to_offer: Duration,
+    /// Milliseconds.
+    thinks: Vec<u64>,
+    /// In percent.
+    loads: Vec<u64>,
+}
 
 fn main() -> ExitCode {
     match arguments() {
-        Ok(Some((seeds, lease, quick))) => {
-            run(seeds, lease, quick);
+        Ok(Some(arguments)) => {
+            run(&arguments);
             ExitCode::SUCCESS
         }
         Ok(None) => {
@@ -36,8 +47,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<Option<(u64, Duration, bool)>, String> {
-    let (mut seeds, mut lease, mut quick) = (3, Duration::ZERO, false);
+fn arguments() -> Result<Option<Arguments>, String> {
+    let mut arguments = Arguments {
+        seeds: 2,
+        max_time_to_offer: Duration::ZERO,
+        thinks: vec![0, 100, 1_000, 3_000, 10_000],
+        loads: vec![50, 80, 120],
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || {
@@ -45,20 +61,20 @@ fn arguments() -> Result<Option<(u64, Duration, bool)>, String> {
             value.parse::<u64>().map_err(|_| format!("{word} needs a number, got '{value}'"))
         };
         match word.as_str() {
-            "--seeds" => seeds = number()?,
-            "--max_time_to_offer" => lease = Duration::from_secs(number()?),
-            "--quick" => quick = true,
+            "--seeds" => arguments.seeds = number()?,
+            "--max_time_to_offer" => arguments.max_time_to_offer = Duration::from_secs(number()?),
+            "--think" => arguments.thinks = vec![number()?],
+            "--load" => arguments.loads = vec![number()?],
             "--help" => return Ok(None),
             _ => return Err(format!("unknown argument '{word}'; --help lists them")),
         }
     }
-    Ok(Some((seeds, lease, quick)))
+    Ok(Some(arguments))
 }
 
-fn run(seeds: u64, max_time_to_offer: Duration, quick: bool) {
+fn run(arguments: &Arguments) {
+    let Arguments { seeds, max_time_to_offer, thinks, loads } = arguments;
     let overlaps = ["1", "2", "4", "all"].map(|text| text.parse().unwrap_or_default());
-    let thinks: &[u64] = if quick { &[100, 10_000] } else { &[0, 100, 1_000, 3_000, 10_000] };
-    let loads: &[u32] = if quick { &[80] } else { &[50, 80, 120] };
     let mut points: Vec<Point> = Vec::new();
     for load in loads {
         for think in thinks {
@@ -78,9 +94,10 @@ fn run(seeds: u64, max_time_to_offer: Duration, quick: bool) {
                     let Some((overlap, think, load, fresh)) = points.get(at).copied() else {
                         return;
                     };
-                    let runs = (1..=seeds).map(|seed| {
+                    let runs = (1..=*seeds).map(|seed| {
                         let think = Duration::from_millis(think);
-                        let load = f64::from(load) / 100.0;
+                        let load = load as f64 / 100.0;
+                        let max_time_to_offer = *max_time_to_offer;
                         Study { seed, overlap, think, load, fresh, max_time_to_offer }.run()
                     });
                     let runs: Vec<Figures> = runs.collect();
@@ -113,7 +130,7 @@ fn line((overlap, think, load, fresh): Point, runs: &[Figures]) -> String {
          \"conflict_rate\":{:.4},\"fast\":{{\"p50\":{}}},\"slow\":{{\"p50\":{}}},\
          \"utilisation\":{:.4},\"fairness\":{:.4},\"fast_part\":{:.4}}}",
         think as f64 / 1000.0,
-        f64::from(load) / 100.0,
+        percent(load),
         lost as f64 / accepts.max(1) as f64,
         waited(0),
         waited(1),
@@ -121,4 +138,9 @@ fn line((overlap, think, load, fresh): Point, runs: &[Figures]) -> String {
         mean(&|r| r.fairness),
         mean(&|r| r.fast_part),
     )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a small number")]
+fn percent(load: u64) -> f64 {
+    load as f64 / 100.0
 }
