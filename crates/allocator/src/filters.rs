@@ -68,6 +68,19 @@ impl Filters {
         Some(Time(u64::from(found.until) << TICK_BITS))
     }
 
+    /// All seats that refuse an offer of `resources`, one bit each.
+    pub(crate) fn refusers(&self, resources: &Resources, epochs: impl Fn(Seat) -> u16) -> Vec<u64> {
+        let of_that: Vec<bool> = self.refused.iter().map(|r| r.contains(resources)).collect();
+        let words = self.filters.last().map_or(0, |last| last.seat as usize / 64 + 1);
+        let mut seats = vec![0; words];
+        for filter in self.filters.iter().filter(|f| of_that[usize::from(f.what)]) {
+            if filter.epoch == epochs(filter.seat) {
+                seats[filter.seat as usize / 64] |= 1 << (filter.seat % 64);
+            }
+        }
+        seats
+    }
+
     /// Drops what has expired or is void; whether something was dropped.
     pub(crate) fn expire(&mut self, now: Time, epochs: impl Fn(Seat) -> u16) -> bool {
         let before = self.filters.len();

@@ -23,6 +23,7 @@ mod needs;
 mod overlap;
 mod quota;
 mod recall;
+mod refusals;
 mod serve;
 mod share;
 mod tree;

@@ -7,6 +7,7 @@ use crate::hierarchical::Hierarchical;
 use crate::limited::Mask;
 use crate::overlap::{Overlap, Softs};
 use crate::quota::Quotas;
+use crate::refusals::Refusals;
 use crate::tree::Seat;
 use crate::turns::{Turn, Turns};
 use crate::{AgentId, FrameworkId, Reason};
@@ -32,6 +33,7 @@ pub(crate) struct Serving<'a> {
     pub(crate) quotas: Quotas,
     /// What is left of what was free; None: all of it.
     left: Option<Resources>,
+    refusals: Refusals<'a>,
     softs: Cow<'a, Softs>,
     /// Those of what is left that count for quota, if there is nothing else to it.
     scalars: Option<Mask>,
@@ -60,6 +62,7 @@ impl<'a> Serving<'a> {
             is_first_stage,
             quotas,
             left: None,
+            refusals: Refusals::new(&agent.filters),
             softs: Cow::Borrowed(&agent.softs),
             served: Vec::new(),
             is_held_back: false,
@@ -165,7 +168,7 @@ impl<'a> Serving<'a> {
         let wants = &policy.wants[seat as usize];
         let refuses = |r: &Resources| self.agent.filters.refuse(seat, wants.epoch, r).is_some();
         // Most refusals are of all that is free: they are found before anything is computed.
-        if refuses(free) {
+        if self.refusals.has(seat, free, &policy.wants) {
             return self.pass_over(seat, Reason::Refused { until: Time(0) });
         }
         let overlap = policy.overlaps.of(&policy.tree, role);
@@ -212,6 +215,7 @@ impl<'a> Serving<'a> {
             self.scalars = self.quotas.scalars(&policy.tree, &rest);
         }
         self.left = Some(rest);
+        self.refusals.forget();
         self.give(seat, resources, overlap);
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

@@ -71,10 +71,13 @@ fn run(
         cluster.settle();
     });
     let mut offered = vec![0_u32; frameworks as usize];
+    let mut declined = 0;
     for _ in 0..frameworks * 2 {
         cluster.offers.iter().for_each(|o| offered[o.framework.0 as usize] += 1);
+        declined += cluster.offers.len() as u64;
         watch.lap("decline all offers", || cluster.decline(Some(FOREVER)));
-        cluster.cycle(watch, "cycle");
+        let is_over = declined == u64::from(agents) * u64::from(frameworks);
+        cluster.cycle(watch, if is_over { "cycle, all declined" } else { "cycle" });
     }
     assert!(cluster.offers.is_empty(), "everybody has declined everything");
     assert!(offered.iter().all(|n| *n == agents), "everybody was offered every agent once");
