@@ -41,11 +41,11 @@ pub(crate) fn refused(master: &str, words: &[&str], code: i32, why: &str) {
     );
 }
 
-fn cluster(agents: usize) -> Cluster {
+pub(crate) fn cluster(agents: usize) -> Cluster {
     Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), agents))
 }
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON ({e}): {text}"))
 }
 
@@ -147,92 +147,6 @@ Nothing was decided"
         "{out}"
     );
     holder.decline(&offer, 0.0);
-}
-
-#[test]
-fn what_if_is_answered_without_touching_the_cluster() {
-    let cluster = cluster(4);
-    let master = cluster.master();
-    let options = |name: &str, role: &str| FrameworkOptions {
-        name: name.to_owned(),
-        roles: vec![role.to_owned()],
-        ..FrameworkOptions::default()
-    };
-    let mut web = Framework::subscribe(&master, &options("site", "web"));
-    let offer = web.offers().remove(0);
-    web.launch(&offer, &[command_task(&offer, "t", "sleep 1000", 1.0, 64.0)]);
-    web.until_state("t", "TASK_RUNNING");
-    let _batch = Framework::subscribe(&master, &options("jobs", "batch"));
-    let file = cluster.directory().join("saved.json");
-    let file = file.to_str().expect("a path");
-    let task = ["--task", "cpus:1;mem:512"];
-    let ask = |more: &[&str]| {
-        let words = [&["simulate", "--json"][..], &task, more].concat();
-        json(&done(&master, &words))
-    };
-    let answer = ask(&["--set-weight", "web=3", "--save", file]);
-    let cpus = |answer: &Value, case: &str, role: &str| {
-        answer[case]["roles"][role]["held"]["cpus"].as_f64().unwrap_or(0.0)
-    };
-    assert_eq!(cpus(&answer, "now", "web"), 1.0, "{answer}");
-    assert_eq!(
-        (cpus(&answer, "full", "web"), cpus(&answer, "full", "batch")),
-        (8.0, 8.0),
-        "{answer}"
-    );
-    assert_eq!((cpus(&answer, "changed", "web"), cpus(&answer, "changed", "batch")), (12.0, 4.0));
-    assert_eq!(done(&master, &["weight", "list"]), "All roles have weight 1.\n");
-
-    let out = done(
-        "127.0.0.1:1",
-        &[
-            "simulate",
-            "--state",
-            file,
-            "--set-quota",
-            "batch:limit=cpus=2",
-            "--set-quota",
-            "web:limit=cpus=12",
-            "--set-share",
-            "web:cpus=50%",
-            "--add-agents",
-            "1",
-            "--task",
-            "cpus:1;mem:512",
-        ],
-    );
-    assert!(out.starts_with("now: 4 agents with cpus 16, "), "{out}");
-    assert!(out.contains("\nchanged: 5 agents with cpus 20, "), "{out}");
-    assert!(out.contains("cpus 10 met"), "{out}");
-    assert!(out.contains("ROLE   SHARE NOW   FULL  CHANGED  CPUS NOW  FULL  CHANGED"), "{out}");
-    assert!(out.contains("\nLIMIT "), "{out}");
-    assert!(!out.contains("Note:"), "{out}");
-
-    let state = cluster.directory().join("state.json");
-    let plain = testkit::http::get(&master, "/state").text();
-    std::fs::write(&state, plain).expect("written");
-    let out = done("127.0.0.1:1", &["simulate", "--state", state.to_str().expect("a path")]);
-    assert!(out.contains("Note: 'quota' is missing: quotas are taken as not set."), "{out}");
-    let url = format!("http://{master}/state");
-    assert_eq!(
-        done("127.0.0.1:1", &["simulate", "--state", &url]).lines().next(),
-        out.lines().next()
-    );
-
-    refused(
-        &master,
-        &["simulate", "--set-quota", "web"],
-        2,
-        "--set-quota: 'web': expected ROLE:guarantee=",
-    );
-    refused(&master, &["simulate", "--task", "x"], 2, "--task: expected name:number");
-    refused(&master, &["simulate", "--remove-agent", "S9"], 1, "there is no agent 'S9' to remove");
-    refused(
-        &master,
-        &["simulate", "--state", "/nowhere"],
-        2,
-        "expected a file or http://host:port",
-    );
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod shares;
 mod sharing;
 mod supervisors;
 mod volumes;
+mod what_if;
 mod whitelist;
