@@ -1,0 +1,249 @@
+//! Agents that come back with what they run: master and agent learn from each other (spec/master.md 1.9).
+
+use crate::announce::Announcement;
+use crate::contract::Effect;
+use crate::master::{Cx, Master, Timer};
+use crate::registration::registered_total;
+use crate::state::{Executor, Task, is_terminal};
+use allocator::{AgentId, FrameworkId};
+use base::Token;
+use resources::Resources;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use wire::internal::master_to_agent::Message;
+use wire::v1::TaskState;
+use wire::v1::task_status::Reason;
+use wire::{internal, v1};
+
+impl Master {
+    /// An agent is back, with what it runs; the registry knows it as reachable. `open`: its connection is.
+    pub(crate) fn take_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        connection: Token,
+        ip: String,
+        register: internal::Register,
+        open: bool,
+    ) {
+        let id = register.info.id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
+        self.state.recovered_agents.remove(&id);
+        self.state.unreachable.remove(&id);
+        self.count("master/slave_reregistrations");
+        let known = self.agent_keys.get(&id).copied();
+        let key = match known {
+            Some(key) => {
+                if let Some(old) =
+                    self.agent(key).and_then(|a| a.connection).filter(|old| *old != connection)
+                {
+                    self.connections.remove(&old);
+                    cx.out.push(Effect::CloseAgent { connection: old });
+                }
+                if self.agent(key).is_some_and(|a| a.total != registered_total(&register)) {
+                    self.rescind_on(cx, key);
+                }
+                self.refresh_agent(key, &register);
+                key
+            }
+            None => self.make_agent(cx, &id, ip, &register),
+        };
+        if let Some(agent) = self.agent_mut(key) {
+            agent.reregistered = Some(cx.now.wall);
+        }
+        self.learn_operations(cx, key, &register.operations);
+        self.learn(cx, key, &register, known.is_none());
+        let reconciliations =
+            if known.is_some() { self.missing(cx, key, &register) } else { Vec::new() };
+        if open {
+            self.connect_agent(cx, key, connection);
+        } else {
+            // It hung up meanwhile.
+            self.timers
+                .set(Timer::Reregister(key), cx.now.mono + self.config.agent_reregister_timeout);
+        }
+        if known.is_none() {
+            self.announce(cx, || Announcement::AgentAdded { agent: key });
+        }
+        self.send_registered(cx, key, reconciliations);
+        self.remind(cx, key, &register);
+    }
+
+    pub(crate) fn refresh_agent(&mut self, key: AgentId, register: &internal::Register) {
+        let Some(agent) = self.agent_mut(key) else { return };
+        agent.info = register.info.clone();
+        agent.version.clone_from(&register.version);
+        agent.capabilities.clone_from(&register.capabilities);
+        self.set_total(key, registered_total(register));
+    }
+
+    /// Takes over frameworks, executors and tasks that the agent lists and the master does not know.
+    pub(crate) fn learn(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentId,
+        register: &internal::Register,
+        announce: bool,
+    ) {
+        for info in &register.frameworks {
+            let id = info.id.clone().unwrap_or_default().value;
+            let completed = self.state.completed_frameworks.iter().any(|f| f.id == id);
+            if !completed && !self.framework_keys.contains_key(&id) {
+                self.make_framework(cx, id, info.clone(), true);
+            }
+        }
+        for executor in &register.executors {
+            let of = executor
+                .framework_id
+                .as_ref()
+                .and_then(|id| self.framework_keys.get(&id.value))
+                .copied();
+            let Some(of) = of else { continue };
+            let at = (key, executor.executor_id.value.clone());
+            let resources = Resources::from_wire(&executor.resources).unwrap_or_default();
+            let Some(framework) = self.framework_mut(of).filter(|f| !f.executors.contains_key(&at))
+            else {
+                continue;
+            };
+            framework
+                .executors
+                .insert(at, Executor { info: executor.clone(), resources: resources.clone() });
+            self.allocator.track(of, key, &resources);
+        }
+        for task in &register.tasks {
+            let Some(of) = self.framework_keys.get(&task.framework_id.value).copied() else {
+                continue;
+            };
+            self.learn_task(cx, key, of, task, announce);
+        }
+    }
+
+    fn learn_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentId,
+        of: FrameworkId,
+        wire: &v1::Task,
+        announce: bool,
+    ) {
+        let id = wire.task_id.value.clone();
+        let Some(framework) = self.framework_mut(of) else { return };
+        if framework.tasks.contains_key(&id) {
+            return;
+        }
+        // It was lost, unreachable or gone for its framework, which now learns better.
+        let was_away = framework.unreachable_tasks.iter().any(|t| t.id() == id)
+            || framework.completed_tasks.iter().any(|t| t.id() == id);
+        framework.unreachable_tasks.retain(|t| t.id() != id);
+        framework.completed_tasks.retain(|t| t.id() != id);
+        let resources = Resources::from_wire(&wire.resources).unwrap_or_default();
+        let task = Arc::new(Task { wire: wire.clone(), agent: key, resources: resources.clone() });
+        let holds = task.holds_resources();
+        framework.tasks.insert(id.clone(), task);
+        self.announce(cx, || Announcement::TaskAdded { task: Box::new(wire.clone()) });
+        if let Some(agent) = self.agent_mut(key) {
+            agent.tasks.insert((of, id.clone()));
+        }
+        if holds {
+            self.allocator.track(of, key, &resources);
+        }
+        if announce && was_away && !is_terminal(wire.state()) {
+            let status = v1::TaskStatus {
+                task_id: wire.task_id.clone(),
+                agent_id: Some(wire.agent_id.clone()),
+                executor_id: wire.executor_id.clone(),
+                ..crate::tasks::master_status(
+                    cx,
+                    wire.status_update_state
+                        .and_then(|s| TaskState::try_from(s).ok())
+                        .unwrap_or(wire.state()),
+                    Reason::AgentReregistered,
+                    "Unreachable agent re-reregistered".to_owned(),
+                )
+            };
+            self.send_status(cx, of, status);
+        }
+    }
+
+    /// Tasks and executors that the master knows and the agent did not list.
+    pub(crate) fn missing(
+        &mut self,
+        cx: &Cx<'_>,
+        key: AgentId,
+        register: &internal::Register,
+    ) -> Vec<internal::Reconciliation> {
+        let listed: BTreeSet<(&str, &str)> = register
+            .tasks
+            .iter()
+            .map(|t| (t.framework_id.value.as_str(), t.task_id.value.as_str()))
+            .collect();
+        let executors: BTreeSet<(&str, &str)> = register
+            .executors
+            .iter()
+            .map(|e| {
+                (
+                    e.framework_id.as_ref().map_or("", |id| id.value.as_str()),
+                    e.executor_id.value.as_str(),
+                )
+            })
+            .collect();
+        let mut reconciliations = Vec::new();
+        let mut gone = Vec::new();
+        for framework in self.state.frameworks.values() {
+            let missing = framework
+                .tasks
+                .values()
+                .filter(|t| t.agent == key && !listed.contains(&(&framework.id, t.id())));
+            let statuses: Vec<v1::TaskStatus> = missing
+                .map(|t| v1::TaskStatus {
+                    task_id: t.wire.task_id.clone(),
+                    state: t.wire.state,
+                    executor_id: t.wire.executor_id.clone(),
+                    agent_id: Some(t.wire.agent_id.clone()),
+                    ..Default::default()
+                })
+                .collect();
+            if !statuses.is_empty() {
+                reconciliations
+                    .push(internal::Reconciliation { framework: framework.info.clone(), statuses });
+            }
+            let unlisted = framework
+                .executors
+                .keys()
+                .filter(|(a, id)| *a == key && !executors.contains(&(&framework.id, id)));
+            gone.extend(unlisted.map(|(_, id)| (framework.key, id.clone())));
+        }
+        for (framework, executor) in gone {
+            self.remove_executor(cx, framework, key, &executor);
+        }
+        reconciliations
+    }
+
+    /// Says again what the agent may have missed: frameworks that ended, tasks that shall end.
+    pub(crate) fn remind(&self, cx: &mut Cx<'_>, key: AgentId, register: &internal::Register) {
+        for info in &register.frameworks {
+            let id = info.id.clone().unwrap_or_default();
+            if self.state.completed_frameworks.iter().any(|f| f.id == id.value) {
+                let message = internal::ShutdownFramework { framework_id: id };
+                self.send_to_agent(cx, key, Message::ShutdownFramework(message));
+            } else if let Some(framework) =
+                self.framework_keys.get(&id.value).and_then(|key| self.framework(*key))
+                && framework.info != *info
+                && !framework.recovered
+            {
+                let message = internal::UpdateFramework { framework: framework.info.clone() };
+                self.send_to_agent(cx, key, Message::UpdateFramework(message));
+            }
+        }
+        let Some(agent) = self.agent(key) else { return };
+        for (framework, task) in &agent.killed {
+            let preemption = self.preempted_for(*framework, key, task);
+            let Some(framework) = self.framework(*framework) else { continue };
+            let message = internal::KillTask {
+                framework_id: framework.id.as_str().into(),
+                task_id: task.as_str().into(),
+                kill_policy: None,
+                preemption,
+            };
+            self.send_to_agent(cx, key, Message::KillTask(message));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Agents in the world: their effects, containers and disks.
+
+use super::*;
+
+impl World {
+    pub(super) fn agent_start(&mut self, agent: usize) {
+        let seed = self.rng.next_u64();
+        let node = &mut self.agents[agent];
+        node.life += 1;
+        node.wake = None;
+        node.disk_free = self.now;
+        let life = node.life;
+        node.core = Some(Agent::new(node.config(seed)));
+        node.disk = agent_core::compact(std::mem::take(&mut node.disk));
+        let input =
+            agent::Input::Recovered { records: node.disk.clone(), containers: node.found() };
+        self.trace.line(self.now, &format!("agent {agent} starts"));
+        self.step_agent(agent, input);
+        let delay = self.random(REDIAL_MAX);
+        self.after(delay, Event::AgentDial { agent, life });
+    }
+
+    pub(super) fn agent_crash(&mut self, agent: usize) {
+        self.trace.line(self.now, &format!("agent {agent} dies"));
+        self.agents[agent].core = None;
+        self.agents[agent].life += 1;
+        for stream in self.network.of(Peer::Agent(agent)) {
+            self.break_stream(stream);
+        }
+        self.agents[agent].master = None;
+        let delay = self.random(Duration::from_secs(30));
+        self.after(delay, Event::AgentStart { agent });
+    }
+
+    pub(super) fn agent_dial(&mut self, agent: usize) {
+        let node = &self.agents[agent];
+        if node.master.is_some() || node.core.is_none() {
+            return;
+        }
+        let life = node.life;
+        let reachable = self.network.unreachable_until(Peer::Agent(agent)) <= self.now;
+        if self.master.core.is_none() || !reachable {
+            let delay = self.random(REDIAL_MAX);
+            self.after(delay, Event::AgentDial { agent, life });
+            return;
+        }
+        let connection = self.network.token();
+        self.network.open(connection, Peer::Agent(agent));
+        self.agents[agent].master = Some(connection);
+        self.step_agent(agent, agent::Input::MasterConnected { connection });
+    }
+
+    pub(super) fn step_agent(&mut self, agent: usize, input: agent::Input) {
+        let node = &mut self.agents[agent];
+        let now = node.now(self.now);
+        let Some(core) = &mut node.core else { return };
+        let mut out = Vec::new();
+        core.step(now, input, &mut out);
+        let wake = core.next_wake();
+        let life = node.life;
+        for effect in out {
+            self.agent_effect(agent, effect);
+        }
+        let node = &mut self.agents[agent];
+        if node.life == life
+            && let Some(at) = wake.filter(|at| node.wake.is_none_or(|w| *at < w || w <= self.now))
+        {
+            let at = at.max(Time(self.now.0 + 1));
+            node.wake = Some(at);
+            self.at(at, Event::AgentInput { agent, life, input: Box::new(agent::Input::Wake) });
+        }
+    }
+
+    pub(super) fn agent_effect(&mut self, agent: usize, effect: agent::Effect) {
+        let life = self.agents[agent].life;
+        match effect {
+            agent::Effect::SendToMaster { connection, message } => {
+                let at = self.now + self.delay();
+                if let Some((_, at)) = self.network.arrival(connection, Direction::ToMaster, at) {
+                    let ip = format!("10.0.0.{}", agent + 1);
+                    let input = Box::new(master::Input::FromAgent { connection, ip, message });
+                    self.at(at, Event::ToMaster { stream: connection, input });
+                }
+            }
+            agent::Effect::CloseMaster { connection } => self.break_stream(connection),
+            agent::Effect::Store { id, record, sync: _ } => {
+                let done = self.now.max(self.agents[agent].disk_free)
+                    + self.random(self.options.write_max);
+                self.agents[agent].disk_free = done;
+                let input = Box::new(agent::Input::Stored { id, result: Ok(()) });
+                self.at(done, Event::AgentStore { agent, life, input, record });
+            }
+            agent::Effect::StartContainer { spec } => {
+                let container_id = spec.container_id.clone();
+                let result = self.agents[agent].start_container(&spec);
+                if result.is_ok() {
+                    let plan = self.agents[agent].containers[&container_id].plan;
+                    let event = Event::ContainerEnd {
+                        agent,
+                        container: container_id.clone(),
+                        status: plan.status(),
+                    };
+                    self.after(plan.runs + Duration::from_millis(1), event);
+                }
+                let input = Box::new(agent::Input::ContainerStarted { container_id, result });
+                self.after(Duration::from_micros(900), Event::AgentInput { agent, life, input });
+            }
+            agent::Effect::SignalContainer { container_id, signal } => {
+                self.signal(agent, container_id, signal)
+            }
+            agent::Effect::DestroyContainer { container_id } => self.signal(agent, container_id, 9),
+            agent::Effect::ForgetContainer { container_id } => {
+                self.agents[agent].containers.remove(&container_id);
+            }
+            agent::Effect::SyncVolumes { operation, make, remove } => {
+                let event = Event::AgentVolumes { agent, life, operation, make, remove };
+                let done = self.now.max(self.agents[agent].disk_free)
+                    + self.random(self.options.write_max);
+                self.agents[agent].disk_free = done;
+                self.at(done, event);
+            }
+            agent::Effect::Exit { message, .. } => {
+                self.trace.line(self.now, &format!("agent {agent} exits: {message}"));
+                self.agent_crash(agent);
+            }
+            // No simulated executor opens a stream, and there is neither file system nor load.
+            agent::Effect::AcceptStream { .. }
+            | agent::Effect::Respond { .. }
+            | agent::Effect::SendEvent { .. }
+            | agent::Effect::CloseStream { .. }
+            | agent::Effect::Measure { .. }
+            | agent::Effect::RemoveDirectory { .. }
+            | agent::Effect::Link { .. } => {}
+        }
+    }
+
+    pub(super) fn volumes_synced(
+        &mut self,
+        agent: usize,
+        life: u32,
+        operation: Vec<u8>,
+        make: Vec<String>,
+        remove: &[agent::RemovedVolume],
+    ) {
+        if self.agents[agent].life != life {
+            return;
+        }
+        let volumes = &mut self.agents[agent].volumes;
+        volumes.extend(make);
+        volumes.retain(|path| !remove.iter().any(|r| r.path == *path));
+        let input = Box::new(agent::Input::VolumesSynced { operation, result: Ok(()) });
+        self.after(Duration::from_micros(10), Event::AgentInput { agent, life, input });
+    }
+
+    pub(super) fn signal(&mut self, agent: usize, container: String, signal: i32) {
+        if let Some(status) = self.agents[agent].signal(&container, signal) {
+            let delay = self.random(Duration::from_millis(20));
+            self.after(delay, Event::ContainerEnd { agent, container, status });
+        }
+    }
+
+    pub(super) fn container_end(&mut self, agent: usize, id: String, status: i32) {
+        let node = &mut self.agents[agent];
+        let life = node.life;
+        let Some(container) = node.containers.get_mut(&id).filter(|c| c.status.is_none()) else {
+            return;
+        };
+        container.status = Some(status);
+        let input =
+            Box::new(agent::Input::ContainerExited { container_id: id, status: Some(status) });
+        self.after(Duration::from_micros(300), Event::AgentInput { agent, life, input });
+    }
+}
