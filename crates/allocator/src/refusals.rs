@@ -7,7 +7,7 @@ use crate::tree::Seat;
 use resources::Resources;
 
 /// Seats that are asked one by one.
-const FEW: u32 = 8;
+const FEW: u32 = 2;
 
 #[derive(Debug)]
 pub(crate) struct Refusals<'a> {

@@ -107,9 +107,15 @@ impl Cluster {
     /// Gives back all offers.
     pub(super) fn decline(&mut self, refuse: Option<Duration>) {
         for offer in std::mem::take(&mut self.offers) {
-            let Allocation { framework, agent, resources, .. } = offer;
-            self.allocator.recover(self.now, framework, agent, &resources, refuse);
+            self.give_back(&offer, refuse);
         }
+    }
+
+    /// Gives back an offer of which nothing was used.
+    pub(super) fn give_back(&mut self, offer: &Allocation, refuse: Option<Duration>) {
+        let Allocation { framework, role, agent, resources, .. } = offer;
+        self.allocator.pass(self.now, *framework, role, *agent, refuse);
+        self.allocator.recover(self.now, *framework, *agent, resources, refuse);
     }
 
     /// The books agree with each other.
