@@ -19,7 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use wire::v1::agent_info::capability::Type as AgentCapability;
 
-const REFUSE: Duration = Duration::from_secs(100_000);
+/// Seconds of a filter, unless `--refuse` says so.
+const REFUSE: u32 = 100_000;
 /// Single agents that change one after the other.
 const CHANGES: u32 = 1000;
 
@@ -35,12 +36,16 @@ struct Size {
     /// Of all roles.
     overlap: Overlap,
     rounds: u64,
+    /// How long declined resources are refused.
+    refuse: Duration,
 }
 
 struct Figures {
     added: Duration,
     cycles: Vec<Duration>,
     incremental: Vec<Duration>,
+    /// To ask who waits for one offer.
+    waiting: Duration,
     bytes_per_agent: usize,
     /// Frameworks that never got an offer.
     starved: usize,
@@ -63,12 +68,14 @@ fn main() {
         shares: 0,
         overlap: Overlap::DISJOINT,
         rounds: 50,
+        refuse: Duration::from_secs(REFUSE.into()),
     };
     let sizes = match number("--agents") {
         Some(agents) => vec![Size {
             rounds: u64::from(number("--rounds").unwrap_or(50)),
             shares: number("--shares").unwrap_or(0),
             overlap: overlap.unwrap_or_default(),
+            refuse: Duration::from_secs(number("--refuse").unwrap_or(REFUSE).into()),
             ..standard(
                 agents,
                 number("--frameworks").unwrap_or(200),
@@ -95,20 +102,22 @@ fn print(size: Size, figures: &Figures, json: bool) {
     let ms = |d: Duration| d.as_secs_f64() * 1e3;
     let (first, last) = (ms(cycles[0]), ms(cycles[cycles.len() - 1]));
     cycles.sort();
+    let shortest = ms(cycles[0]);
     let (median, longest) = (ms(cycles[cycles.len() / 2]), ms(cycles[cycles.len() - 1]));
     let mut changes = figures.incremental.clone();
     changes.sort();
     let incremental = changes[changes.len() / 2].as_secs_f64() * 1e6;
-    let Size { agents, frameworks, roles, fragmented, shares, overlap, rounds } = size;
+    let Size { agents, frameworks, roles, fragmented, shares, overlap, rounds, .. } = size;
+    let waiting = figures.waiting.as_secs_f64() * 1e6;
     let (bytes, starved) = (figures.bytes_per_agent, figures.starved);
     if json {
         println!(
-            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"shares\":{shares},\"overlap\":\"{overlap}\",\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_max_ms\":{longest:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
+            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"shares\":{shares},\"overlap\":\"{overlap}\",\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_max_ms\":{longest:.3},\"full_cycle_min_ms\":{shortest:.3},\"waiting_us\":{waiting:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
             ms(figures.added)
         );
     } else {
         println!(
-            "{agents} agents, {frameworks} frameworks, {roles} roles{}, {shares} shares, overlap {overlap}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms, round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
+            "{agents} agents, {frameworks} frameworks, {roles} roles{}, {shares} shares, overlap {overlap}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms, round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; who waits for an offer {waiting:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
             if fragmented { ", fragmented" } else { "" },
             ms(figures.added)
         );
@@ -146,11 +155,11 @@ fn give_back(
     }
 }
 
-fn decline(allocator: &mut dyn Allocator, now: Now, offers: Vec<Allocation>) {
+fn decline(allocator: &mut dyn Allocator, now: Now, offers: Vec<Allocation>, refuse: Duration) {
     for offer in offers {
-        give_back(allocator, now, &offer, Some(REFUSE));
+        give_back(allocator, now, &offer, Some(refuse));
         let Allocation { framework, role, agent, .. } = offer;
-        allocator.pass(now, framework, &role, agent, Some(REFUSE));
+        allocator.pass(now, framework, &role, agent, Some(refuse));
     }
 }
 
@@ -207,11 +216,17 @@ fn run(size: Size) -> Figures {
             assert_eq!(offers.len(), size.agents as usize, "every agent is offered in every round");
         }
         offered.extend(offers.iter().map(|o| o.framework));
-        decline(&mut *allocator, now, offers);
+        decline(&mut *allocator, now, offers, size.refuse);
     }
     let bytes_per_agent = allocator.bytes() / size.agents as usize;
     // Take what is free, so that nothing but one agent is left to offer at a time.
     let mut held: Vec<Allocation> = allocator.allocate(now, &mut rng);
+    let asked = Instant::now();
+    for offer in &held {
+        let Allocation { framework, role, agent, resources, .. } = offer;
+        allocator.waiting(now, *framework, role, *agent, resources);
+    }
+    let waiting = asked.elapsed() / u32::try_from(held.len().max(1)).unwrap_or(u32::MAX);
     let mut incremental = Vec::new();
     for change in 0..CHANGES.min(size.agents) {
         let offer = held.swap_remove((change as usize * 7919) % held.len());
@@ -223,5 +238,5 @@ fn run(size: Size) -> Figures {
         held.extend(offers);
     }
     let starved = size.frameworks as usize - offered.len();
-    Figures { added, cycles, incremental, bytes_per_agent, starved }
+    Figures { added, cycles, incremental, waiting, bytes_per_agent, starved }
 }
