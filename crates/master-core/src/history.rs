@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Time between two recordings.
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+/// So much later than planned the end of a minute may be noticed.
+const LATE_NANOS: u64 = 1_000_000_000;
 const MINUTES: usize = 60;
 const HOURS: usize = 24;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -66,8 +68,8 @@ fn put(
     decisions: &Decisions,
 ) {
     let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-    // What is taken at the end of a minute happened in it.
-    let from = WallTime(now.0.saturating_sub(1) / nanos * nanos);
+    // What is taken at the end of a minute, or a little late, happened in it.
+    let from = WallTime(now.0.saturating_sub(LATE_NANOS) / nanos * nanos);
     if periods.back().is_none_or(|last| last.from != from) {
         periods.push_back(Period { from, length, offered: 0, reasons: Vec::new() });
     }

@@ -156,8 +156,8 @@ fn borrowers_are_told_then_killed_and_the_owner_has_its_offer() {
     loan.launch(vec![one]);
     loan.update("one", "TASK_RUNNING", 1.0);
     let begun = loan.w.now.mono;
-    let wall = loan.w.now.wall.0;
     let effects = loan.revive();
+    let wall = loan.w.now.wall.0;
     // The memory is there; what is missing comes by and by.
     let told = inverse_offers(&effects);
     assert_eq!(told.len(), 1);

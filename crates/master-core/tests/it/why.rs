@@ -4,10 +4,9 @@ use crate::*;
 use base::WallTime;
 use master_core::why::{Answer, Question};
 
-/// Time passes on both clocks.
+/// Time passes, and the agent answers pings.
 fn pass(w: &mut World, seconds: u64) {
     for _ in 0..seconds {
-        w.now.wall = WallTime(w.now.wall.0 + 1_000_000_000);
         for effect in w.wait(1) {
             if let Effect::SendToAgent { message, .. } = effect
                 && matches!(*message, master_to_agent::Message::Ping(_))
@@ -39,12 +38,12 @@ fn a_decline_is_known_for_as_long_as_it_holds() {
     assert_eq!(answer.reasons[0].reason, "REFUSED");
     let history: Vec<_> = answer.history.iter().map(|p| (p.offered, p.reasons.clone())).collect();
     assert_eq!(history, [(1, vec![("REFUSED", 1)])]);
-    assert_eq!(answer.last_offer, Some(WallTime(60_000_000_000)));
+    assert_eq!(answer.last_offer, Some(WallTime(60_001_000_000)), "when the agent came");
     // Nothing is decided any more, and nothing has changed.
     pass(&mut w, 600);
     let answer = why(&w);
-    assert_eq!(answer.reasons[0].since, Some(WallTime(0)));
-    assert_eq!(answer.lasts, Some(Duration::from_secs(662)));
+    assert_eq!(answer.reasons[0].since, Some(WallTime(0)), "to the minute");
+    assert_eq!(answer.lasts, Some(Duration::from_nanos(w.now.wall.0)));
 }
 
 #[test]
