@@ -74,10 +74,12 @@ fn program() -> Command {
         .long("master")
         .value_name("HOST:PORT")
         .global(true)
+        .display_order(1000)
         .help("Where the master is [PROFFER_MASTER, MESOS_MASTER, ~/.config/proffer/config.toml, 127.0.0.1:5050]");
     let json = Arg::new("json")
         .long("json")
         .global(true)
+        .display_order(1000)
         .action(ArgAction::SetTrue)
         .help("Print JSON instead of a table");
     Command::new("proffer")

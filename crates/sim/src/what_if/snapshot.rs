@@ -110,6 +110,10 @@ impl Snapshot {
                 }
             }
         }
+        if json["flags"]["whitelist"].as_str().is_some_and(|path| path != "*") {
+            self.notes
+                .push("the whitelist of hosts is not replayed: all count as listed".to_owned());
+        }
         if list(&json["overlaps"]["overlaps"]).iter().any(|o| o["overlap"] != 1) {
             self.notes.push(
                 "offer overlaps are not replayed: they change who is first, not shares".to_owned(),
@@ -172,7 +176,8 @@ fn of_agent(agent: &get_agents::Agent) -> Result<Agent, String> {
         domain: info.domain.clone(),
         capabilities: agent.capabilities.iter().map(v1::agent_info::Capability::r#type).collect(),
     };
-    Ok(Agent { id, options, total, active: agent.active, used: BTreeMap::new() })
+    let active = agent.active && !agent.deactivated();
+    Ok(Agent { id, options, total, active, used: BTreeMap::new() })
 }
 
 /// Where agents and frameworks are, by id.

@@ -93,7 +93,7 @@ fn agent(slave: &Value) -> Result<Agent, String> {
         id: text(slave, "id")?.to_owned(),
         options,
         total,
-        active: slave["active"].as_bool().unwrap_or(true),
+        active: slave["active"] != false && slave["deactivated"] != true,
         used: std::collections::BTreeMap::new(),
     })
 }

@@ -314,3 +314,19 @@ fn what_is_wrong_is_named() {
         "no agent to copy",
     );
 }
+
+#[test]
+fn agents_that_are_deactivated_are_offered_to_nobody() {
+    let mut told = six_agents();
+    for number in 0..4 {
+        told["get_state"]["get_agents"]["agents"][number]["deactivated"] = json!(true);
+    }
+    told["flags"] = json!({"whitelist": "file:///etc/hosts.offered"});
+    let snapshot = parse(&told);
+    assert_eq!(snapshot.notes, ["the whitelist of hosts is not replayed: all count as listed"]);
+    let outcome = replay(&snapshot, &config(), &Demand::Everything);
+    // Two agents, and what ran before.
+    assert_eq!(cpus(&outcome, "web") + cpus(&outcome, "batch"), 10.0);
+    let reasons: Vec<_> = outcome.reasons.iter().map(|r| (r.why.describe().0, r.agents)).collect();
+    assert_eq!(reasons, [("AGENT_INACTIVE", 4), ("AGENT_INACTIVE", 4)]);
+}
