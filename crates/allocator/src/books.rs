@@ -39,6 +39,7 @@ impl Hierarchical {
         let old = (!self.quotas.is_empty()).then(|| agent.free.clone());
         if agent.overcommitted || resources.iter().any(|e| e.identity.revocable) {
             agent.recount(&mut |r| interner.unallocate(r));
+            self.lending.note(on, agent);
         } else {
             // A shared volume is there for the next as well.
             let plain = interner.unallocate(&resources.nonshared());
@@ -113,6 +114,7 @@ impl Hierarchical {
         let interner = &mut self.interner;
         let old = agent.free.clone();
         agent.recount(&mut |r| interner.unallocate(r));
+        self.lending.note(id, agent);
         if !agent.softs.is_empty() {
             self.suspects.insert(id);
         }

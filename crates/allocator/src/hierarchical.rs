@@ -246,7 +246,7 @@ impl Allocator for Hierarchical {
         self.dirty.remove(&id);
         self.suspects.remove(&id);
         self.held_back.remove(id);
-        self.lending.recalls.remove(&id);
+        self.lending.forget_agent(id);
     }
 
     fn activate_agent(&mut self, id: AgentId) {
@@ -356,6 +356,9 @@ impl Allocator for Hierarchical {
     fn used(&mut self, framework: FrameworkId, role: &str) {
         let seat = self.seat(framework, role);
         self.standings[seat as usize].forgive();
+        for role in self.tree.chain(self.tree.role_of(seat)) {
+            self.lending.used(role);
+        }
     }
 
     fn waiting(
@@ -407,7 +410,7 @@ impl Allocator for Hierarchical {
         if self.quotas.set(&self.tree, number, quota) {
             self.count_quotas();
         }
-        self.lending.vacate(number);
+        self.lending.keep_for(number);
         self.all_dirty = true;
     }
 
@@ -419,7 +422,7 @@ impl Allocator for Hierarchical {
         if self.quotas.set_share(&self.tree, number, share) {
             self.count_quotas();
         }
-        self.lending.vacate(number);
+        self.lending.keep_for(number);
         self.all_dirty = true;
     }
 
@@ -588,7 +591,9 @@ impl Allocator for Hierarchical {
                     agent.free, counted.free
                 ));
             }
-            if counted.lent != agent.lent {
+            if counted.lent != agent.lent
+                || agent.lent.is_empty() == self.lending.agents.contains(id)
+            {
                 return Err(format!(
                     "agent {id:?}: {:?} is said to be lent, {:?} is",
                     agent.lent, counted.lent

@@ -3,6 +3,7 @@
 //! A role is idle by its own word: nobody of it competes for a while, or refuses the agent for a while to come
 //! (`--lending_min_idle`). Who wants its own back is in [`crate::recall`].
 
+use crate::agent::Agent;
 use crate::decide::Circumstances;
 use crate::hierarchical::Hierarchical;
 use crate::loans::{Amounts, firm, firm_of};
@@ -14,17 +15,26 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+/// How often the time for which a role must be idle is doubled at most.
+const DOUBLED_MAX: u32 = 8;
+
 /// What lending knows besides what is held.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lending {
     /// Competing seats of frameworks that take revocable resources.
     borrowers: BTreeSet<Seat>,
-    /// Roles in which somebody stopped to compete since the last cycle, or that have something to lend now.
+    /// Those of them in which somebody stopped to compete since the last cycle, and those that are new.
     vacated: BTreeSet<u32>,
     /// Roles for which nobody competes, with since when.
     idle: BTreeMap<u32, Time>,
     /// When the next one of them has been idle for long enough.
     due: Option<Time>,
+    /// Roles for which something is or was kept.
+    owners: BTreeSet<u32>,
+    /// How often roles wanted something back of an agent since they last used anything.
+    in_vain: BTreeMap<(AgentId, u32), u32>,
+    /// Agents of which something is lent.
+    pub(crate) agents: BTreeSet<AgentId>,
     pub(crate) recalls: BTreeMap<AgentId, Recall>,
 }
 
@@ -48,8 +58,43 @@ impl Lending {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    pub(crate) fn vacate(&mut self, role: u32) {
+    /// Something is kept for a role from now on.
+    pub(crate) fn keep_for(&mut self, role: u32) {
+        self.owners.insert(role);
         self.vacated.insert(role);
+    }
+
+    /// A role wants something back of an agent. What it refuses then is lent again only when it is idle for longer: who
+    /// revives and refuses by turns would end the tasks of others again and again.
+    pub(crate) fn wanted_back(&mut self, agent: AgentId, role: u32) {
+        *self.in_vain.entry((agent, role)).or_default() += 1;
+    }
+
+    /// A role used something of what it was offered.
+    pub(crate) fn used(&mut self, role: u32) {
+        if !self.in_vain.is_empty() {
+            self.in_vain.retain(|(_, wanting), _| *wanting != role);
+        }
+    }
+
+    /// What is lent of an agent was counted anew.
+    pub(crate) fn note(&mut self, id: AgentId, agent: &Agent) {
+        if agent.lent.is_empty() {
+            self.agents.remove(&id);
+        } else {
+            self.agents.insert(id);
+        }
+    }
+
+    pub(crate) fn forget_agent(&mut self, agent: AgentId) {
+        self.agents.remove(&agent);
+        self.recalls.remove(&agent);
+        self.in_vain.retain(|(on, _), _| *on != agent);
+    }
+
+    /// How many times as long a role must be idle.
+    fn patience(&self, agent: AgentId, role: u32) -> u32 {
+        1 << self.in_vain.get(&(agent, role)).copied().unwrap_or(0).min(DOUBLED_MAX)
     }
 }
 
@@ -67,8 +112,8 @@ impl Hierarchical {
             for role in self.tree.chain(role) {
                 self.lending.idle.remove(&role);
             }
-        } else if has_changed {
-            self.lending.vacate(role);
+        } else if has_changed && self.tree.chain(role).any(|r| self.lending.owners.contains(&r)) {
+            self.lending.vacated.insert(role);
         }
         has_changed
     }
@@ -77,7 +122,7 @@ impl Hierarchical {
     pub(crate) fn vacate_owners(&mut self, total: &Resources) {
         for owner in total.iter().filter_map(resources::Entry::reserved_to) {
             if let Some(role) = self.tree.known_role(owner) {
-                self.lending.vacate(role);
+                self.lending.keep_for(role);
             }
         }
     }
@@ -168,7 +213,7 @@ impl Hierarchical {
 
     /// Whether nobody of a role wants what is kept for it on an agent.
     fn is_idle(&mut self, now: Time, role: u32, on: AgentId) -> bool {
-        let enough = self.config.lending_min_idle;
+        let enough = self.config.lending_min_idle * self.lending.patience(on, role);
         if self.tree.active_below(role) == 0 {
             let since = *self.lending.idle.entry(role).or_insert(now);
             let at = since + enough;

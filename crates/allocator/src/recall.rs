@@ -15,13 +15,17 @@ use std::ops::ControlFlow;
 impl Hierarchical {
     /// Finds out anew what is wanted back on these agents, and on those from which something is wanted already.
     pub(crate) fn recall(&mut self, agents: &[AgentId], rng: &mut Rng) {
+        if self.lending.agents.is_empty() {
+            self.lending.recalls.clear();
+            return;
+        }
         let before = std::mem::take(&mut self.lending.recalls);
         // Those come first, who give back most before others: what they give back need not come from elsewhere.
         let mut standing: Vec<(&AgentId, &Recall)> = before.iter().collect();
         standing.sort_by_key(|(_, recall)| std::cmp::Reverse(recall.wanted.values().sum::<i64>()));
         let standing = standing.into_iter().map(|(id, _)| id);
         let others = agents.iter().filter(|id| !before.contains_key(id));
-        let is_lent = |id: &&AgentId| self.agents.get(id).is_some_and(|a| !a.lent.is_empty());
+        let is_lent = |id: &&AgentId| self.lending.agents.contains(id);
         let agents: Vec<AgentId> = standing.chain(others).filter(is_lent).copied().collect();
         if agents.is_empty() {
             return;
@@ -30,9 +34,17 @@ impl Hierarchical {
         let mut quotas = self.quotas.clone();
         for id in agents {
             let recall = self.wanted_back(id, &mut quotas, rng);
-            if !recall.wanted.is_empty() {
-                self.lending.recalls.insert(id, recall);
+            if recall.wanted.is_empty() {
+                continue;
             }
+            let known = before.get(&id).map(|recall| &recall.roles);
+            for role in recall.roles.iter().filter(|r| known.is_none_or(|k| !k.contains(*r))) {
+                let number = self.tree.role(role);
+                for role in self.tree.chain(number) {
+                    self.lending.wanted_back(id, role);
+                }
+            }
+            self.lending.recalls.insert(id, recall);
         }
     }
 

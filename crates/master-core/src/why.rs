@@ -235,7 +235,7 @@ impl Master {
             Reason::Limit => {
                 format!("role '{role}', or one above it, has all that its limits allow")
             }
-            Reason::Lent => self.who_borrowed(agent),
+            Reason::Lent => self.who_borrowed(role, agent),
             Reason::Headroom => "what is free is kept for the guarantees of other roles".to_owned(),
             Reason::Satisfied => format!("role '{role}' has what it is guaranteed"),
             Reason::BelowMinimum => {
@@ -252,7 +252,7 @@ impl Master {
     }
 
     /// Who has what is lent of an agent.
-    fn who_borrowed(&self, agent: &Agent) -> String {
+    fn who_borrowed(&self, role: &str, agent: &Agent) -> String {
         let has_revocable = |f: &&Arc<Framework>| {
             let offers = f.offers.values().filter(|o| o.agent == agent.key).map(|o| &o.resources);
             let tasks = f.tasks.values().filter(|t| t.agent == agent.key && t.holds_resources());
@@ -264,7 +264,13 @@ impl Master {
         };
         let names = self.state.frameworks.values().filter(has_revocable);
         let names: Vec<String> = names.map(|f| format!("'{}'", f.info.name)).collect();
-        format!("it is lent as revocable resources to framework {}", names.join(", "))
+        let to = format!("it is lent as revocable resources to framework {}", names.join(", "));
+        let recall = self.allocator.recalls().get(&agent.key);
+        if recall.is_none_or(|recall| !recall.roles.contains(role)) {
+            return format!("{to}, and nothing of it is kept for role '{role}'");
+        }
+        let most = in_short(self.config.preemption_grace_period * 2);
+        format!("{to}, and comes back within {most}")
     }
 
     /// Who has everything on an agent.

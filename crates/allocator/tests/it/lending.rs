@@ -302,6 +302,34 @@ fn a_role_does_not_borrow_from_itself() {
     assert_eq!(c.run(), ["3 batch 1 cpus{REV}:4"]);
 }
 
+#[test]
+fn who_wants_its_own_back_and_uses_nothing_must_be_idle_for_longer() {
+    let (mut c, mut loan) = lent();
+    let hour = Some(Duration::from_secs(3600));
+    for refuse in [70, 130, 250] {
+        c.allocator.revive(OWNER, &BTreeSet::new());
+        assert!(c.run().is_empty());
+        assert_eq!(c.wanted(1), cpus(4));
+        c.decline(&loan, None);
+        let own = c.allocations().remove(0);
+        assert_eq!(own.framework, OWNER);
+        c.decline(&own, Some(Duration::from_secs(refuse)));
+        assert!(c.run().is_empty(), "{refuse} s were enough before");
+        c.allocator.revive(OWNER, &BTreeSet::new());
+        let own = c.allocations().remove(0);
+        c.decline(&own, hour);
+        loan = c.allocations().remove(0);
+        assert_eq!(loan.framework, FrameworkId(2));
+    }
+    c.allocator.used(OWNER, "owner");
+    c.allocator.revive(OWNER, &BTreeSet::new());
+    c.run();
+    c.decline(&loan, None);
+    let own = c.allocations().remove(0);
+    c.decline(&own, Some(Duration::from_secs(130)));
+    assert_eq!(c.run(), ["2 batch 1 cpus{REV}:4"]);
+}
+
 /// Whatever is declined, kept, suppressed and revived: an agent never gives more than it has, and who wants its own has
 /// it when what is wanted back comes back.
 #[test]

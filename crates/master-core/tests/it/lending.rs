@@ -343,6 +343,26 @@ fn headroom_of_a_guarantee_is_lent_and_comes_back() {
     assert_eq!(offers(&effects).len(), 1, "the guarantee is met");
 }
 
+#[test]
+fn why_says_to_whom_it_is_lent_and_when_it_comes_back() {
+    let mut loan = lent();
+    let one = task(&loan.offer, "one", cpus(4.0, true));
+    loan.launch(vec![one]);
+    loan.revive();
+    loan.w.call(json!({"type": "SUPPRESS", "suppress": {}}));
+    loan.revive();
+    loan.w.wait(1);
+    let question =
+        master_core::why::Question { role: Some("owner".to_owned()), ..Default::default() };
+    let answer = loan.w.master.why(loan.w.now, &question).remove(0);
+    let cause = answer.reasons.first().expect("a reason");
+    assert_eq!(cause.reason, "LENT");
+    assert_eq!(
+        cause.message,
+        "it is lent as revocable resources to framework 'batch', and comes back within 1 min 0 s"
+    );
+}
+
 /// The agent and the borrower are known to a new master from the agent alone.
 #[test]
 fn after_a_failover_what_is_lent_is_known_and_can_be_recalled() {
