@@ -82,6 +82,8 @@ impl Engine {
         let (volumes, queue) = mpsc::unbounded_channel();
         let inputs = self.shared.inputs.clone();
         let keeper = tokio::task::spawn_blocking(move || keep_volumes(queue, &inputs));
+        let running: Vec<String> =
+            found.iter().filter(|f| f.pid.is_some()).map(|f| f.container_id.clone()).collect();
         let containers = found.into_iter().map(|f| FoundContainer {
             container_id: f.container_id,
             state: match f.pid {
@@ -92,6 +94,10 @@ impl Engine {
         let mut out = Vec::new();
         let recovered = Input::Recovered { records, containers: containers.collect() };
         self.core.step(self.now(), recovered, &mut out);
+        // An agent that ends at once again does not count as one.
+        if !out.iter().any(|effect| matches!(effect, Effect::Exit { .. })) {
+            running.iter().for_each(|container_id| containerizer.attend(container_id));
+        }
         let mut batch = Vec::with_capacity(BATCH);
         let ended = 'run: loop {
             for effect in out.drain(..) {

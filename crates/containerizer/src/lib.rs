@@ -97,9 +97,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Starts and ends containers. Ends are reported on the channel given at construction, once per container.
 pub trait Containerizer: Send + Sync + std::fmt::Debug {
-    /// Finds the containers of a former run and attaches to those that still run, which then know that their agent is
-    /// back; of the others no process is left when it answers. Called once, first.
+    /// Finds the containers of a former run and attaches to those that still run; of the others no process is left when
+    /// it answers. Called once, first.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>>;
+    /// Tells a container that was found running that it has an agent again: it need not be shut down.
+    fn attend(&self, container_id: &str);
     /// Starts a container and answers with the process id of its supervisor when the main process is running.
     ///
     /// # Errors

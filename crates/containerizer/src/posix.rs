@@ -155,7 +155,6 @@ impl Posix {
         // The lock is looked at again: the watched process is the one that held it, not one that got its number.
         match watched.filter(|(pid, _)| files.supervisor() == Some(*pid)) {
             Some((pid, fd)) => {
-                files.command(&format!("agent {}\n", std::process::id()));
                 let sessions = processes::sessions_below(pid);
                 let watch = self.watch.clone();
                 tokio::spawn(watch.await_end(container_id.clone(), files, fd, sessions));
@@ -190,6 +189,10 @@ impl Containerizer for Posix {
             swept.await.map_err(|e| format!("cannot look for processes: {e}"))?;
             Ok(found)
         })
+    }
+
+    fn attend(&self, container_id: &str) {
+        self.files(container_id).command(&format!("agent {}\n", std::process::id()));
     }
 
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>> {

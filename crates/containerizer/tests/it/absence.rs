@@ -50,6 +50,7 @@ async fn a_container_waits_for_its_agent_and_goes_on_when_that_is_back() {
     let supervisor = former_agent(host.directory.clone(), wait, Duration::ZERO);
     let found = host.posix.recover().await.expect("recovery");
     assert_eq!(found[0].pid, Some(supervisor), "{found:?}");
+    host.posix.attend("a");
     tokio::time::sleep(wait * 3 / 2).await;
     assert!(is_alive(&supervisor.to_string()), "it knows that the agent is back");
     host.posix.destroy("a");
