@@ -6,6 +6,7 @@ use crate::tree::Tree;
 use crate::{Config, FrameworkOptions, Reason};
 use resources::{Entry, Milli, Quantities, Resources};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use wire::v1::framework_info::capability::Type as Capability;
 
 /// What the policy must know of a framework in a role.
@@ -53,6 +54,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) is_first_stage: bool,
     /// As if nothing was lent.
     pub(crate) ignores_loans: bool,
+    /// What the seat is offered softly, which its limits must cover as well.
+    pub(crate) shown: Option<&'a BTreeMap<String, Milli>>,
 }
 
 impl Circumstances<'_> {
@@ -95,17 +98,37 @@ impl Circumstances<'_> {
                 is_lent = true;
             }
         }
+        let least = wants.min_allocatable.as_ref().unwrap_or(&self.config.min_allocatable);
         if !self.quotas.is_empty() {
-            part = Some(self.within_quota(role, part.as_ref().unwrap_or(free))?);
+            let usable = part.as_ref().unwrap_or(free);
+            let within = self.within_quota(role, usable)?;
+            // What is kept back is in the way, not what is left without it.
+            if !is_enough(&within, least) && is_enough(usable, least) {
+                return Err(self.kept_by(role, usable));
+            }
+            part = Some(within);
         }
-        let usable = part.as_ref().unwrap_or(free);
-        let enough = wants.min_allocatable.as_ref().unwrap_or(&self.config.min_allocatable);
-        let is_enough =
-            |least: &Quantities| least.iter().all(|(name, milli)| usable.quantity(name) >= milli);
-        if usable.is_empty() || !enough.is_empty() && !enough.iter().any(is_enough) {
+        if !is_enough(part.as_ref().unwrap_or(free), least) {
             return Err(if is_lent { Reason::Lent } else { Reason::BelowMinimum });
         }
         Ok(part)
+    }
+
+    /// How much more of a scalar the limits of a role allow; None: any amount.
+    fn limit_room(&self, role: u32, name: &str) -> Option<Milli> {
+        let shown = self.shown.and_then(|shown| shown.get(name)).copied().unwrap_or(0);
+        self.quotas.limit_room(self.tree, role, name).map(|room| (room - shown).max(0))
+    }
+
+    /// What keeps scalars from a role: its limits, or the guarantees of others.
+    fn kept_by(&self, role: u32, usable: &Resources) -> Reason {
+        let is_limited = usable.iter().filter(|e| e.is_quota_charged()).any(|e| {
+            let name = &e.identity.name;
+            let spare = self.quotas.spare(self.tree, name).unwrap_or(Milli::MAX);
+            let room = self.limit_room(role, name);
+            room.is_some_and(|room| room < usable.scalar(name) && room <= spare)
+        });
+        if is_limited { Reason::Limit } else { Reason::Headroom }
     }
 
     /// Whether quota may have made less of a decision on `free`.
@@ -125,7 +148,7 @@ impl Circumstances<'_> {
     }
 
     fn within_quota(&self, role: u32, usable: &Resources) -> Result<Resources, Reason> {
-        let limit = |name: &str| self.quotas.limit_room(self.tree, role, name);
+        let limit = |name: &str| self.limit_room(role, name);
         let lack = |name: &str| {
             if self.is_first_stage { self.quotas.lack(self.tree, role, name) } else { 0 }
         };
@@ -146,14 +169,19 @@ impl Circumstances<'_> {
         let capped = usable.capped(|name| least(limit(name), spare(name)));
         let has_scalars = |r: &Resources| r.iter().any(Entry::is_quota_charged);
         if has_scalars(usable) && !has_scalars(&capped) {
-            let over = usable.iter().any(|e| limit(&e.identity.name) == Some(0));
             let is_all = capped.iter().all(|e| e.identity.reservations.is_empty());
             if is_all {
-                return Err(if over { Reason::Limit } else { Reason::Headroom });
+                return Err(self.kept_by(role, usable));
             }
         }
         Ok(capped)
     }
+}
+
+/// Whether something of it is worth an offer: one of the alternatives, or anything if there are none.
+fn is_enough(usable: &Resources, least: &[Quantities]) -> bool {
+    let has = |least: &Quantities| least.iter().all(|(name, milli)| usable.quantity(name) >= milli);
+    !usable.is_empty() && (least.is_empty() || least.iter().any(has))
 }
 
 impl Wants {

@@ -530,6 +530,7 @@ impl Allocator for Hierarchical {
             quotas: &self.quotas,
             is_first_stage: false,
             ignores_loans: false,
+            shown: self.overlaps.shown(seat),
         };
         match circumstances.decide(wants, &known.options, role, at, &visible) {
             Err(reason) => reason,
@@ -611,6 +612,7 @@ impl Allocator for Hierarchical {
                 return Err(format!("role {role} has {counted:?}, the books say {kept:?}"));
             }
         }
+        self.check_shown()?;
         self.quotas.check(&self.tree)
     }
 }

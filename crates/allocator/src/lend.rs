@@ -229,6 +229,7 @@ impl Hierarchical {
             quotas: &self.quotas,
             is_first_stage: false,
             ignores_loans: true,
+            shown: None,
         };
         self.tree.seats_below(role).into_iter().all(|seat| {
             let framework = self.frameworks.get(&self.tree.framework_of(seat));
@@ -250,6 +251,7 @@ impl Hierarchical {
             quotas: &self.quotas,
             is_first_stage: false,
             ignores_loans: true,
+            shown: None,
         };
         let shown = agent.softs.union();
         let mut lent = agent.lent.clone();

@@ -72,6 +72,8 @@ pub(crate) struct Overlaps {
     default: Overlap,
     /// Whether any is not disjoint.
     any: bool,
+    /// What counts for quota of what seats are offered softly.
+    shown: BTreeMap<Seat, BTreeMap<String, Milli>>,
 }
 
 impl Overlaps {
@@ -80,6 +82,23 @@ impl Overlaps {
             return Overlap::DISJOINT;
         }
         tree.chain(role).find_map(|role| self.of.get(&role).copied()).unwrap_or(self.default)
+    }
+
+    pub(crate) fn shown(&self, seat: Seat) -> Option<&BTreeMap<String, Milli>> {
+        self.shown.get(&seat)
+    }
+
+    fn note_shown(&mut self, seat: Seat, resources: &Resources, sign: i64) {
+        let of_seat = self.shown.entry(seat).or_default();
+        for entry in resources.iter().filter(|e| e.is_quota_charged()) {
+            if let resources::Value::Scalar(milli) = entry.value {
+                *of_seat.entry(entry.identity.name.clone()).or_default() += sign * milli;
+            }
+        }
+        of_seat.retain(|_, milli| *milli != 0);
+        if of_seat.is_empty() {
+            self.shown.remove(&seat);
+        }
     }
 }
 
@@ -235,13 +254,30 @@ impl Hierarchical {
         let new = softs.at(seat).ok().map(|at| &softs.of[at]);
         if let Some(old) = old {
             self.tree.change_part(seat, &old.resources, old.parts, -1);
+            self.overlaps.note_shown(seat, &old.resources, -1);
         }
         if let Some(new) = new {
             self.tree.change_part(seat, &new.resources, new.parts, 1);
+            self.overlaps.note_shown(seat, &new.resources, 1);
         }
         if sign > 0 {
             self.tree.count(seat);
+        } else {
+            self.quotas.note_change();
         }
+    }
+
+    /// The sums of what is shown, counted anew.
+    pub(crate) fn check_shown(&self) -> Result<(), String> {
+        let mut counted = Overlaps::default();
+        for soft in self.agents.values().flat_map(|a| &a.softs.of) {
+            counted.note_shown(soft.seat, &soft.resources, 1);
+        }
+        if counted.shown != self.overlaps.shown {
+            let known = &self.overlaps.shown;
+            return Err(format!("{:?} is offered softly, the books say {known:?}", counted.shown));
+        }
+        Ok(())
     }
 
     /// Ends a soft offer: the seat and the resources without allocation info, if there is such an offer.
@@ -305,6 +341,7 @@ impl Hierarchical {
         let Some(agent) = self.agents.get_mut(&on) else { return };
         for soft in std::mem::take(&mut agent.softs).of {
             self.tree.change_part(soft.seat, &soft.resources, soft.parts, -1);
+            self.overlaps.note_shown(soft.seat, &soft.resources, -1);
         }
     }
 }

@@ -134,6 +134,11 @@ impl Quotas {
         self.changed
     }
 
+    /// A limit leaves room that is not in the books: a soft offer ended.
+    pub(crate) fn note_change(&mut self) {
+        self.changed = true;
+    }
+
     /// What was held back is looked at again.
     pub(crate) fn settle(&mut self) {
         self.changed = false;

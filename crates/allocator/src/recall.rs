@@ -73,6 +73,7 @@ impl Hierarchical {
                         quotas,
                         is_first_stage,
                         ignores_loans: true,
+                        shown: None,
                     };
                     circumstances.decide(wants, &framework.options, role, agent, &visible)
                 };

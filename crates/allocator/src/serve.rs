@@ -184,6 +184,7 @@ impl<'a> Serving<'a> {
             quotas: &self.quotas,
             is_first_stage: self.is_first_stage,
             ignores_loans: false,
+            shown: policy.overlaps.shown(seat),
         };
         let decided = circumstances.decide(wants, &framework.options, role, self.agent, &visible);
         self.is_held_back |= circumstances.holds_back(&decided, &visible);
@@ -309,6 +310,7 @@ impl Hierarchical {
             quotas: &quotas,
             is_first_stage: false,
             ignores_loans: true,
+            shown: None,
         };
         let round = agent.turns.since(now, self.config.max_time_to_offer);
         let (mut waiting, mut is_before) = (0, false);

@@ -183,3 +183,18 @@ fn nothing_is_looked_at_again_while_nothing_changes() {
     }
     assert_eq!(c.allocator.next_run(), None);
 }
+
+#[test]
+fn what_is_kept_back_is_the_reason_though_something_else_is_left() {
+    use allocator::Reason;
+    let mut c = cluster();
+    c.allocator.set_quota("a", quota("", "cpus:2;mem:100"));
+    c.allocator.set_quota("g", quota("cpus:2;mem:1948", ""));
+    c.framework(1, &["a"]);
+    c.framework(2, &["b"]);
+    c.agent(1, "cpus:4;mem:2048;disk:1000;ports:[1-9]");
+    assert_eq!(c.allocations().len(), 1);
+    let why = |id: u32, role: &str| c.allocator.why(FrameworkId(id), role, AgentId(1));
+    assert_eq!(why(1, "a"), Reason::Limit);
+    assert_eq!(why(2, "b"), Reason::Headroom);
+}

@@ -321,3 +321,30 @@ fn an_agent_that_goes_takes_its_soft_offers_with_it() {
     c.agent(1, "cpus:4;mem:1024");
     assert_eq!(c.run().len(), 4);
 }
+
+#[test]
+fn a_framework_is_shown_no_more_than_its_roles_limits_allow() {
+    let mut c = cluster();
+    c.allocator.set_overlap("a", Some(Overlap::ALL));
+    c.allocator.set_quota("a", super::quota::quota("", "cpus:2;mem:1000"));
+    c.framework(1, &["a"]);
+    c.agent(1, "cpus:20;mem:8000");
+    let first = c.allocations();
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].resources.unallocated().to_string(), "cpus:2; mem:1000");
+    c.agent(2, "cpus:20;mem:8000");
+    c.allocator.revive(FrameworkId(1), &BTreeSet::new());
+    assert!(c.run().is_empty(), "it sees all it may have");
+    assert_eq!(c.allocator.why(FrameworkId(1), "a", AgentId(2)), allocator::Reason::Limit);
+    // Others of the role see as much; who comes first has it.
+    c.framework(2, &["a"]);
+    assert_eq!(c.allocations().len(), 1);
+    let offer = &first[0];
+    let long = Some(Duration::from_secs(1000));
+    c.allocator.withdraw(c.now, offer.framework, offer.agent, &offer.resources, long);
+    let mut lines = c.run();
+    c.wait(Duration::from_secs(2));
+    assert!(c.due(), "there is room again");
+    lines.extend(c.run());
+    assert_eq!(lines, ["1 a 2 cpus:2; mem:1000"], "on the other agent");
+}

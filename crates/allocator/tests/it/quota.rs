@@ -45,7 +45,7 @@ fn a_limit_of_zero_leaves_only_what_is_not_limited() {
     c.framework(1, &["a"]);
     c.agent(1, "cpus:2;mem:100;disk:10");
     assert!(c.run().is_empty(), "disk alone is too little to be offered");
-    assert_eq!(c.allocator.why(FrameworkId(1), "a", AgentId(1)), allocator::Reason::BelowMinimum);
+    assert_eq!(c.allocator.why(FrameworkId(1), "a", AgentId(1)), allocator::Reason::Limit);
 }
 
 #[test]
