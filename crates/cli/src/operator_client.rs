@@ -123,6 +123,9 @@ impl OperatorClient {
             404 if text.trim().is_empty() || text == "Not found" => Err(Failure::failed(format!(
                 "the master has no {path}: it is not Proffer, or an older one"
             ))),
+            302 | 307 => Err(Failure::failed(
+                "masters redirect to each other: none of them leads now; try again in a moment",
+            )),
             401 | 403 => Err(Failure::failed(format!("not allowed: {}", text.trim()))),
             status if text.trim().is_empty() => {
                 Err(Failure::failed(format!("the master refused with status {status}")))

@@ -1,6 +1,8 @@
 //! The commands of operators, as their users see them.
 
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
 use testkit::framework::command_task;
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
@@ -83,6 +85,43 @@ fn a_configuration_file_names_the_master() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("config.toml: line 1: expected master = \"host:port\""), "{text}");
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// A master that does not lead: redirects to that address, or to itself.
+fn follower(leader: Option<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let own = listener.local_addr().expect("an address").to_string();
+    let leader = leader.unwrap_or_else(|| own.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut request = BufReader::new(stream.try_clone().expect("a socket"));
+            let (mut line, mut length) = (String::new(), 0);
+            while request.read_line(&mut line).is_ok_and(|n| n > 2) {
+                let header = line.to_lowercase();
+                if let Some(value) = header.strip_prefix("content-length:") {
+                    length = value.trim().parse().expect("a number");
+                }
+                line.clear();
+            }
+            request.read_exact(&mut vec![0; length]).expect("the body");
+            let answer = format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nLocation: //{leader}/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    own
+}
+
+#[test]
+fn the_leading_master_is_found() {
+    let cluster = cluster(0);
+    let follower_of = follower(Some(cluster.master()));
+    assert!(done(&follower_of, &["status"]).contains("agents      0 active of 0"));
+    let list = format!("127.0.0.1:1,{follower_of}");
+    assert!(done(&list, &["weight", "set", "web=2"]).contains("web"), "calls follow as well");
+    refused(&follower(None), &["status"], 1, "masters redirect to each other");
 }
 
 #[test]
