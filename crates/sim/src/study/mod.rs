@@ -193,10 +193,12 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Master(input) => self.step(*input),
-            Event::Wake => {
+            // Others were asked for later, and have been replaced since.
+            Event::Wake if self.wake.is_some_and(|at| at <= self.now) => {
                 self.wake = None;
                 self.step(Input::Wake);
             }
+            Event::Wake => {}
             Event::Framework { framework, event } => {
                 let calls = self.schedulers[framework].on_event(&event);
                 self.send(framework, calls);
