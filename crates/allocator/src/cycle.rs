@@ -25,7 +25,10 @@ impl Hierarchical {
             dirty.append(&mut self.held_back.take(now.mono));
             self.quotas.settle();
         }
-        let mut agents: Vec<AgentId> = if std::mem::take(&mut self.all_dirty) {
+        let is_full = self.all_dirty && self.full_due() <= now.mono;
+        let mut agents: Vec<AgentId> = if is_full {
+            self.all_dirty = false;
+            self.last_full = Some(now.mono);
             self.agents.keys().copied().collect()
         } else {
             dirty.into_iter().collect()

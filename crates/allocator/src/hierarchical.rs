@@ -25,6 +25,10 @@ use std::time::Duration;
 /// Longest refusal (spec/master.md 1.2).
 const REFUSE_MAX: Duration = Duration::from_secs(365 * 86400);
 
+/// Cycles over all agents are apart by so much for each agent, which is about what they take: however many ask for
+/// them one after the other, half of the time is left.
+const LOOK: Duration = Duration::from_micros(4);
+
 #[derive(Debug, Clone)]
 pub(crate) struct Framework {
     pub(crate) options: FrameworkOptions,
@@ -62,6 +66,8 @@ pub(crate) struct Hierarchical {
     /// When filters expire, once for each agent at most (and stale entries).
     pub(crate) expiry: BTreeSet<(Time, AgentId)>,
     pub(crate) last_run: Option<Time>,
+    /// When all agents were looked at.
+    pub(crate) last_full: Option<Time>,
 }
 
 impl Hierarchical {
@@ -92,6 +98,7 @@ impl Hierarchical {
             lending: Lending::default(),
             expiry: BTreeSet::new(),
             last_run: None,
+            last_full: None,
         }
     }
 
@@ -104,6 +111,12 @@ impl Hierarchical {
             self.recorder.grow(seat as usize + 1);
         }
         seat
+    }
+
+    /// When all agents may be looked at again. Single ones are in between.
+    pub(crate) fn full_due(&self) -> Time {
+        let agents = u32::try_from(self.agents.len()).unwrap_or(u32::MAX);
+        self.last_full.map_or(Time(0), |at| at + LOOK * agents)
     }
 
     /// Voids the filters of a seat.
@@ -457,15 +470,16 @@ impl Allocator for Hierarchical {
         if self.paused {
             return None;
         }
-        if self.all_dirty || !self.dirty.is_empty() {
-            return Some(self.last_run.map_or(Time(0), |at| at + self.config.coalesce));
-        }
         let soon = self.last_run.map_or(Time(0), |at| at + self.config.coalesce);
+        if !self.dirty.is_empty() {
+            return Some(soon);
+        }
+        let full = self.all_dirty.then(|| soon.max(self.full_due()));
         let lending = self.lending.next_run(soon);
         let expiry = self.expiry.first().map(|(at, _)| *at);
         let let_go = self.held_back.due(self.config.allocation_interval);
         let let_go = let_go.filter(|_| self.quotas.has_changed());
-        [expiry, let_go, lending].into_iter().flatten().min()
+        [full, expiry, let_go, lending].into_iter().flatten().min()
     }
 
     fn allocate(&mut self, now: Now, rng: &mut Rng) -> Vec<Allocation> {

@@ -200,3 +200,25 @@ fn agents_of_other_regions_are_for_those_who_know_of_regions() {
     capable(&mut c, 2, "b", &[Capability::RegionAware]);
     assert_eq!(c.run(), ["2 b 2 cpus:1; mem:64"]);
 }
+
+#[test]
+fn cycles_over_all_agents_leave_time_for_those_over_few() {
+    let mut c = cluster();
+    c.framework(1, &["a"]);
+    (0..5_000).for_each(|agent| c.agent(agent, "cpus:1;mem:64"));
+    let mut offers = c.allocator.allocate(c.now, &mut c.rng);
+    assert_eq!(offers.len(), 5_000);
+    // All of it is held, and somebody asks for all agents again.
+    c.allocator.revive(FrameworkId(1), &BTreeSet::new());
+    let full = c.now.mono + Duration::from_millis(20);
+    assert_eq!(c.allocator.next_run(), Some(full));
+    // One agent alone is offered at once; that does not put off the rest.
+    c.decline(&offers.remove(0), None);
+    c.wait(Duration::from_millis(2));
+    assert_eq!(c.allocator.next_run(), Some(c.now.mono));
+    assert_eq!(c.allocator.allocate(c.now, &mut c.rng).len(), 1);
+    assert_eq!(c.allocator.next_run(), Some(full));
+    c.now.mono = full;
+    c.allocator.allocate(c.now, &mut c.rng);
+    assert_eq!(c.allocator.next_run(), None);
+}
