@@ -287,6 +287,11 @@ impl Quotas {
         rooms.min()
     }
 
+    /// How much of a scalar guarantees still need.
+    pub(crate) fn needed(&self, tree: &Tree, name: &str) -> Milli {
+        tree.known_scalar(name).map_or(0, |at| self.needs.all(at))
+    }
+
     /// How much of a scalar is free beyond what guarantees still need; None: nothing of it is guaranteed.
     pub(crate) fn spare(&self, tree: &Tree, name: &str) -> Option<Milli> {
         let at = tree.known_scalar(name).filter(|at| self.needs.is_guaranteed(*at))?;

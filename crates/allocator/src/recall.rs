@@ -1,7 +1,9 @@
-//! What was lent is wanted back: by whom it is reserved for, or by whom a guarantee entitles to it.
+//! What was lent is wanted back: by whom it is reserved for, by whom a guarantee entitles to it, or by anybody if it is
+//! kept for nobody any more.
 //!
 //! A recall holds until there is nobody any more who wants what is lent: it came back, or its owner has lost interest.
 
+use crate::agent::Agent;
 use crate::decide::Circumstances;
 use crate::hierarchical::Hierarchical;
 use crate::loans::{Amounts, firm_of};
@@ -48,6 +50,19 @@ impl Hierarchical {
         }
     }
 
+    /// What is lent of an agent although it is kept for nobody any more: a guarantee was lowered or met elsewhere, or the
+    /// agent oversubscribes less than before.
+    fn unkept(&self, agent: &Agent) -> Amounts {
+        let reserved = agent.free.filter(|e| !e.identity.reservations.is_empty());
+        let unkept = agent.lent.iter().map(|(name, lent)| {
+            let reserved = firm_of(&reserved, name);
+            let headroom = firm_of(&agent.free, name) - reserved;
+            let headroom = headroom.min(self.quotas.needed(&self.tree, name));
+            (name.clone(), lent - reserved - headroom)
+        });
+        unkept.filter(|(_, milli)| *milli > 0).collect()
+    }
+
     fn wanted_back(&self, id: AgentId, quotas: &mut Quotas, rng: &mut Rng) -> Recall {
         let mut recall = Recall { wanted: Amounts::new(), roles: BTreeSet::new() };
         let Some(agent) = self.agents.get(&id).filter(|a| a.is_candidate()) else { return recall };
@@ -55,6 +70,7 @@ impl Hierarchical {
             return recall;
         }
         let (mut left, mut lent) = (agent.free.clone(), agent.lent.clone());
+        let mut unkept = self.unkept(agent);
         let tree = &self.tree;
         let _ = tree.visit_roles(rng, &mut |role, rng| {
             tree.visit_seats(role, rng, &mut |seat| {
@@ -86,11 +102,18 @@ impl Hierarchical {
                 if refuses(part) {
                     return ControlFlow::Continue(());
                 }
-                // Its reservations, and what it lacks of its guarantees; to anything else nobody is entitled.
+                // Its reservations, and what it lacks of its guarantees; of other loans only what is kept for nobody.
                 let due = part.capped(|name| Some(quotas.lack(tree, role, name)));
                 for (name, lent) in &mut lent {
+                    let own = firm_of(&due, name);
                     let there = firm_of(&left, name) - *lent;
-                    let missing = (firm_of(&due, name) - there).min(*lent);
+                    let mut missing = (own - there).min(*lent).max(0);
+                    if let Some(unkept) = unkept.get_mut(name) {
+                        let more = firm_of(part, name) - own - (there + missing - own).max(0);
+                        let more = more.min(*unkept).min(*lent - missing).max(0);
+                        *unkept -= more;
+                        missing += more;
+                    }
                     if missing > 0 {
                         *lent -= missing;
                         *recall.wanted.entry(name.clone()).or_default() += missing;

@@ -222,17 +222,44 @@ fn a_guarantee_recalls_no_more_than_it_lacks() {
 }
 
 #[test]
-fn others_than_the_owner_recall_nothing() {
+fn others_than_the_owner_recall_only_what_is_kept_for_nobody() {
     let mut c = cluster();
     c.allocator.set_quota("owner", quota("cpus:4", ""));
     c.borrower(2, &["batch"]);
     c.agent(1, "cpus:4");
     assert_eq!(c.run_when_idle().len(), 1);
-    c.allocator.set_quota("owner", Quota::default());
     c.framework(3, &["c"]);
     assert!(c.run().is_empty());
     assert_eq!(c.wanted(1), None);
     assert_eq!(c.allocator.why(FrameworkId(3), "c", AgentId(1)), Reason::Lent);
+    c.allocator.set_quota("owner", quota("cpus:3", ""));
+    c.run();
+    assert_eq!(c.wanted(1), cpus(1));
+    c.allocator.set_quota("owner", Quota::default());
+    c.run();
+    assert_eq!(c.wanted(1), cpus(4));
+}
+
+#[test]
+fn who_wants_something_for_good_comes_before_an_estimate_of_the_past() {
+    let mut c = cluster();
+    c.borrower(2, &["batch"]);
+    let options = AgentOptions {
+        capabilities: BTreeSet::from([AgentCapability::MultiRole]),
+        ..AgentOptions::default()
+    };
+    let mut total = resources("cpus:4");
+    total += &revocable("cpus", 2);
+    c.framework(3, &["c"]);
+    c.allocator.suppress(FrameworkId(3), &BTreeSet::new());
+    c.allocator.add_agent(AgentId(1), options.clone(), total, &BTreeMap::new());
+    let offer = c.allocations().remove(0);
+    let firm = Allocation { resources: offer.resources.nonrevocable(), ..offer.clone() };
+    c.decline(&firm, Some(Duration::from_secs(3600)));
+    c.allocator.update_agent(AgentId(1), options, resources("cpus:4"));
+    c.allocator.revive(FrameworkId(3), &BTreeSet::new());
+    assert_eq!(c.run(), ["3 c 1 cpus:2"], "the rest is in use");
+    assert_eq!(c.wanted(1), cpus(2));
 }
 
 #[test]
