@@ -39,6 +39,13 @@ pub(crate) struct Request {
     pub(crate) tasks: Vec<String>,
 }
 
+/// What a framework does that uses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hoarding {
+    Keeps,
+    Declines,
+}
+
 #[derive(Debug)]
 pub(crate) struct Framework {
     index: usize,
@@ -57,6 +64,10 @@ pub(crate) struct Framework {
     borrows: bool,
     /// Wants nothing from time to time.
     dozes: bool,
+    /// What it does with all offers, if it uses nothing.
+    hoards: Option<Hoarding>,
+    /// Declines nothing that it can use.
+    is_eager: bool,
     /// Set when faults are over: launches nothing more.
     pub(crate) calm: bool,
     /// What went wrong, as the framework sees it.
@@ -75,9 +86,16 @@ impl Framework {
             killing_state: rng.chance(1, 2),
             borrows: options.lending && rng.chance(2, 3),
             dozes: options.lending && rng.chance(1, 2),
+            hoards: (options.hoarding && index > 0)
+                .then(|| if rng.chance(1, 2) { Hoarding::Keeps } else { Hoarding::Declines }),
+            is_eager: options.hoarding,
             tasks: BTreeMap::new(),
             operations: BTreeMap::new(),
-            wanted: if options.lending { 5 * options.tasks } else { options.tasks },
+            wanted: if options.lending || options.hoarding {
+                5 * options.tasks
+            } else {
+                options.tasks
+            },
             forgotten_acks: options.forgotten_acks,
             calm: false,
             complaint: None,
@@ -134,6 +152,7 @@ impl Framework {
                 self.id = id;
                 vec![self.reconcile(true), self.reconcile(false)]
             }
+            Type::Offers if self.hoards == Some(Hoarding::Keeps) && !self.calm => Vec::new(),
             Type::Offers => {
                 let offers = event.offers.as_ref().map_or(&[][..], |o| &o.offers);
                 offers.iter().map(|offer| self.answer(offer, rng)).collect()
@@ -275,6 +294,7 @@ impl Framework {
     /// Launches on an offer or declines it.
     fn answer(&mut self, offer: &v1::Offer, rng: &mut Rng) -> Request {
         if !self.calm
+            && !self.is_eager
             && rng.chance(1, 4)
             && let Some(request) = self.reserve_or_not(offer)
         {
@@ -283,9 +303,13 @@ impl Framework {
         let picked = lending::pick(offer, rng).unwrap_or_default();
         let fit = lending::fit(&picked);
         let left = self.wanted.saturating_sub(self.tasks.len());
-        if self.calm || fit == 0 || left == 0 || rng.chance(1, 4) {
+        let hoards = self.hoards.is_some();
+        let is_picky = !self.is_eager && rng.chance(1, 4);
+        if self.calm || fit == 0 || left == 0 || hoards || is_picky {
             let refuse_seconds = if self.calm || left == 0 {
                 100_000.0
+            } else if hoards || self.is_eager {
+                1.0
             } else {
                 [0.0, 1.0, 10.0][rng.below(3) as usize]
             };
@@ -373,6 +397,11 @@ impl Framework {
         let task_id = v1::TaskId { value: id.to_owned() };
         call.kill = Some(scheduler::call::Kill { task_id, agent_id, kill_policy: None });
         Request { call, tasks: Vec::new() }
+    }
+
+    /// Whether it wants to launch more than it has.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.stream.is_some() && self.id.is_some() && !self.calm && self.tasks.len() < self.wanted
     }
 
     /// What the framework does from time to time.

@@ -36,6 +36,9 @@ pub struct Options {
     pub overlaps: BTreeMap<String, Overlap>,
     /// A part of each agent is reserved to a role, and lent when nobody of it wants it.
     pub lending: bool,
+    /// All frameworks but the first use nothing: they keep every offer, or decline it. Nothing else is out of the
+    /// ordinary then, so that the first one must be offered what is free in time.
+    pub hoarding: bool,
 }
 
 /// What can go wrong.
@@ -89,7 +92,17 @@ impl Options {
                 [between(0, 3) as usize];
         let overlaps =
             overlaps.iter().filter_map(|(role, o)| Some(((*role).to_owned(), o.parse().ok()?)));
-        let lending = between(0, 1) == 0;
+        let mut lending = between(0, 1) == 0;
+        let mut share_every = share_every;
+        let mut overlaps: BTreeMap<String, Overlap> = overlaps.collect();
+        let hoarding = between(0, 9) == 0;
+        let mut frameworks = frameworks;
+        let mut fault_every = fault_every;
+        if hoarding {
+            (frameworks, fault_every, share_every, lending) =
+                (3 * frameworks + 1, None, None, false);
+            overlaps.clear();
+        }
         Self {
             seed,
             agents,
@@ -103,8 +116,9 @@ impl Options {
             faults,
             forgotten_acks,
             share_every,
-            overlaps: overlaps.collect(),
+            overlaps,
             lending,
+            hoarding,
         }
     }
 }

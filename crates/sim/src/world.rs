@@ -163,6 +163,7 @@ pub struct World {
     trace: Trace,
     /// Whether what is promised to roles was kept for them so far.
     pub(crate) promise: Result<(), String>,
+    hunger: invariants::starvation::Hunger,
     recalls: invariants::lending::Recalls,
     pub(crate) master: MasterNode,
     pub(crate) agents: Vec<AgentNode>,
@@ -189,6 +190,7 @@ impl World {
             faults: 0,
             trace: Trace::new(print),
             promise: Ok(()),
+            hunger: invariants::starvation::Hunger::default(),
             recalls: invariants::lending::Recalls::default(),
             master: MasterNode::new(options.overlaps.clone()),
             agents,
@@ -340,7 +342,14 @@ impl World {
             Event::FrameworkTick { framework } => self.framework_tick(framework),
             Event::Fault => self.fault(),
             Event::Share => self.share(),
-            Event::Check => self.after(Duration::from_secs(1), Event::Check),
+            Event::Check => {
+                if self.options.hoarding {
+                    let mut hunger = std::mem::take(&mut self.hunger);
+                    self.promise = self.promise.clone().and_then(|()| hunger.look(self, self.now));
+                    self.hunger = hunger;
+                }
+                self.after(Duration::from_secs(1), Event::Check);
+            }
             // What belongs to an older life or a closed stream is void.
             _ => {}
         }

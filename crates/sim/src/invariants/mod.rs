@@ -9,6 +9,7 @@
 //! | [`limits`]: no role is offered more than it may have | at each offer | master.md 4.3 |
 //! | [`oracle`]: no framework sees a contradiction | during the run | master.md 1.7, agent.md 4.1 |
 //! | [`reservations`]: master, agent and directories agree on volumes | after the calm | agent.md 7.1 |
+//! | [`starvation`]: who wants more is offered what is free in time | where others hoard | docs/sharing.md |
 //! | [`convergence`]: every task has ended for its framework, nothing is left behind | after the calm | master.md 1.7 |
 
 pub mod books;
@@ -19,6 +20,7 @@ pub mod lending;
 pub mod limits;
 pub mod oracle;
 pub mod reservations;
+pub mod starvation;
 
 use crate::World;
 

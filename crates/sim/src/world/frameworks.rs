@@ -40,6 +40,9 @@ impl World {
             self.trace
                 .line(self.now, &format!("framework {framework} hears inverse offer {id} on {on}"));
         }
+        if framework == 0 && event.offers.is_some() {
+            self.hunger.ends();
+        }
         let requests = self.frameworks[framework].on_event(event, &mut self.rng);
         self.send_requests(framework, requests);
     }
