@@ -42,6 +42,8 @@ pub(crate) struct Serving<'a> {
     pub(crate) is_held_back: bool,
     /// Nobody is overdue.
     pub(crate) is_settled: bool,
+    /// Somebody whose turn it is would be offered what is out softly, if it were not.
+    is_awaited: bool,
     pub(crate) recorder: Recorder,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Serving<'a> {
             served: Vec::new(),
             is_held_back: false,
             is_settled: false,
+            is_awaited: false,
             recorder,
         }
     }
@@ -108,6 +111,10 @@ impl<'a> Serving<'a> {
         }
         if is_last_left {
             self.visit(rng, |serving, seat, role| match turn(seat) {
+                // Soft offers of those who had their turn end one by one; none is made anew before the last has ended.
+                Turn::Last if serving.is_awaited && serving.is_soft(role) => {
+                    serving.pass_over(seat, Reason::Overlap)
+                }
                 Turn::Last => serving.offer(seat, role),
                 _ => ControlFlow::Continue(()),
             });
@@ -173,9 +180,6 @@ impl<'a> Serving<'a> {
         }
         let overlap = policy.overlaps.of(&policy.tree, role);
         let visible = self.softs.visible(seat, overlap, free);
-        if visible.is_empty() {
-            return self.pass_over(seat, Reason::Overlap);
-        }
         let framework = policy.frameworks.get(&policy.tree.framework_of(seat));
         let Some(framework) = framework else { return ControlFlow::Continue(()) };
         let circumstances = Circumstances {
@@ -186,6 +190,13 @@ impl<'a> Serving<'a> {
             ignores_loans: false,
             shown: policy.overlaps.shown(seat),
         };
+        if visible.is_empty() {
+            let decide = |free: &Resources| {
+                circumstances.decide(wants, &framework.options, role, self.agent, free)
+            };
+            self.is_awaited = self.is_awaited || overlap.is_disjoint() && decide(free).is_ok();
+            return self.pass_over(seat, Reason::Overlap);
+        }
         let decided = circumstances.decide(wants, &framework.options, role, self.agent, &visible);
         self.is_held_back |= circumstances.holds_back(&decided, &visible);
         let resources = match decided {
@@ -219,6 +230,10 @@ impl<'a> Serving<'a> {
         self.refusals.forget();
         self.give(seat, resources, overlap);
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn is_soft(&self, role: u32) -> bool {
+        !self.policy.overlaps.of(&self.policy.tree, role).is_disjoint()
     }
 
     fn give(&mut self, seat: Seat, resources: Resources, overlap: Overlap) {
@@ -325,7 +340,14 @@ impl Hierarchical {
             if soft.is_some() && !agent.softs.visible(seat, overlap, &offered).is_empty() {
                 continue;
             }
-            let then = soft.as_ref().unwrap_or(&agent.softs).visible(seat, overlap, &offered);
+            // A disjoint offer waits for all soft ones; each of them has its lease.
+            let none = Softs::default();
+            let others = match &soft {
+                Some(_) if overlap.is_disjoint() => &none,
+                Some(others) => others,
+                None => &agent.softs,
+            };
+            let then = others.visible(seat, overlap, &offered);
             let decided = circumstances.decide(wants, &known.options, role, agent, &then);
             let Ok(part) = decided else { continue };
             if !part.is_some_and(|part| refuses(&part)) {

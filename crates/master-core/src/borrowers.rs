@@ -1,6 +1,7 @@
 //! Who uses revocable resources on an agent, and who of them has to go when some are wanted back.
 
 use crate::master::Master;
+use crate::recall::Notice;
 use crate::state::{Framework, Task};
 use allocator::{AgentId, FrameworkId};
 use resources::{Milli, Resources, Value};
@@ -81,15 +82,42 @@ impl Master {
     /// Who could give back something of this on an agent, and was not told yet.
     pub(crate) fn units(&self, agent: AgentId, wanted: &Amounts) -> Vec<Unit> {
         let notices = || self.notices.values().filter(|n| n.agent == agent);
+        let mut units = self.borrowers(agent);
+        units.retain(|unit| {
+            let told = |n: &Notice| {
+                n.framework == unit.framework
+                    && match &unit.executor {
+                        Some(id) => n.executors.contains(id),
+                        None => unit.tasks.iter().any(|id| n.tasks.contains(id)),
+                    }
+            };
+            helps(wanted, &unit.amounts) && !notices().any(told)
+        });
+        units
+    }
+
+    /// Those of a notice that still hold something.
+    pub(crate) fn units_of(&self, notice: &Notice) -> Vec<Unit> {
+        let mut units = self.borrowers(notice.agent);
+        units.retain(|unit| {
+            unit.framework == notice.framework
+                && match &unit.executor {
+                    Some(id) => notice.executors.contains(id),
+                    None => unit.tasks.iter().all(|id| notice.tasks.contains(id)),
+                }
+        });
+        units
+    }
+
+    /// What could end on an agent to give something back.
+    fn borrowers(&self, agent: AgentId) -> Vec<Unit> {
         let mut units = Vec::new();
         for framework in self.state.frameworks.values() {
-            let told =
-                |id: &str| notices().any(|n| n.framework == framework.key && n.tasks.contains(id));
             let tasks = framework.tasks.values().filter(|t| t.agent == agent);
             for task in tasks.filter(|t| t.holds_resources()) {
                 let executor = task.wire.executor_id.as_ref().map(|id| id.value.as_str());
                 let is_whole = executor.is_some_and(|id| has_own(framework, agent, id));
-                if told(task.id()) || is_whole || !may_end(framework, task) {
+                if is_whole || !may_end(framework, task) {
                     continue;
                 }
                 units.push(Unit {
@@ -104,13 +132,9 @@ impl Master {
                 if *on != agent {
                     break;
                 }
-                let is_told =
-                    notices().any(|n| n.framework == framework.key && n.executors.contains(id));
                 let tasks: Vec<&Task> = tasks_of(framework, agent, id).collect();
-                if is_told
-                    || !has_own(framework, agent, id)
-                    || !tasks.iter().all(|t| uses_revocable(&t.resources))
-                {
+                let all_borrow = tasks.iter().all(|t| uses_revocable(&t.resources));
+                if !has_own(framework, agent, id) || !all_borrow {
                     continue;
                 }
                 let mut all = executor.resources.clone();
@@ -124,7 +148,6 @@ impl Master {
                 });
             }
         }
-        units.retain(|unit| helps(wanted, &unit.amounts));
         units
     }
 }

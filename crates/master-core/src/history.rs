@@ -123,6 +123,10 @@ impl Series {
             let others: u64 = period.reasons.iter().map(|(_, n)| n).sum();
             if period.of(name) > 0 {
                 since = Some(period.from);
+                // Offers in between say that it was not in the way all the time.
+                if period.offered >= (agents as u64).div_ceil(2) {
+                    break;
+                }
             } else if others + period.offered >= (agents as u64).div_ceil(2) {
                 break;
             }

@@ -117,7 +117,18 @@ impl Master {
         overlap: Option<Overlap>,
     ) {
         self.put_overlap(role, overlap);
+        self.rescind_soft(cx, role);
         cx.respond(token, 200, "");
+    }
+
+    /// Soft offers of a role and those below it were made for more frameworks, or fewer, than are meant now.
+    fn rescind_soft(&mut self, cx: &mut Cx<'_>, role: &str) {
+        let concerns = |of: &str| role == "*" || resources::is_descendant_or_self(of, role);
+        let ids = self.soft_offers.values().flatten();
+        let offers = ids.filter_map(|id| self.offers.get(id)).filter(|o| concerns(&o.role));
+        for id in offers.map(|o| o.id.clone()).collect::<Vec<_>>() {
+            self.rescind(cx, &id);
+        }
     }
 
     /// Takes over what the registry holds.

@@ -47,11 +47,23 @@ pub(crate) fn to_policy(config: &QuotaConfig) -> Quota {
     Quota { guarantees: amounts(&config.guarantees), limits: amounts(&config.limits) }
 }
 
+/// Checks the name of a resource.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("Empty resource name".to_owned());
+    }
+    if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("Invalid resource name '{name}': expected no blanks"));
+    }
+    Ok(())
+}
+
 /// Checks one configuration for itself.
 fn check(config: &QuotaConfig) -> Result<(), String> {
     validate_role(&config.role).map_err(|e| format!("Invalid 'QuotaConfig.role': {e}"))?;
     for (field, map) in [("guarantees", &config.guarantees), ("limits", &config.limits)] {
         for (name, scalar) in map {
+            check_name(name).map_err(|e| format!("Invalid 'QuotaConfig.{field}': {e}"))?;
             let value = scalar.value;
             let (most, word) = most(name);
             if value > most {

@@ -220,12 +220,26 @@ impl Master {
             self.withdraw_notice(cx, id);
             return;
         };
+        // A part may have come back by itself meanwhile.
+        let mut missing = recall.map(|recall| recall.wanted.clone()).unwrap_or_default();
+        for other in self.notices_on(notice.agent).iter().filter(|other| *other != id) {
+            if self.notices.get(other).is_some_and(|n| n.killed_for.is_some()) {
+                take(&mut missing, &self.still_held(other));
+            }
+        }
+        let needed = choose(&missing, self.units_of(&notice));
+        if needed.is_empty() {
+            self.withdraw_notice(cx, id);
+            return;
+        }
+        let tasks: BTreeSet<String> = needed.iter().flat_map(|u| u.tasks.clone()).collect();
+        let executors = needed.into_iter().filter_map(|unit| unit.executor).collect();
         let roles: Vec<String> = roles.iter().map(|role| format!("'{role}'")).collect();
         let message = format!("Preempted: role {} wants back what was lent", roles.join(", "));
         let Some(framework) = self.framework(notice.framework) else { return };
         let most = self.config.preemption_grace_period;
         let mut kills = Vec::new();
-        for task in notice.tasks.iter().filter_map(|id| framework.tasks.get(id)) {
+        for task in tasks.iter().filter_map(|id| framework.tasks.get(id)) {
             // It may have come to share an executor with one that must not end.
             if task.holds_resources() && may_end(framework, task) {
                 kills.push(kill_of(framework, task, most, &message));
@@ -233,6 +247,7 @@ impl Master {
         }
         if let Some(notice) = self.notices.get_mut(id) {
             notice.killed_for = Some(message);
+            notice.executors = executors;
             notice.tasks = kills.iter().map(|kill| kill.task_id.value.clone()).collect();
         }
         for kill in kills {

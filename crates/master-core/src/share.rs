@@ -2,7 +2,7 @@
 
 use crate::contract::Effect;
 use crate::master::{Cx, Master, Timer, Waiting};
-use crate::quota::{Amounts, amounts, most, shown};
+use crate::quota::{Amounts, amounts, check_name, most, shown};
 use crate::registry::{RegistryOp, SHARES};
 use crate::schedule::{self, Schedule, Window};
 use crate::state::State;
@@ -268,6 +268,7 @@ impl Master {
             return Err(format!("'role': '{}' is not on the roles whitelist", config.role));
         }
         for (field, name) in config.names() {
+            check_name(name).map_err(|e| format!("'{field}': {e}"))?;
             let is_other = |entry: &resources::Entry| {
                 entry.identity.name == *name && !matches!(entry.value, Value::Scalar(_))
             };
@@ -277,6 +278,14 @@ impl Master {
         }
         if force {
             return Ok(());
+        }
+        let capacity = self.state.capacity();
+        // A part of nothing is nothing.
+        let mut names = config.percent.keys();
+        if let Some(name) = names.find(|n| !capacity.is_empty() && !capacity.contains_key(*n)) {
+            return Err(format!(
+                "'percent.{name}': no agent has '{name}' (use 'force' to bypass this check)"
+            ));
         }
         let others = self.state.shares.values().map(|share| &share.config);
         let others = others.filter(|other| other.role != config.role);

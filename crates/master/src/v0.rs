@@ -421,8 +421,15 @@ pub(crate) fn known_roles(state: &State) -> Known<'_> {
     let named = state.weights.keys().chain(state.quotas.keys()).chain(state.shares.keys());
     let overlapping = state.overlaps.iter().filter(|(role, o)| *role != "*" && !o.is_disjoint());
     let named = named.chain(overlapping.map(|(role, _)| role));
-    for role in named.chain(state.role_whitelist.iter().flatten()) {
+    for role in named {
         at(&mut known, role, |_| {});
+    }
+    // With `--roles` those are known, whatever else there is.
+    if let Some(listed) = &state.role_whitelist {
+        known.retain(|role, _| listed.contains(role));
+        for role in listed.iter().map(String::as_str).chain(["*"]) {
+            known.entry(role.to_owned()).or_default();
+        }
     }
     known
 }

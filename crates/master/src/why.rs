@@ -38,11 +38,26 @@ async fn nobody(shared: &Arc<Shared>, query: &str, question: &Question) -> Respo
     let Some(view) = shared.view().await else {
         return respond::text(503, "The master is shutting down");
     };
-    let is_known = question.framework.is_none()
+    let framework = question.framework.as_ref().map(|id| view.framework(id));
+    let is_known = framework.is_none_or(|f| f.is_some())
         && question.agent.as_ref().is_none_or(|id| view.agent(id).is_some());
     if !is_known {
-        let text = "Nothing matches: the id of the framework or agent is unknown, or the framework is not subscribed to that role. See /frameworks and /slaves.\n";
+        let text = "Nothing matches: the id of the framework or agent is unknown. See /frameworks and /slaves.\n";
         return respond::text(404, text);
+    }
+    if let Some(framework) = framework.flatten() {
+        let name = &framework.info.name;
+        let to = match &question.role {
+            Some(role) => format!("not subscribed to role '{role}'"),
+            None => "subscribed to no role".to_owned(),
+        };
+        let summary = format!(
+            "'{name}' is {to}, so it can't be offered anything for it. To change that: let it subscribe, or send UPDATE_FRAMEWORK, with the role."
+        );
+        return respond::json(
+            query,
+            json!({ "why": [], "summary": summary }).to_string().into_bytes(),
+        );
     }
     let to = question.role.as_ref().map_or(String::new(), |role| format!(" to role '{role}'"));
     let summary = format!(

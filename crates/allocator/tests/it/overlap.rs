@@ -348,3 +348,34 @@ fn a_framework_is_shown_no_more_than_its_roles_limits_allow() {
     lines.extend(c.run());
     assert_eq!(lines, ["1 a 2 cpus:2; mem:1000"], "on the other agent");
 }
+
+/// Two that hold their soft offers, and end them one after the other.
+#[test]
+fn a_disjoint_role_gets_what_soft_offers_of_several_have_after_their_leases() {
+    let mut c = cluster();
+    c.allocator.set_overlap("soft", Some(Overlap::ALL));
+    c.framework(1, &["soft"]);
+    c.framework(2, &["soft"]);
+    c.agent(1, "cpus:4;mem:1024");
+    let held = c.allocations();
+    assert_eq!(held.len(), 2);
+    c.wait(Duration::from_secs(5));
+    c.framework(3, &["web"]);
+    assert!(c.run().is_empty());
+    for offer in &held {
+        let waiting =
+            c.allocator.waiting(c.now, offer.framework, &offer.role, offer.agent, &offer.resources);
+        assert_eq!(waiting, 1, "for each of the offers");
+    }
+    // The lease of the first one ends.
+    let end = |c: &mut Cluster, offer: &Allocation| {
+        let Allocation { framework, agent, role, resources, .. } = offer;
+        c.allocator.withdraw(c.now, *framework, *agent, resources, None);
+        c.allocator.pass(c.now, *framework, role, *agent, None);
+    };
+    end(&mut c, &held[0]);
+    assert!(c.run().is_empty(), "nothing is offered softly again before the other ends too");
+    c.wait(Duration::from_secs(1));
+    end(&mut c, &held[1]);
+    assert_eq!(c.run(), ["3 web 1 cpus:4; mem:1024"]);
+}

@@ -205,3 +205,18 @@ fn what_can_not_be_answered_as_asked_is_refused_first() {
     };
     assert_eq!((ask("text/html"), ask("application/json")), (406, 400));
 }
+
+#[test]
+fn why_says_that_a_framework_has_no_roles() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let options = FrameworkOptions { roles: Vec::new(), ..FrameworkOptions::default() };
+    let framework = Framework::subscribe(&cluster.master(), &options);
+    for (query, expected) in [
+        (format!("framework={}", framework.id), "is subscribed to no role"),
+        (format!("framework={}&role=web", framework.id), "is not subscribed to role 'web'"),
+    ] {
+        let answer = http::get(&cluster.master(), &format!("/why?{query}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.text().contains(expected), "{}", answer.text());
+    }
+}

@@ -204,6 +204,33 @@ fn only_as_many_as_needed_go_and_the_youngest_first() {
 }
 
 #[test]
+fn what_came_back_by_itself_during_the_grace_period_spares_a_task() {
+    let mut loan = lent();
+    let tasks = ["old", "young"].map(|id| task(&loan.offer, id, cpus(2.0, true)));
+    loan.launch(tasks.to_vec());
+    for (id, at) in [("old", 1.0), ("young", 2.0)] {
+        loan.update(id, "TASK_RUNNING", at);
+    }
+    let effects = loan.revive();
+    assert_eq!(inverse_offers(&effects).len(), 1);
+    // The older one ends: half of what is wanted is there.
+    loan.update("old", "TASK_FINISHED", 3.0);
+    let spared = loan.w.wait(GRACE + 1);
+    assert_eq!(killed(&spared), ["young"]);
+
+    let mut loan = lent();
+    let tasks = ["old", "young"].map(|id| task(&loan.offer, id, cpus(2.0, true)));
+    loan.launch(tasks.to_vec());
+    for (id, at) in [("old", 1.0), ("young", 2.0)] {
+        loan.update(id, "TASK_RUNNING", at);
+    }
+    loan.revive();
+    // The agent comes back with two cpus more than what is kept for the owner.
+    loan.return_with("cpus(owner):4;mem(owner):400;cpus:2");
+    assert_eq!(killed(&loan.w.wait(GRACE + 1)), ["young"], "no more than needed");
+}
+
+#[test]
 fn a_task_that_uses_nothing_revocable_is_never_killed_for_it() {
     let mut loan = lent();
     let effects = loan.return_with("cpus(owner):4;mem(owner):400;cpus:4");

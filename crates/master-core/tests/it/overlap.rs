@@ -294,3 +294,18 @@ fn an_overlap_for_an_invalid_role_is_refused() {
     assert_eq!((status, text.contains("whitelist")), (400, true), "{text}");
     assert_eq!(set(&mut w, "*", Some("all")).0, 200);
 }
+
+#[test]
+fn a_changed_overlap_ends_offers_that_were_made_for_another() {
+    let (mut w, offers) = race(overlapping("all"));
+    assert_eq!(offers.len(), 3);
+    w.next += 1;
+    let overlap = Some("1".parse().expect("an overlap"));
+    let call = OperatorCall::SetOverlap { role: "a".into(), overlap };
+    let mut effects = w.step(Input::Operator { token: Token(w.next), call });
+    effects.extend(w.wait(1));
+    let ended = STREAMS.iter().map(|s| rescinded(&effects, *s).len()).sum::<usize>();
+    assert_eq!(ended, 3);
+    let new = STREAMS.iter().map(|s| offers_to(&effects, *s).len()).sum::<usize>();
+    assert_eq!(new, 1, "one of them has it now");
+}

@@ -57,6 +57,14 @@ fn invalid_quotas_are_refused_and_change_nothing() {
             "Invalid QuotaConfig: Invalid 'QuotaConfig.role': Role 'a//b' cannot contain two adjacent slashes",
         ),
         (
+            config("web", &[], &[("", 1.0)]),
+            "Invalid QuotaConfig: Invalid 'QuotaConfig.limits': Empty resource name",
+        ),
+        (
+            config("web", &[("c pus", 1.0)], &[]),
+            "Invalid 'QuotaConfig.guarantees': Invalid resource name 'c pus': expected no blanks",
+        ),
+        (
             config("web", &[("cpus", -1.0)], &[]),
             "Invalid QuotaConfig: Invalid guarantee configuration {'cpus': -1}: the value is negative",
         ),

@@ -236,6 +236,7 @@ fn invalid_shares_are_refused_and_change_nothing() {
         ),
         (share("db", &["cpus -1"], &[]), "'amounts.cpus': expected at least 0.001 and at most"),
         (share("db", &["cpus 1e13"], &[]), "'amounts.cpus': expected at least 0.001 and at most"),
+        (share("db", &["cpsu 10%"], &[]), "'percent.cpsu': no agent has 'cpsu' (use 'force'"),
         (share("db", &["ports 10%"], &[]), "'percent.ports': 'ports' is no scalar resource"),
         (share("db", &["cpus 1"], &many), "'schedule': expected at most 64 schedules"),
         (

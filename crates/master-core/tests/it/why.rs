@@ -5,16 +5,20 @@ use base::WallTime;
 use master_core::why::{Answer, Question};
 
 /// Time passes, and the agent answers pings.
-fn pass(w: &mut World, seconds: u64) {
+fn pass(w: &mut World, seconds: u64) -> Vec<Effect> {
+    let mut all = Vec::new();
     for _ in 0..seconds {
-        for effect in w.wait(1) {
+        let effects = w.wait(1);
+        for effect in &effects {
             if let Effect::SendToAgent { message, .. } = effect
-                && matches!(*message, master_to_agent::Message::Ping(_))
+                && matches!(**message, master_to_agent::Message::Ping(_))
             {
                 w.agent_says(agent_to_master::Message::Pong(internal::Pong {}));
             }
         }
+        all.extend(effects);
     }
+    all
 }
 
 fn why(w: &World) -> Answer {
@@ -85,4 +89,20 @@ fn who_only_declines_is_said_to_be_backed_off_where_others_are_offered_instead()
     assert_eq!(why(&w).reasons[0].reason, "BACKED_OFF");
     w.call(json!({"type": "REVIVE"}));
     assert_eq!(why(&w).reasons[0].reason, "TAKEN");
+}
+
+#[test]
+fn a_reason_that_offers_interrupt_holds_since_the_last_of_them() {
+    let mut w = world();
+    w.framework(&[]);
+    let mut offer = offers(&w.agent()).remove(0);
+    // A refusal of half a minute, again and again.
+    for _ in 0..8 {
+        decline(&mut w, &offer, 30.0);
+        offer = offers(&pass(&mut w, 31)).pop().expect("it is offered again");
+    }
+    decline(&mut w, &offer, 30.0);
+    pass(&mut w, 1);
+    let lasts = why(&w).lasts.expect("it is known");
+    assert!(lasts <= Duration::from_secs(120), "{lasts:?}");
 }
