@@ -6,7 +6,9 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
         ["launch", rest @ ..] => launch(rest),
         ["allocator", rest @ ..] => {
-            let mut command = cargo(&["bench", "--locked", "--package", "proffer-allocator", "--"]);
+            let package = ["bench", "--locked", "--package", "proffer-allocator"];
+            let mut command = cargo(&package);
+            command.args(["--bench", "allocator", "--"]);
             command.args(rest);
             run(command)
         }
