@@ -88,8 +88,17 @@ impl Hierarchical {
         }
         let mut serving = Serving::new(self, agent, quotas, is_first_stage, recorder);
         serving.serve(now, rng);
-        let Serving { served, quotas, is_held_back, is_settled, recorder, .. } = serving;
+        let Serving { served, quotas, is_held_back, is_settled, is_round_over, recorder, .. } =
+            serving;
         self.recorder = recorder;
+        let length = self.config.max_time_to_offer;
+        if let Some(agent) = self.agents.get_mut(&id) {
+            served.iter().for_each(|s| agent.turns.take(s.seat, now, length));
+            // In the first stage only some are served.
+            if is_round_over && !is_first_stage && !served.is_empty() {
+                agent.turns.end_round();
+            }
+        }
         if is_settled && let Some(agent) = self.agents.get_mut(&id) {
             agent.turns.settle();
         }

@@ -547,6 +547,11 @@ impl Allocator for Hierarchical {
             shown: self.overlaps.shown(seat),
         };
         match circumstances.decide(wants, &known.options, role, at, &visible) {
+            // Who declined what is lent is not waiting for it to come back.
+            Err(Reason::Lent) => match at.filters.refuse(seat, wants.epoch, &visible) {
+                Some(until) => Reason::Refused { until },
+                None => Reason::Lent,
+            },
             Err(reason) => reason,
             Ok(part) => {
                 match at.filters.refuse(seat, wants.epoch, part.as_ref().unwrap_or(&visible)) {

@@ -42,6 +42,8 @@ pub(crate) struct Serving<'a> {
     pub(crate) is_held_back: bool,
     /// Nobody is overdue.
     pub(crate) is_settled: bool,
+    /// Everybody who wants something of the agent had a turn.
+    pub(crate) is_round_over: bool,
     /// Somebody whose turn it is would be offered what is out softly, if it were not.
     is_awaited: bool,
     pub(crate) recorder: Recorder,
@@ -69,6 +71,7 @@ impl<'a> Serving<'a> {
             served: Vec::new(),
             is_held_back: false,
             is_settled: false,
+            is_round_over: false,
             is_awaited: false,
             recorder,
         }
@@ -95,7 +98,7 @@ impl<'a> Serving<'a> {
                 joined.push((at, seat, role));
                 ControlFlow::Continue(())
             }
-            Turn::Last => {
+            Turn::Had | Turn::Last => {
                 is_last_left = true;
                 ControlFlow::Continue(())
             }
@@ -110,12 +113,13 @@ impl<'a> Serving<'a> {
             }
         }
         if is_last_left {
+            self.is_round_over = !self.is_awaited && self.served.is_empty();
             self.visit(rng, |serving, seat, role| match turn(seat) {
                 // Soft offers of those who had their turn end one by one; none is made anew before the last has ended.
-                Turn::Last if serving.is_awaited && serving.is_soft(role) => {
+                Turn::Had | Turn::Last if serving.is_awaited && serving.is_soft(role) => {
                     serving.pass_over(seat, Reason::Overlap)
                 }
-                Turn::Last => serving.offer(seat, role),
+                Turn::Had | Turn::Last => serving.offer(seat, role),
                 _ => ControlFlow::Continue(()),
             });
         }
@@ -293,7 +297,8 @@ impl Hierarchical {
         !is_polite && self.standings[seat as usize].pass(now, length)
     }
 
-    /// How many others could be offered what a framework is offered; none if nobody of them would come before it.
+    /// How many others, other roles of its own among them, could be offered what a framework is offered; none if no
+    /// other framework would come before it.
     pub(crate) fn count_waiting(
         &self,
         now: Time,
@@ -329,7 +334,7 @@ impl Hierarchical {
         };
         let round = agent.turns.since(now, self.config.max_time_to_offer);
         let (mut waiting, mut is_before) = (0, false);
-        for (seat, framework, role) in tree.competitors().filter(|(_, f, _)| *f != holder) {
+        for (seat, framework, role) in tree.competitors().filter(|(seat, ..)| *seat != own) {
             let wants = &self.wants[seat as usize];
             let refuses = |r: &Resources| agent.filters.refuse(seat, wants.epoch, r).is_some();
             let Some(known) = self.frameworks.get(&framework).filter(|_| !refuses(&offered)) else {
@@ -352,7 +357,8 @@ impl Hierarchical {
             let Ok(part) = decided else { continue };
             if !part.is_some_and(|part| refuses(&part)) {
                 waiting += 1;
-                is_before |= self.turn(&agent.turns, round, seat, now) != Turn::Last;
+                is_before |=
+                    framework != holder && self.turn(&agent.turns, round, seat, now) != Turn::Last;
             }
         }
         if is_before { waiting } else { 0 }

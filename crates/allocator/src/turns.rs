@@ -3,7 +3,8 @@
 //!
 //! A round on an agent begins when an offer of it ends unused. Those whose offers end unused in it come last, those who
 //! joined later come before them in the order in which they joined, and everybody else comes first, by share. So each
-//! one that was there when somebody began to wait has one turn at most before it, and who comes anew has none.
+//! one that was there when somebody began to wait has one turn at most before it, and who comes anew has none. When
+//! everybody who wants the agent had a turn the round is over, and shares decide.
 //!
 //! Who uses what it is offered, but for short times only, has no share when the next offer is made, and would be first
 //! again and again. So from time to time roles below their fair share come first that were not served for long.
@@ -26,6 +27,8 @@ pub(crate) enum Turn {
     First,
     /// It joined while the round went on; those who joined before come before.
     Joined(Time),
+    /// It had its turn and used something.
+    Had,
     /// It had its turn and used nothing.
     Last,
 }
@@ -60,6 +63,8 @@ pub(crate) struct Turns {
     since: Option<Time>,
     /// Whose offer ended unused.
     passed: Seats,
+    /// Who was offered something in the round.
+    had: Seats,
     /// First offer after the last time when nobody was overdue.
     serving: Option<Time>,
     /// Who was offered something since.
@@ -72,8 +77,23 @@ impl Turns {
         if self.since(now, length).is_none() {
             self.since = Some(now);
             self.passed.0.clear();
+            self.had.0.clear();
         }
         self.passed.add(seat);
+    }
+
+    /// This seat has its turn in the round that goes on, if one does.
+    pub(crate) fn take(&mut self, seat: Seat, now: Time, length: Duration) {
+        if self.since(now, length).is_some() {
+            self.had.add(seat);
+        }
+    }
+
+    /// Everybody had a turn.
+    pub(crate) fn end_round(&mut self) {
+        self.since = None;
+        self.passed.0.clear();
+        self.had.0.clear();
     }
 
     /// This seat got something.
@@ -107,6 +127,8 @@ impl Turns {
     pub(crate) fn turn(&self, seat: Seat, since: Time, joined: Time) -> Turn {
         if self.passed.has(seat) {
             Turn::Last
+        } else if self.had.has(seat) {
+            Turn::Had
         } else if joined > since {
             Turn::Joined(joined)
         } else {
@@ -118,13 +140,15 @@ impl Turns {
     pub(crate) fn forget(&mut self, seats: &[Seat]) {
         for seat in seats {
             self.passed.remove(*seat);
+            self.had.remove(*seat);
             self.served.remove(*seat);
         }
     }
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        (self.passed.0.capacity() + self.served.0.capacity()) * size_of::<u64>()
+        let sets = [&self.passed, &self.had, &self.served];
+        sets.iter().map(|seats| seats.0.capacity()).sum::<usize>() * size_of::<u64>()
     }
 }
 

@@ -337,6 +337,13 @@ impl Master {
         for (name, lack) in &mut lack {
             *lack -= held.get(name).copied().unwrap_or(0).max(0);
         }
+        // Soft offers hide what is free from roles with disjoint offers.
+        if lack.values().any(|lack| *lack > 0) {
+            let soft = self.offers.values().filter(|o| o.soft && !is_own(&o.role));
+            for id in soft.map(|o| o.id.clone()).collect::<Vec<_>>() {
+                self.rescind(cx, &id);
+            }
+        }
         for offer in offers.iter().filter(|o| !is_own(&o.role)) {
             let helps = |(name, lack): (&String, &Milli)| {
                 *lack > 0 && offer.resources.unreserved().scalar(name) > 0

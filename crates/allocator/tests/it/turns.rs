@@ -40,9 +40,9 @@ fn who_declines_alone_is_offered_the_same_at_once() {
 }
 
 #[test]
-fn when_all_have_declined_shares_decide_again() {
+fn those_who_decline_take_turns() {
     let mut c = two_of_which_one_is_poorer();
-    for framework in [1, 2, 1, 1] {
+    for framework in [1, 2, 1, 2, 1] {
         let offer = c.allocations().remove(0);
         assert_eq!(offer.framework.0, framework);
         let_go(&mut c, &offer);
@@ -145,12 +145,27 @@ fn others_wait_for_an_offer_only_if_they_would_get_it() {
     assert_eq!(waiting(&c, &offer), 0);
     c.allocator.revive(FrameworkId(2), &BTreeSet::new());
     assert_eq!(waiting(&c, &offer), 1);
-    // The second had its turn: the first may keep the offer.
+    // The second has its turn, and waits for the next one when the first has it again.
     let_go(&mut c, &offer);
     let offer = c.allocations().remove(0);
     let_go(&mut c, &offer);
     let offer = c.allocations().remove(0);
-    assert_eq!(waiting(&c, &offer), 0);
+    assert_eq!((offer.framework.0, waiting(&c, &offer)), (1, 1));
+}
+
+#[test]
+fn all_roles_of_a_holder_that_would_have_a_turn_share_its_lease() {
+    let mut c = cluster();
+    c.framework(1, &["a", "b", "c", "d"]);
+    c.agent(1, "cpus:4;mem:100");
+    let offer = c.allocations().remove(0);
+    let waiting = |c: &Cluster| {
+        let Allocation { framework, role, agent, resources, .. } = &offer;
+        c.allocator.waiting(c.now, *framework, role, *agent, resources)
+    };
+    assert_eq!(waiting(&c), 0, "nobody else waits");
+    c.framework(2, &["e"]);
+    assert_eq!(waiting(&c), 4, "three roles of the holder may come before the other");
 }
 
 /// The first framework uses the agent for a second, again and again: after how many rounds the second is offered it.
@@ -178,4 +193,36 @@ fn who_uses_an_agent_for_short_times_leaves_turns_to_roles_below_their_fair_shar
     let other = all.iter().find(|o| o.agent.0 == 1).expect("an offer");
     c.decline(other, None);
     assert!(rounds_until_the_second_has_a_turn(&mut c).is_some_and(|rounds| rounds < 10));
+}
+
+/// Who declined once has its share again as soon as the others had their turn.
+#[test]
+fn one_decline_costs_one_turn() {
+    for times in [Duration::from_secs(30), Duration::from_secs(3), Duration::ZERO] {
+        let mut c = cluster_with(|config| config.max_time_to_offer = times);
+        c.allocator.set_weight("a", 4.0);
+        c.framework(1, &["a"]);
+        for agent in 0..3 {
+            c.agent(agent, "cpus:10;mem:1000");
+        }
+        for offer in c.allocations() {
+            let_go(&mut c, &offer);
+        }
+        c.framework(2, &["b"]);
+        let mut tasks: BTreeMap<u32, u32> = BTreeMap::new();
+        for _ in 0..200 {
+            for offer in c.allocations() {
+                let task = resources("cpus:1;mem:10").allocated_to(&offer.role);
+                let mut rest = offer.resources.clone();
+                if rest.contains(&task) {
+                    rest -= &task;
+                    *tasks.entry(offer.framework.0).or_default() += 1;
+                    c.allocator.used(offer.framework, &offer.role);
+                }
+                c.allocator.recover(c.now, offer.framework, offer.agent, &rest, None);
+            }
+        }
+        let (a, b) = (tasks[&1], tasks[&2]);
+        assert!(a + b == 30 && a.abs_diff(24) <= 3, "{times:?}: {tasks:?}");
+    }
 }

@@ -309,3 +309,24 @@ fn a_changed_overlap_ends_offers_that_were_made_for_another() {
     let new = STREAMS.iter().map(|s| offers_to(&effects, *s).len()).sum::<usize>();
     assert_eq!(new, 1, "one of them has it now");
 }
+
+#[test]
+fn a_guarantee_does_not_wait_for_soft_offers_of_others() {
+    let (mut w, offers) = race(overlapping("all"));
+    assert_eq!(offers.len(), 3);
+    let mut info = framework_info(&[]);
+    info["roles"] = json!(["g"]);
+    assert!(offers_to(&w.subscribe(Token(4), info), Token(4)).is_empty());
+    let config =
+        json!({"role": "g", "guarantees": {"cpus": {"value": 3.0}, "mem": {"value": 500.0}}});
+    w.next += 1;
+    let call = OperatorCall::UpdateQuota {
+        force: false,
+        configs: vec![wire::json::from_value(&config).expect("a quota")],
+    };
+    let mut effects = w.step(Input::Operator { token: Token(w.next), call });
+    effects.extend(w.wait(1));
+    let ended = STREAMS.iter().map(|s| rescinded(&effects, *s).len()).sum::<usize>();
+    assert_eq!(ended, 3);
+    assert!(offers_to(&effects, Token(4)).iter().map(cpus).sum::<f64>() >= 3.0);
+}
