@@ -114,17 +114,27 @@ impl Circumstances<'_> {
         Ok(part)
     }
 
+    /// What of a scalar the seat is offered softly.
+    fn shown(&self, name: &str) -> Milli {
+        self.shown.and_then(|shown| shown.get(name)).copied().unwrap_or(0)
+    }
+
     /// How much more of a scalar the limits of a role allow; None: any amount.
     fn limit_room(&self, role: u32, name: &str) -> Option<Milli> {
-        let shown = self.shown.and_then(|shown| shown.get(name)).copied().unwrap_or(0);
-        self.quotas.limit_room(self.tree, role, name).map(|room| (room - shown).max(0))
+        let room = self.quotas.limit_room(self.tree, role, name);
+        room.map(|room| (room - self.shown(name)).max(0))
+    }
+
+    /// How much of a scalar is free beyond what guarantees need; None: none needs it.
+    fn spare(&self, name: &str) -> Option<Milli> {
+        self.quotas.spare(self.tree, name).map(|spare| (spare - self.shown(name)).max(0))
     }
 
     /// What keeps scalars from a role: its limits, or the guarantees of others.
     fn kept_by(&self, role: u32, usable: &Resources) -> Reason {
         let is_limited = usable.iter().filter(|e| e.is_quota_charged()).any(|e| {
             let name = &e.identity.name;
-            let spare = self.quotas.spare(self.tree, name).unwrap_or(Milli::MAX);
+            let spare = self.spare(name).unwrap_or(Milli::MAX);
             let room = self.limit_room(role, name);
             room.is_some_and(|room| room < usable.scalar(name) && room <= spare)
         });
@@ -161,7 +171,7 @@ impl Circumstances<'_> {
                 return Err(Reason::Satisfied);
             }
         }
-        let spare = |name: &str| self.quotas.spare(self.tree, name).map(|s| s + lack(name));
+        let spare = |name: &str| self.spare(name).map(|s| s + lack(name));
         let least = |a: Option<Milli>, b: Option<Milli>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, other) => one.or(other),

@@ -45,7 +45,9 @@ impl Master {
         if self.config.allocator.max_time_to_offer.is_zero() {
             return;
         }
-        let at = offer.made + self.lease(self.state.frameworks.len());
+        // All roles of a framework have a turn of their own.
+        let roles = self.framework(offer.framework).map_or(0, |f| f.info.roles.len());
+        let at = offer.made + self.lease(self.state.frameworks.len() + roles);
         self.leases.add(at, offer);
         self.plan_sweep(Time(0));
     }
