@@ -1,6 +1,7 @@
 //! The books of what frameworks hold: of agents, shares and quota together.
 
 use crate::hierarchical::Hierarchical;
+use crate::tree::Seat;
 use crate::{AgentId, FrameworkId};
 use resources::{Entry, Milli, Resources, Value};
 use std::collections::BTreeMap;
@@ -8,16 +9,52 @@ use std::collections::BTreeMap;
 impl Hierarchical {
     /// A framework got (sign 1) or gave back (sign -1) resources of an agent.
     pub(crate) fn hold(&mut self, id: FrameworkId, on: AgentId, resources: &Resources, sign: i64) {
+        let roles = resources.allocation_roles();
         let mut seat = 0;
-        for role in resources.allocation_roles().into_iter().flatten() {
+        for role in roles.iter().flatten() {
             seat = self.seat(id, role);
-            if resources.allocation_roles().len() == 1 {
+            if roles.len() == 1 {
                 self.tree.change(seat, resources, sign);
             } else {
                 let part = resources.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
                 self.tree.change(seat, &part, sign);
             }
         }
+        // A shared volume is there for the next as well.
+        let is_shared = resources.iter().any(|e| e.identity.shared);
+        let plain = if is_shared {
+            self.interner.unallocate(&resources.nonshared())
+        } else {
+            self.interner.unallocate(resources)
+        };
+        self.book(seat, id, on, resources, plain, sign);
+    }
+
+    /// What is offered to a seat is held; `plain` is the same without allocation info.
+    pub(crate) fn give(
+        &mut self,
+        seat: Seat,
+        on: AgentId,
+        resources: &Resources,
+        mut plain: Resources,
+    ) {
+        self.tree.change(seat, resources, 1);
+        if plain.iter().any(|e| e.identity.shared) {
+            plain = plain.nonshared();
+        }
+        self.book(seat, self.tree.framework_of(seat), on, resources, plain, 1);
+    }
+
+    /// All books but that of shares. `plain`: without allocation info and shared resources.
+    fn book(
+        &mut self,
+        seat: Seat,
+        id: FrameworkId,
+        on: AgentId,
+        resources: &Resources,
+        plain: Resources,
+        sign: i64,
+    ) {
         if !self.quotas.is_empty() {
             self.charge(resources, sign);
         }
@@ -40,16 +77,12 @@ impl Hierarchical {
         if agent.overcommitted || resources.iter().any(|e| e.identity.revocable) {
             agent.recount(&mut |r| interner.unallocate(r));
             self.lending.note(on, agent);
+        } else if sign > 0 {
+            agent.free -= &plain;
+        } else if agent.free.is_empty() {
+            agent.free = plain;
         } else {
-            // A shared volume is there for the next as well.
-            let plain = interner.unallocate(&resources.nonshared());
-            if sign > 0 {
-                agent.free -= &plain;
-            } else if agent.free.is_empty() {
-                agent.free = plain;
-            } else {
-                agent.free += &plain;
-            }
+            agent.free += &plain;
         }
         if let Some(old) = old {
             self.quotas.change_free(&self.tree, &old, -1);

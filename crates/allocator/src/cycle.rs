@@ -110,9 +110,10 @@ impl Hierarchical {
                 let parts = self.parts(role, overlap);
                 self.show(seat, id, &resources, parts, 1);
             }
-            let resources = self.interner.allocate(&resources, role, &name);
+            let plain = resources;
+            let resources = self.interner.allocate(&plain, role, &name);
             if !soft {
-                self.hold(framework, id, &resources, 1);
+                self.give(seat, id, &resources, plain);
             }
             out.push(Allocation { framework, role: name, agent: id, resources, soft });
         }
