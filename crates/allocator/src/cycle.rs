@@ -1,13 +1,22 @@
 //! A cycle: agent after agent, role after role, framework after framework, who is due is offered what is free.
 
 use crate::agent::Agent;
+use crate::decisions::Recorder;
 use crate::filters::Filters;
 use crate::hierarchical::Hierarchical;
+use crate::quota::Quotas;
 use crate::serve::{Served, Serving};
 use crate::{AgentId, Allocation, FrameworkId, Reason};
 use base::{Now, Rng, Time};
 use resources::Resources;
 use std::collections::BTreeMap;
+
+/// One of the two stages of a cycle: what is guaranteed, then the rest.
+#[derive(Debug, Clone, Copy)]
+struct Stage {
+    is_first: bool,
+    now: Time,
+}
 
 impl Hierarchical {
     /// Runs one cycle.
@@ -37,17 +46,23 @@ impl Hierarchical {
         self.tree.refresh();
         self.quotas.refresh(&self.tree);
         let is_idle_elsewhere = self.note_idle(now.mono);
-        if self.quotas.any_lacks() {
+        // What is offered is charged by who serves it, not by the books.
+        let mut quotas = std::mem::take(&mut self.quotas);
+        let mut recorder = std::mem::take(&mut self.recorder);
+        if quotas.any_lacks() {
             rng.shuffle(&mut agents);
             for agent in &agents {
-                self.allocate_agent(now.mono, *agent, true, rng, &mut out);
+                let stage = Stage { is_first: true, now: now.mono };
+                self.allocate_agent(stage, *agent, &mut quotas, &mut recorder, rng, &mut out);
             }
         }
         rng.shuffle(&mut agents);
         let guaranteed = out.len();
         for agent in &agents {
-            self.allocate_agent(now.mono, *agent, false, rng, &mut out);
+            let stage = Stage { is_first: false, now: now.mono };
+            self.allocate_agent(stage, *agent, &mut quotas, &mut recorder, rng, &mut out);
         }
+        (self.quotas, self.recorder) = (quotas, recorder);
         self.recall(&agents, rng);
         let shared = out.len();
         self.lend(now, &agents, is_idle_elsewhere, rng, &mut out);
@@ -61,9 +76,10 @@ impl Hierarchical {
     /// Offers what is free on one agent.
     fn allocate_agent(
         &mut self,
-        now: Time,
+        Stage { is_first: is_first_stage, now }: Stage,
         id: AgentId,
-        is_first_stage: bool,
+        quotas: &mut Quotas,
+        recorder: &mut Recorder,
         rng: &mut Rng,
         out: &mut Vec<Allocation>,
     ) {
@@ -77,20 +93,16 @@ impl Hierarchical {
         };
         if let Some(reason) = reason {
             if !is_first_stage {
-                self.recorder.note_all(reason);
+                recorder.note_all(reason);
             }
             return;
         }
-        let quotas = std::mem::take(&mut self.quotas);
-        let mut recorder = std::mem::take(&mut self.recorder);
         if !is_first_stage {
             recorder.note_served();
         }
         let mut serving = Serving::new(self, agent, quotas, is_first_stage, recorder);
         serving.serve(now, rng);
-        let Serving { served, quotas, is_held_back, is_settled, is_round_over, recorder, .. } =
-            serving;
-        self.recorder = recorder;
+        let Serving { served, is_held_back, is_settled, is_round_over, .. } = serving;
         let length = self.config.max_time_to_offer;
         if let Some(agent) = self.agents.get_mut(&id) {
             served.iter().for_each(|s| agent.turns.take(s.seat, now, length));
@@ -117,7 +129,6 @@ impl Hierarchical {
             }
             out.push(Allocation { framework, role: name, agent: id, resources, soft });
         }
-        self.quotas = quotas;
         if is_held_back {
             self.held_back.insert(id);
         }

@@ -30,7 +30,7 @@ pub(crate) struct Serving<'a> {
     agent: &'a Agent,
     is_first_stage: bool,
     /// What is served here counts for quota at once; the other books follow when all is served.
-    pub(crate) quotas: Quotas,
+    quotas: &'a mut Quotas,
     /// What is left of what was free; None: all of it.
     left: Option<Resources>,
     refusals: Refusals<'a>,
@@ -46,16 +46,16 @@ pub(crate) struct Serving<'a> {
     pub(crate) is_round_over: bool,
     /// Somebody whose turn it is would be offered what is out softly, if it were not.
     is_awaited: bool,
-    pub(crate) recorder: Recorder,
+    recorder: &'a mut Recorder,
 }
 
 impl<'a> Serving<'a> {
     pub(crate) fn new(
         policy: &'a Hierarchical,
         agent: &'a Agent,
-        quotas: Quotas,
+        quotas: &'a mut Quotas,
         is_first_stage: bool,
-        recorder: Recorder,
+        recorder: &'a mut Recorder,
     ) -> Self {
         let is_simple = agent.traits.is_plain && agent.softs.is_empty() && agent.lent.is_empty();
         let scalars = quotas.scalars(&policy.tree, &agent.free).filter(|_| is_simple);
@@ -189,7 +189,7 @@ impl<'a> Serving<'a> {
         let circumstances = Circumstances {
             config: &policy.config,
             tree: &policy.tree,
-            quotas: &self.quotas,
+            quotas: &*self.quotas,
             is_first_stage: self.is_first_stage,
             ignores_loans: false,
             shown: policy.overlaps.shown(seat),
