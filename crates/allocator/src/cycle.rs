@@ -100,7 +100,7 @@ impl Hierarchical {
         if !is_first_stage {
             recorder.note_served();
         }
-        let mut serving = Serving::new(self, agent, quotas, is_first_stage, recorder);
+        let mut serving = Serving::new(self, id, agent, quotas, is_first_stage, recorder);
         serving.serve(now, rng);
         let Serving { served, is_held_back, is_settled, is_round_over, .. } = serving;
         let length = self.config.max_time_to_offer;

@@ -27,6 +27,7 @@ pub(crate) struct Served {
 /// One agent while it is offered.
 pub(crate) struct Serving<'a> {
     policy: &'a Hierarchical,
+    id: AgentId,
     agent: &'a Agent,
     is_first_stage: bool,
     /// What is served here counts for quota at once; the other books follow when all is served.
@@ -52,6 +53,7 @@ pub(crate) struct Serving<'a> {
 impl<'a> Serving<'a> {
     pub(crate) fn new(
         policy: &'a Hierarchical,
+        id: AgentId,
         agent: &'a Agent,
         quotas: &'a mut Quotas,
         is_first_stage: bool,
@@ -61,6 +63,7 @@ impl<'a> Serving<'a> {
         let scalars = quotas.scalars(&policy.tree, &agent.free).filter(|_| is_simple);
         Self {
             policy,
+            id,
             agent,
             scalars,
             is_first_stage,
@@ -133,7 +136,7 @@ impl<'a> Serving<'a> {
         turn: impl Fn(Seat) -> Turn,
     ) -> ControlFlow<()> {
         let (policy, turns) = (self.policy, &self.agent.turns);
-        let since = turns.overdue(now, policy.config.max_time_to_offer);
+        let since = turns.overdue(self.id, now, policy.config.max_time_to_offer);
         let Some(since) = since.filter(|_| !self.is_first_stage) else {
             return ControlFlow::Continue(());
         };

@@ -9,6 +9,7 @@
 //! Who uses what it is offered, but for short times only, has no share when the next offer is made, and would be first
 //! again and again. So from time to time roles below their fair share come first that were not served for long.
 
+use crate::AgentId;
 use crate::tree::Seat;
 use base::Time;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use std::time::Duration;
 const ROUNDS: u32 = 10;
 /// Shortest time between two rounds that count.
 const ROUND: Duration = Duration::from_secs(1);
+/// Over how many moments the search for those who are overdue is spread.
+const SPREAD: u32 = 16;
 /// A framework is backed off for this many times `--max_time_to_offer` at most.
 const FACTOR_MAX: u32 = 8;
 
@@ -102,9 +105,11 @@ impl Turns {
         self.served.add(seat);
     }
 
-    /// When the time began in which some were served and others may not have been, if that is long ago.
-    pub(crate) fn overdue(&self, now: Time, length: Duration) -> Option<Time> {
-        self.serving.filter(|since| !length.is_zero() && *since + length / 4 <= now)
+    /// When the time began in which some were served and others may not have been, if that is long ago. To look for those
+    /// is work: agents (by number) do it at different times.
+    pub(crate) fn overdue(&self, agent: AgentId, now: Time, length: Duration) -> Option<Time> {
+        let spread = length / 8 / SPREAD * (agent.0 % SPREAD);
+        self.serving.filter(|since| !length.is_zero() && *since + length / 4 + spread <= now)
     }
 
     /// Whether this seat was not served since `since`, and competed then.
