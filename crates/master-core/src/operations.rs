@@ -91,7 +91,8 @@ impl Master {
         status.agent_id.clone_from(&operation.wire.agent_id);
         let is_new = operation.wire.latest_status.state != status.state;
         operation.wire.latest_status = status.clone();
-        if is_new {
+        // The same end may come with another uuid, which is the one that is acknowledged then.
+        if is_new || operation.wire.statuses.iter().all(|s| s.uuid != status.uuid) {
             operation.wire.statuses.push(status.clone());
         }
         let framework_id = operation.wire.framework_id.clone();

@@ -195,7 +195,8 @@ impl Framework {
         }
         let unknown = status.reason() == v1::task_status::Reason::Reconciliation
             && status.message().contains("unknown to the agent");
-        if self.checkpoint && unknown && task.has_run && task.end.is_none() {
+        let is_over = task.state.is_some_and(is_terminal);
+        if self.checkpoint && unknown && task.has_run && !is_over {
             self.complaint = Some(format!("task {id} ran, but its agent forgot it"));
         }
         task.has_run |= state == TaskState::TaskRunning;

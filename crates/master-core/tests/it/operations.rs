@@ -485,3 +485,28 @@ fn a_registration_that_is_repeated_does_not_take_an_operation_back() {
     let effects = finished(&mut w, &uuid, "OPERATION_FINISHED", &[]);
     assert_eq!(operation_statuses(&effects)[0].0, "OPERATION_FINISHED");
 }
+
+/// An agent that died before it had stored the end carries the operation out again, and makes a status of its own.
+#[test]
+fn an_end_that_is_told_anew_can_be_acknowledged() {
+    let (mut w, offer) = ready(&[]);
+    let reserve = op("RESERVE", "reserve", "resources", &[reserved("cpus", 1.0)]);
+    let (_, _, effects) = w.call(accept(&offer, json!([with_id(reserve, "op")])));
+    let uuid = applied(&effects)[0].1.clone();
+    finished(&mut w, &uuid, "OPERATION_FINISHED", &[]);
+    let status =
+        json!({"state": "OPERATION_FINISHED", "uuid": {"value": "CAgICAgICAgICAgICAgICA=="}});
+    let update = internal::OperationUpdate {
+        framework_id: None,
+        operation_uuid: uuid,
+        status: wire::json::from_value(&status).expect("a status"),
+        checkpointed_resources: Vec::new(),
+    };
+    let effects = w.agent_says(agent_to_master::Message::OperationUpdate(update));
+    assert_eq!(operation_statuses(&effects)[0].0, "OPERATION_FINISHED");
+    let (_, _, effects) =
+        w.call(json!({"type": "ACKNOWLEDGE_OPERATION_STATUS", "acknowledge_operation_status": {
+            "agent_id": {"value": "m-S0"}, "uuid": "CAgICAgICAgICAgICAgICA==", "operation_id": {"value": "op"}}}));
+    assert!(matches!(to_agent(&effects)[..], [master_to_agent::Message::AcknowledgeOperation(_)]));
+    assert!(w.master.view().agent("m-S0").expect("it").operations.is_empty());
+}

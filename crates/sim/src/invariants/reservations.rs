@@ -17,9 +17,12 @@ pub fn open(world: &World) -> Vec<String> {
             let what = format!("has {}, the master says {}", agent.total, known.total);
             open.push(format!("agent {}: {what}", node.index));
         }
-        let pending = known.operations.len().max(agent.operations.len());
-        if pending > 0 {
-            open.push(format!("agent {}: {pending} operations are not acknowledged", node.index));
+        let of_agent: Vec<_> = agent.operations.values().map(|o| o.info.r#type()).collect();
+        let of_master: Vec<_> =
+            known.operations.values().map(|o| (o.wire.info.r#type(), o.state())).collect();
+        if !of_agent.is_empty() || !of_master.is_empty() {
+            let what = format!("the agent has {of_agent:?}, the master {of_master:?}");
+            open.push(format!("agent {}: operations are not acknowledged: {what}", node.index));
         }
         let volumes = agent.total.volumes();
         let expected: BTreeSet<String> = volumes
