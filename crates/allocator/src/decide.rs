@@ -1,6 +1,7 @@
 //! One decision: what of an agent's free resources a framework is offered for a role, or the first reason why nothing.
 
 use crate::agent::Agent;
+use crate::hierarchical::Hierarchical;
 use crate::quota::Quotas;
 use crate::tree::Tree;
 use crate::{Config, FrameworkOptions, Reason};
@@ -56,6 +57,20 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) ignores_loans: bool,
     /// What the seat is offered softly, which its limits must cover as well.
     pub(crate) shown: Option<&'a BTreeMap<String, Milli>>,
+}
+
+impl Hierarchical {
+    /// Those of the second stage, with these books of quota.
+    pub(crate) fn circumstances<'a>(&'a self, quotas: &'a Quotas) -> Circumstances<'a> {
+        Circumstances {
+            config: &self.config,
+            tree: &self.tree,
+            quotas,
+            is_first_stage: false,
+            ignores_loans: false,
+            shown: None,
+        }
+    }
 }
 
 impl Circumstances<'_> {

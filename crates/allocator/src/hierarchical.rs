@@ -538,28 +538,17 @@ impl Allocator for Hierarchical {
             return if own { Reason::Taken } else { Reason::Overlap };
         }
         let wants = &self.wants[seat as usize];
-        let circumstances = Circumstances {
-            config: &self.config,
-            tree: &self.tree,
-            quotas: &self.quotas,
-            is_first_stage: false,
-            ignores_loans: false,
-            shown: self.overlaps.shown(seat),
-        };
-        match circumstances.decide(wants, &known.options, role, at, &visible) {
-            // Who declined what is lent is not waiting for it to come back.
-            Err(Reason::Lent) => match at.filters.refuse(seat, wants.epoch, &visible) {
-                Some(until) => Reason::Refused { until },
-                None => Reason::Lent,
-            },
-            Err(reason) => reason,
-            Ok(part) => {
-                match at.filters.refuse(seat, wants.epoch, part.as_ref().unwrap_or(&visible)) {
-                    Some(until) => Reason::Refused { until },
-                    None => Reason::Next,
-                }
-            }
-        }
+        let circumstances =
+            Circumstances { shown: self.overlaps.shown(seat), ..self.circumstances(&self.quotas) };
+        let (part, otherwise) =
+            match circumstances.decide(wants, &known.options, role, at, &visible) {
+                Ok(part) => (part, Reason::Next),
+                // Who declined what is lent is not waiting for it to come back.
+                Err(Reason::Lent) => (None, Reason::Lent),
+                Err(reason) => return reason,
+            };
+        let refused = at.filters.refuse(seat, wants.epoch, part.as_ref().unwrap_or(&visible));
+        refused.map_or(otherwise, |until| Reason::Refused { until })
     }
 
     fn recalls(&self) -> &BTreeMap<AgentId, Recall> {

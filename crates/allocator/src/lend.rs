@@ -223,14 +223,8 @@ impl Hierarchical {
             return at <= now;
         }
         let Some(agent) = self.agents.get(&on) else { return false };
-        let circumstances = Circumstances {
-            config: &self.config,
-            tree: &self.tree,
-            quotas: &self.quotas,
-            is_first_stage: false,
-            ignores_loans: true,
-            shown: None,
-        };
+        let circumstances =
+            Circumstances { ignores_loans: true, ..self.circumstances(&self.quotas) };
         self.tree.seats_below(role).into_iter().all(|seat| {
             let framework = self.frameworks.get(&self.tree.framework_of(seat));
             let Some(framework) = framework else { return true };
@@ -245,14 +239,8 @@ impl Hierarchical {
 
     fn lend_on(&mut self, id: AgentId, loans: &[Loan], rng: &mut Rng, out: &mut Vec<Allocation>) {
         let Some(agent) = self.agents.get(&id) else { return };
-        let circumstances = Circumstances {
-            config: &self.config,
-            tree: &self.tree,
-            quotas: &self.quotas,
-            is_first_stage: false,
-            ignores_loans: true,
-            shown: None,
-        };
+        let circumstances =
+            Circumstances { ignores_loans: true, ..self.circumstances(&self.quotas) };
         let shown = agent.softs.union();
         let mut lent = agent.lent.clone();
         let mut served: Vec<(Seat, Resources)> = Vec::new();

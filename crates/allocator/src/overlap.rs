@@ -251,14 +251,12 @@ impl Hierarchical {
                 softs.of.remove(at);
             }
         }
-        let new = softs.at(seat).ok().map(|at| &softs.of[at]);
+        let new = softs.at(seat).ok().map(|at| softs.of[at].clone());
         if let Some(old) = old {
-            self.tree.change_part(seat, &old.resources, old.parts, -1);
-            self.overlaps.note_shown(seat, &old.resources, -1);
+            self.book_soft(&old, -1);
         }
         if let Some(new) = new {
-            self.tree.change_part(seat, &new.resources, new.parts, 1);
-            self.overlaps.note_shown(seat, &new.resources, 1);
+            self.book_soft(&new, 1);
         }
         if sign > 0 {
             self.tree.count(seat);
@@ -340,8 +338,13 @@ impl Hierarchical {
     pub(crate) fn hide_all(&mut self, on: AgentId) {
         let Some(agent) = self.agents.get_mut(&on) else { return };
         for soft in std::mem::take(&mut agent.softs).of {
-            self.tree.change_part(soft.seat, &soft.resources, soft.parts, -1);
-            self.overlaps.note_shown(soft.seat, &soft.resources, -1);
+            self.book_soft(&soft, -1);
         }
+    }
+
+    /// The books of soft offers: shares, and what counts for quota.
+    fn book_soft(&mut self, soft: &Soft, sign: i64) {
+        self.tree.change_part(soft.seat, &soft.resources, soft.parts, sign);
+        self.overlaps.note_shown(soft.seat, &soft.resources, sign);
     }
 }

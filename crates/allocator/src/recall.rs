@@ -84,12 +84,9 @@ impl Hierarchical {
                 };
                 let in_stage = |is_first_stage| {
                     let circumstances = Circumstances {
-                        config: &self.config,
-                        tree,
-                        quotas,
                         is_first_stage,
                         ignores_loans: true,
-                        shown: None,
+                        ..self.circumstances(quotas)
                     };
                     circumstances.decide(wants, &framework.options, role, agent, &visible)
                 };

@@ -190,12 +190,9 @@ impl<'a> Serving<'a> {
         let framework = policy.frameworks.get(&policy.tree.framework_of(seat));
         let Some(framework) = framework else { return ControlFlow::Continue(()) };
         let circumstances = Circumstances {
-            config: &policy.config,
-            tree: &policy.tree,
-            quotas: &*self.quotas,
             is_first_stage: self.is_first_stage,
-            ignores_loans: false,
             shown: policy.overlaps.shown(seat),
+            ..policy.circumstances(self.quotas)
         };
         if visible.is_empty() {
             let decide = |free: &Resources| {
@@ -322,19 +319,13 @@ impl Hierarchical {
             return 0;
         };
         let soft = agent.softs.without(own, &offered);
-        let mut quotas = self.quotas.clone();
+        let mut quotas = Cow::Borrowed(&self.quotas);
         if soft.is_none() && !quotas.is_empty() {
+            let quotas = quotas.to_mut();
             quotas.charge(tree, tree.role_of(own), resources, -1);
             quotas.change_free(tree, &offered, 1);
         }
-        let circumstances = Circumstances {
-            config: &self.config,
-            tree,
-            quotas: &quotas,
-            is_first_stage: false,
-            ignores_loans: true,
-            shown: None,
-        };
+        let circumstances = Circumstances { ignores_loans: true, ..self.circumstances(&quotas) };
         let round = agent.turns.since(now, self.config.max_time_to_offer);
         let (mut waiting, mut is_before) = (0, false);
         for (seat, framework, role) in tree.competitors().filter(|(seat, ..)| *seat != own) {

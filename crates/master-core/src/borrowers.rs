@@ -1,14 +1,12 @@
 //! Who uses revocable resources on an agent, and who of them has to go when some are wanted back.
 
+use crate::lending::revocable;
 use crate::master::Master;
+use crate::quota::Amounts;
 use crate::recall::Notice;
 use crate::state::{Framework, Task};
 use allocator::{AgentId, FrameworkId};
-use resources::{Milli, Resources, Value};
-use std::collections::BTreeMap;
-
-/// Thousandths by name.
-pub(crate) type Amounts = BTreeMap<String, Milli>;
+use resources::Resources;
 
 /// What ends as a whole.
 #[derive(Debug, Clone)]
@@ -20,16 +18,6 @@ pub(crate) struct Unit {
     pub(crate) executor: Option<String>,
     /// What comes back when it ends.
     amounts: Amounts,
-}
-
-pub(crate) fn revocable(resources: &Resources) -> Amounts {
-    let mut amounts = Amounts::new();
-    for entry in resources.iter().filter(|e| e.identity.revocable) {
-        if let Value::Scalar(milli) = entry.value {
-            *amounts.entry(entry.identity.name.clone()).or_default() += milli;
-        }
-    }
-    amounts
 }
 
 pub(crate) fn uses_revocable(resources: &Resources) -> bool {
@@ -83,29 +71,14 @@ impl Master {
     pub(crate) fn units(&self, agent: AgentId, wanted: &Amounts) -> Vec<Unit> {
         let notices = || self.notices.values().filter(|n| n.agent == agent);
         let mut units = self.borrowers(agent);
-        units.retain(|unit| {
-            let told = |n: &Notice| {
-                n.framework == unit.framework
-                    && match &unit.executor {
-                        Some(id) => n.executors.contains(id),
-                        None => unit.tasks.iter().any(|id| n.tasks.contains(id)),
-                    }
-            };
-            helps(wanted, &unit.amounts) && !notices().any(told)
-        });
+        units.retain(|unit| helps(wanted, &unit.amounts) && !notices().any(|n| n.covers(unit)));
         units
     }
 
     /// Those of a notice that still hold something.
     pub(crate) fn units_of(&self, notice: &Notice) -> Vec<Unit> {
         let mut units = self.borrowers(notice.agent);
-        units.retain(|unit| {
-            unit.framework == notice.framework
-                && match &unit.executor {
-                    Some(id) => notice.executors.contains(id),
-                    None => unit.tasks.iter().all(|id| notice.tasks.contains(id)),
-                }
-        });
+        units.retain(|unit| notice.covers(unit));
         units
     }
 

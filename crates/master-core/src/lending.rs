@@ -1,12 +1,10 @@
 //! What of agents is lent: used or offered as revocable resources that the agent itself does not offer as such.
 
+use crate::quota::Amounts;
 use crate::state::{Agent, State};
 use allocator::AgentId;
 use resources::{Milli, Resources, Value};
 use std::collections::BTreeMap;
-
-/// Thousandths by name.
-type Amounts = BTreeMap<String, Milli>;
 
 fn scalars(resources: &Resources, keep: impl Fn(&resources::Entry) -> bool) -> Amounts {
     let mut amounts = Amounts::new();
@@ -18,9 +16,12 @@ fn scalars(resources: &Resources, keep: impl Fn(&resources::Entry) -> bool) -> A
     amounts
 }
 
+pub(crate) fn revocable(resources: &Resources) -> Amounts {
+    scalars(resources, |e| e.identity.revocable)
+}
+
 /// What of an agent is lent when `held` is used and offered there.
 fn lent_of(agent: &Agent, held: &Resources) -> Amounts {
-    let revocable = |r: &Resources| scalars(r, |e| e.identity.revocable);
     let (own, mut lent) = (revocable(&agent.total), revocable(held));
     for (name, milli) in &mut lent {
         *milli -= own.get(name).copied().unwrap_or(0);

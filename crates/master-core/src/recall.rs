@@ -3,11 +3,11 @@
 //!
 //! A task that uses nothing revocable is never killed for it, nor one whose end would take such a task with it.
 
-use crate::borrowers::{
-    Amounts, choose, helps, may_end, revocable, take, tasks_of, uses_revocable,
-};
+use crate::borrowers::{Unit, choose, helps, may_end, take, tasks_of, uses_revocable};
 use crate::frameworks::event;
+use crate::lending::revocable;
 use crate::master::{Cx, Master, Timer};
+use crate::quota::Amounts;
 use crate::state::{Framework, Task};
 use allocator::{AgentId, FrameworkId, Recall};
 use resources::Resources;
@@ -33,6 +33,17 @@ pub(crate) struct Notice {
     is_answered: bool,
     /// What is told of the end of the tasks, once they are killed.
     killed_for: Option<String>,
+}
+
+impl Notice {
+    /// Whether it tells that this ends.
+    pub(crate) fn covers(&self, unit: &Unit) -> bool {
+        self.framework == unit.framework
+            && match &unit.executor {
+                Some(id) => self.executors.contains(id),
+                None => unit.tasks.iter().all(|id| self.tasks.contains(id)),
+            }
+    }
 }
 
 impl Master {
@@ -215,13 +226,12 @@ impl Master {
             self.shut_down_preempted(cx, &notice);
             return;
         }
-        let recall = self.allocator.recalls().get(&notice.agent);
-        let Some(roles) = recall.map(|recall| recall.roles.clone()) else {
+        let Some(recall) = self.allocator.recalls().get(&notice.agent) else {
             self.withdraw_notice(cx, id);
             return;
         };
         // A part may have come back by itself meanwhile.
-        let mut missing = recall.map(|recall| recall.wanted.clone()).unwrap_or_default();
+        let mut missing = recall.wanted.clone();
         for other in self.notices_on(notice.agent).iter().filter(|other| *other != id) {
             if self.notices.get(other).is_some_and(|n| n.killed_for.is_some()) {
                 take(&mut missing, &self.still_held(other));
@@ -234,7 +244,7 @@ impl Master {
         }
         let tasks: BTreeSet<String> = needed.iter().flat_map(|u| u.tasks.clone()).collect();
         let executors = needed.into_iter().filter_map(|unit| unit.executor).collect();
-        let roles: Vec<String> = roles.iter().map(|role| format!("'{role}'")).collect();
+        let roles: Vec<String> = recall.roles.iter().map(|role| format!("'{role}'")).collect();
         let message = format!("Preempted: role {} wants back what was lent", roles.join(", "));
         let Some(framework) = self.framework(notice.framework) else { return };
         let most = self.config.preemption_grace_period;

@@ -4,26 +4,20 @@ use crate::shared::Shared;
 use crate::writes;
 use allocator::Overlap;
 use http::Method;
-use http_api::respond::query_value;
 use http_api::{Request, Response, files, respond};
 use master_core::contract::OperatorCall;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
-    let query = files::query_of(&request);
-    let call = match *request.method() {
-        Method::GET | Method::HEAD => return read(shared, &query).await,
-        Method::PUT => writes::body(request).await.and_then(|text| parse(&text)),
-        Method::DELETE => query_value(&query, "role")
-            .map(|role| OperatorCall::SetOverlap { role, overlap: None })
-            .ok_or_else(|| "Expecting 'role=<name>' in the query".to_owned()),
-        ref other => return respond::method_not_allowed("GET, PUT, DELETE", other),
-    };
-    match call {
-        Ok(call) => writes::ask(shared, call).await,
-        Err(text) => respond::text(400, text),
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return read(shared, &files::query_of(&request)).await;
     }
+    writes::by_role(shared, request, "GET, PUT, DELETE", parse, |role| OperatorCall::SetOverlap {
+        role,
+        overlap: None,
+    })
+    .await
 }
 
 async fn read(shared: &Arc<Shared>, query: &str) -> Response {

@@ -16,22 +16,13 @@ use std::sync::Arc;
 type Amounts = BTreeMap<String, Milli>;
 
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
-    let query = files::query_of(&request);
-    let call = match *request.method() {
-        Method::GET | Method::HEAD => return read(shared, &query).await,
-        Method::PUT | Method::POST => match writes::body(request).await {
-            Ok(text) => parse(&text),
-            Err(text) => Err(text),
-        },
-        Method::DELETE => query_value(&query, "role")
-            .map(|role| OperatorCall::RemoveShare { role })
-            .ok_or_else(|| "Expecting 'role=<name>' in the query".to_owned()),
-        ref other => return respond::method_not_allowed("GET, PUT, POST, DELETE", other),
-    };
-    match call {
-        Ok(call) => writes::ask(shared, call).await,
-        Err(text) => respond::text(400, text),
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return read(shared, &files::query_of(&request)).await;
     }
+    writes::by_role(shared, request, "GET, PUT, POST, DELETE", parse, |role| {
+        OperatorCall::RemoveShare { role }
+    })
+    .await
 }
 
 async fn read(shared: &Arc<Shared>, query: &str) -> Response {

@@ -189,7 +189,31 @@ pub(crate) async fn policy(
     })
 }
 
-pub(crate) async fn body(request: Request) -> Result<String, String> {
+/// What operators set of a role: a body sets it, `DELETE` with `role=` in the query takes it back. `allowed`: methods.
+pub(crate) async fn by_role(
+    shared: &Arc<Shared>,
+    request: Request,
+    allowed: &'static str,
+    parse: fn(&str) -> Result<OperatorCall, String>,
+    remove: fn(String) -> OperatorCall,
+) -> Response {
+    let method = request.method().clone();
+    if !allowed.split(", ").any(|m| m == method.as_str()) {
+        return respond::method_not_allowed(allowed, &method);
+    }
+    let call = if method == http::Method::DELETE {
+        let role = respond::query_value(request.uri().query().unwrap_or_default(), "role");
+        role.map(remove).ok_or_else(|| "Expecting 'role=<name>' in the query".to_owned())
+    } else {
+        body(request).await.and_then(|text| parse(&text))
+    };
+    match call {
+        Ok(call) => ask(shared, call).await,
+        Err(text) => respond::text(400, text),
+    }
+}
+
+async fn body(request: Request) -> Result<String, String> {
     let whole = http_api::intake::body(request, FORM_MAX).await;
     let whole = whole
         .map_err(|_| format!("The body is longer than {FORM_MAX} bytes or could not be read"))?;

@@ -228,6 +228,18 @@ pub fn get(address: &str, path: &str) -> Answer {
         .unwrap_or_else(|e| panic!("GET {address}{path}: {e}"))
 }
 
+/// One request without headers on a connection of its own.
+///
+/// # Panics
+/// When the server can't be reached.
+#[must_use]
+#[track_caller]
+pub fn send(address: &str, method: &str, path: &str, body: &str) -> Answer {
+    Connection::open(address)
+        .and_then(|mut c| c.request(method, path, &[], body.as_bytes()))
+        .unwrap_or_else(|e| panic!("{method} {address}{path}: {e}"))
+}
+
 /// One POST of JSON on a connection of its own.
 ///
 /// # Panics

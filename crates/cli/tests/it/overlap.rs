@@ -2,13 +2,8 @@
 
 use serde_json::{Value, json};
 use testkit::framework::{command_task, text};
-use testkit::http::{self, Answer, Connection};
+use testkit::http;
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
-
-fn send(cluster: &Cluster, method: &str, path: &str, body: &str) -> Answer {
-    let mut connection = Connection::open(&cluster.master()).expect("a connection");
-    connection.request(method, path, &[], body.as_bytes()).expect("an answer")
-}
 
 fn get(cluster: &Cluster, path: &str) -> Value {
     let answer = http::get(&cluster.master(), path);
@@ -96,7 +91,7 @@ fn operators_set_and_read_overlaps() {
     let default = json!({"role": "*", "overlap": 1});
     assert_eq!(shown(&cluster), json!([default]));
     let put = |cluster: &Cluster, body: Value| {
-        let answer = send(cluster, "PUT", "/offer-overlap", &body.to_string());
+        let answer = http::send(&cluster.master(), "PUT", "/offer-overlap", &body.to_string());
         (answer.status, answer.text())
     };
     assert_eq!(put(&cluster, json!({"role": "race", "overlap": "all"})).0, 200);
@@ -111,7 +106,7 @@ fn operators_set_and_read_overlaps() {
     assert_eq!(shown(&cluster).as_array().map(Vec::len), Some(2), "it is in the registry");
     let mut all: Vec<Framework> = (0..3).map(|_| framework(&cluster, &[])).collect();
     assert!(all.iter_mut().all(|f| f.offers().len() == 1), "each is offered the agent");
-    assert_eq!(send(&cluster, "DELETE", "/offer-overlap?role=race", "").status, 200);
+    assert_eq!(http::send(&cluster.master(), "DELETE", "/offer-overlap?role=race", "").status, 200);
     assert_eq!(shown(&cluster), json!([default]));
-    assert_eq!(send(&cluster, "POST", "/offer-overlap", "{}").status, 405);
+    assert_eq!(http::send(&cluster.master(), "POST", "/offer-overlap", "{}").status, 405);
 }

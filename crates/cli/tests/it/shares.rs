@@ -3,16 +3,11 @@
 use crate::commands::{done, refused};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
-use testkit::http::{self, Answer, Connection};
+use testkit::http;
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
 
-fn send(cluster: &Cluster, method: &str, path: &str, body: &str) -> Answer {
-    let mut connection = Connection::open(&cluster.master()).expect("a connection");
-    connection.request(method, path, &[], body.as_bytes()).expect("an answer")
-}
-
 fn put(cluster: &Cluster, body: &Value) {
-    let answer = send(cluster, "PUT", "/shares", &body.to_string());
+    let answer = http::send(&cluster.master(), "PUT", "/shares", &body.to_string());
     assert_eq!((answer.status, answer.text().as_str()), (200, ""), "{body}");
 }
 
@@ -66,7 +61,7 @@ fn a_share_is_kept_for_its_role_and_survives_the_master() {
     assert_eq!(shares(&cluster), [expected]);
     let mut others = Framework::subscribe(&cluster.master(), &of_role("web"));
     assert_eq!(cpus(&others.offers()[0]), 1.0);
-    assert_eq!(send(&cluster, "DELETE", "/shares?role=ads", "").status, 200);
+    assert_eq!(http::send(&cluster.master(), "DELETE", "/shares?role=ads", "").status, 200);
     assert_eq!(cpus(&others.offers()[0]), 3.0);
     assert!(shares(&cluster).is_empty());
 }
@@ -115,7 +110,7 @@ fn requests_that_make_no_sense_are_refused_with_what_to_do() {
         ("DELETE", "/shares?role=a", "", 404, "Role 'a' has no share"),
         ("PATCH", "/shares", "", 405, ""),
     ] {
-        let answer = send(&cluster, method, path, body);
+        let answer = http::send(&cluster.master(), method, path, body);
         assert_eq!(answer.status, status, "{method} {path} {body}: {}", answer.text());
         assert!(answer.text().starts_with(expected), "{body}: {}", answer.text());
     }

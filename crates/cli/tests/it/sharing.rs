@@ -3,16 +3,11 @@
 
 use serde_json::{Value, json};
 use testkit::framework::command_task;
-use testkit::http::{self, Answer, Connection};
+use testkit::http::{self, Answer};
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
 
 fn cluster() -> Cluster {
     Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1))
-}
-
-fn send(cluster: &Cluster, method: &str, path: &str, body: &str) -> Answer {
-    let mut connection = Connection::open(&cluster.master()).expect("a connection");
-    connection.request(method, path, &[], body.as_bytes()).expect("an answer")
 }
 
 fn get(cluster: &Cluster, path: &str) -> Value {
@@ -41,21 +36,26 @@ fn reserved(role: &str, cpus: f64) -> Value {
 fn reserve(cluster: &Cluster, resource: &Value) -> Answer {
     let slaves = get(cluster, "/slaves");
     let id = slaves["slaves"][0]["id"].as_str().expect("an id");
-    send(cluster, "POST", "/reserve", &format!("slaveId={id}&resources=[{resource}]"))
+    http::send(
+        &cluster.master(),
+        "POST",
+        "/reserve",
+        &format!("slaveId={id}&resources=[{resource}]"),
+    )
 }
 
 #[test]
 fn roles_are_known_by_weight_quota_reservation_or_framework_with_all_above_them() {
     let cluster = cluster();
     assert_eq!(names(&cluster), [] as [&str; 0]);
-    let set = send(&cluster, "PUT", "/weights", r#"[{"role":"a/b","weight":2.5}]"#);
+    let set = http::send(&cluster.master(), "PUT", "/weights", r#"[{"role":"a/b","weight":2.5}]"#);
     assert_eq!(set.status, 200, "{}", set.text());
     assert_eq!(names(&cluster), ["a", "a/b"]);
     assert_eq!(role(&cluster, "a/b")["weight"], 2.5);
     assert_eq!(role(&cluster, "a")["weight"], 1.0);
 
     let quota = json!({"role": "q", "guarantee": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 1.0}}]});
-    assert_eq!(send(&cluster, "POST", "/quota", &quota.to_string()).status, 200);
+    assert_eq!(http::send(&cluster.master(), "POST", "/quota", &quota.to_string()).status, 200);
     let answer = reserve(&cluster, &reserved("r/s", 1.0));
     assert_eq!(answer.status, 202, "{}", answer.text());
     let options = FrameworkOptions { roles: vec!["f/g".to_owned()], ..FrameworkOptions::default() };
@@ -64,7 +64,7 @@ fn roles_are_known_by_weight_quota_reservation_or_framework_with_all_above_them(
     assert_eq!(role(&cluster, "f/g")["frameworks"], json!([framework.id]));
     assert_eq!(role(&cluster, "r")["reserved"]["cpus"], 1.0, "of all below it");
 
-    assert_eq!(send(&cluster, "DELETE", "/quota/q", "").status, 200);
+    assert_eq!(http::send(&cluster.master(), "DELETE", "/quota/q", "").status, 200);
     assert!(!names(&cluster).contains(&"q".to_owned()));
 }
 
@@ -163,7 +163,7 @@ fn mistakes_of_operators_change_nothing_and_are_named() {
         ),
     ];
     for (method, path, body, status, expected) in cases {
-        let answer = send(&cluster, method, path, &body);
+        let answer = http::send(&cluster.master(), method, path, &body);
         assert_eq!(answer.status, status, "{method} {path} {body}: {}", answer.text());
         assert!(answer.text().contains(expected), "{method} {path} {body}: {}", answer.text());
     }

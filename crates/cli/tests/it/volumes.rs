@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use testkit::framework::command_task;
-use testkit::http::{self, Connection};
+use testkit::http;
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, wait};
 
 const ROLE: &str = "db/main";
@@ -29,9 +29,7 @@ fn agent_id(cluster: &Cluster) -> String {
 #[track_caller]
 fn post_form(cluster: &Cluster, path: &str, list: &str, resources: &Value) {
     let body = format!("slaveId={}&{list}={resources}", agent_id(cluster));
-    let answer = Connection::open(&cluster.master())
-        .and_then(|mut c| c.request("POST", path, &[], body.as_bytes()))
-        .expect("an answer");
+    let answer = http::send(&cluster.master(), "POST", path, &body);
     assert_eq!(answer.status, 202, "{path}: {}", answer.text());
 }
 

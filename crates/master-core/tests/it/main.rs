@@ -2,7 +2,7 @@
 
 use base::{Now, Time, Token};
 use master_core::Master;
-use master_core::contract::{Config, Effect, Input};
+use master_core::contract::{Config, Effect, Input, OperatorCall};
 use master_core::registry::RegistryOp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,14 +191,16 @@ impl World {
             call: Box::new(message(call)),
             principal: None,
         };
-        let mut effects = self.step(input);
-        let at = effects
-            .iter()
-            .position(|e| matches!(e, Effect::Respond { token: t, .. } if *t == token));
-        match effects.remove(at.expect("one answer")) {
-            Effect::Respond { response, .. } => (response.status, response.body, effects),
-            other => panic!("{other:?}"),
-        }
+        let effects = self.step(input);
+        answered(token, effects)
+    }
+
+    /// An operator's call: its answer, and what else happens.
+    fn operator(&mut self, call: OperatorCall) -> (u16, String, Vec<Effect>) {
+        self.next += 1;
+        let token = Token(self.next);
+        let effects = self.step(Input::Operator { token, call });
+        answered(token, effects)
     }
 
     fn register(&mut self, connection: Token, register: internal::Register) -> Vec<Effect> {
@@ -227,6 +229,16 @@ impl World {
         let update =
             internal::StatusUpdate { framework_id: "m-0000".into(), status, latest_state: None };
         self.agent_says(agent_to_master::Message::StatusUpdate(update))
+    }
+}
+
+/// The answer among the effects, and the rest of them.
+fn answered(token: Token, mut effects: Vec<Effect>) -> (u16, String, Vec<Effect>) {
+    let is_answer = |e: &Effect| matches!(e, Effect::Respond { token: t, .. } if *t == token);
+    let at = effects.iter().position(is_answer);
+    match effects.remove(at.expect("one answer")) {
+        Effect::Respond { response, .. } => (response.status, response.body, effects),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Reservations and persistent volumes: offer operations, operator calls, feedback (spec/master.md 1.4, 1.6, 5.1).
 
 use crate::*;
-use master_core::contract::OperatorCall;
 use wire::v1::offer::Operation;
 
 /// Role of the framework in these tests.
@@ -99,15 +98,7 @@ pub(crate) fn operate(
         operation: Box::new(operation),
         principal: principal.map(str::to_owned),
     };
-    w.next += 1;
-    let token = Token(w.next);
-    let mut effects = w.step(Input::Operator { token, call });
-    let is_answer = |e: &Effect| matches!(e, Effect::Respond { token: t, .. } if *t == token);
-    let at = effects.iter().position(is_answer).expect("an answer");
-    match effects.remove(at) {
-        Effect::Respond { response, .. } => (response.status, response.body, effects),
-        other => panic!("{other:?}"),
-    }
+    w.operator(call)
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Offer overlap: several frameworks are offered the same, the first ACCEPT wins.
 
 use crate::*;
-use master_core::contract::OperatorCall;
 
 /// Streams of the frameworks of role `a`: `m-0000` to `m-0002`, of which the last is partition-aware.
 const STREAMS: [Token; 3] = [Token(1), Token(2), Token(3)];
@@ -190,10 +189,8 @@ fn an_operators_reservation_needs_no_soft_offer_back_but_ends_those_that_had_it(
     let operation = json!({"type": "RESERVE", "reserve": {"resources": [reserved]}});
     let operation = Box::new(wire::json::from_value(&operation).expect("an operation"));
     let call = OperatorCall::Apply { agent_id: "m-S0".to_owned(), operation, principal: None };
-    let effects = w.step(Input::Operator { token: Token(7), call });
-    let is_ok =
-        |e: &Effect| matches!(e, Effect::Respond { response, .. } if response.status == 202);
-    assert!(effects.iter().any(is_ok), "{effects:?}");
+    let (status, text, effects) = w.operator(call);
+    assert_eq!(status, 202, "{text}");
     for (framework, offer) in offers.iter().enumerate() {
         assert_eq!(rescinded(&effects, STREAMS[framework]), [offer["id"].clone()]);
         let again = offers_to(&effects, STREAMS[framework]);
@@ -250,15 +247,9 @@ fn a_claim_beyond_the_limit_is_dropped() {
 }
 
 fn set(w: &mut World, role: &str, overlap: Option<&str>) -> (u16, String) {
-    w.next += 1;
     let overlap = overlap.map(|o| o.parse().expect("an overlap"));
-    let call = OperatorCall::SetOverlap { role: role.to_owned(), overlap };
-    let effects = w.step(Input::Operator { token: Token(w.next), call });
-    let answer = effects.iter().find_map(|e| match e {
-        Effect::Respond { response, .. } => Some((response.status, response.body.clone())),
-        _ => None,
-    });
-    answer.expect("an answer")
+    let (status, text, _) = w.operator(OperatorCall::SetOverlap { role: role.to_owned(), overlap });
+    (status, text)
 }
 
 #[test]
@@ -299,10 +290,8 @@ fn an_overlap_for_an_invalid_role_is_refused() {
 fn a_changed_overlap_ends_offers_that_were_made_for_another() {
     let (mut w, offers) = race(overlapping("all"));
     assert_eq!(offers.len(), 3);
-    w.next += 1;
     let overlap = Some("1".parse().expect("an overlap"));
-    let call = OperatorCall::SetOverlap { role: "a".into(), overlap };
-    let mut effects = w.step(Input::Operator { token: Token(w.next), call });
+    let (_, _, mut effects) = w.operator(OperatorCall::SetOverlap { role: "a".into(), overlap });
     effects.extend(w.wait(1));
     let ended = STREAMS.iter().map(|s| rescinded(&effects, *s).len()).sum::<usize>();
     assert_eq!(ended, 3);
@@ -319,12 +308,9 @@ fn a_guarantee_does_not_wait_for_soft_offers_of_others() {
     assert!(offers_to(&w.subscribe(Token(4), info), Token(4)).is_empty());
     let config =
         json!({"role": "g", "guarantees": {"cpus": {"value": 3.0}, "mem": {"value": 500.0}}});
-    w.next += 1;
-    let call = OperatorCall::UpdateQuota {
-        force: false,
-        configs: vec![wire::json::from_value(&config).expect("a quota")],
-    };
-    let mut effects = w.step(Input::Operator { token: Token(w.next), call });
+    let configs = vec![wire::json::from_value(&config).expect("a quota")];
+    let call = OperatorCall::UpdateQuota { force: false, configs };
+    let (_, _, mut effects) = w.operator(call);
     effects.extend(w.wait(1));
     let ended = STREAMS.iter().map(|s| rescinded(&effects, *s).len()).sum::<usize>();
     assert_eq!(ended, 3);

@@ -1,24 +1,11 @@
 //! Quota and weights: validation, registry, offers that give way (spec/master.md 4.2, 4.3, section 8).
 
 use crate::*;
-use master_core::contract::OperatorCall;
-
-fn ask(w: &mut World, call: OperatorCall) -> (u16, String, Vec<Effect>) {
-    w.next += 1;
-    let token = Token(w.next);
-    let mut effects = w.step(Input::Operator { token, call });
-    let is_answer = |e: &Effect| matches!(e, Effect::Respond { token: t, .. } if *t == token);
-    let at = effects.iter().position(is_answer).expect("an answer");
-    match effects.remove(at) {
-        Effect::Respond { response, .. } => (response.status, response.body, effects),
-        other => panic!("{other:?}"),
-    }
-}
 
 fn update(w: &mut World, force: bool, configs: Value) -> (u16, String, Vec<Effect>) {
     let configs = configs.as_array().expect("a list").iter();
     let configs = configs.map(|c| wire::json::from_value(c).expect("a config")).collect();
-    ask(w, OperatorCall::UpdateQuota { force, configs })
+    w.operator(OperatorCall::UpdateQuota { force, configs })
 }
 
 fn amounts(pairs: &[(&str, f64)]) -> Value {
@@ -156,13 +143,13 @@ fn the_older_calls_set_guarantee_and_limit_and_remove_both() {
         (json!([cpus(1.0)]), 200, ""),
         (json!([cpus(1.0)]), 400, "Cannot set quota for role 'db' which already has quota"),
     ] {
-        let (got, text, _) = ask(&mut w, request(guarantee.clone()));
+        let (got, text, _) = w.operator(request(guarantee.clone()));
         assert_eq!(got, status, "{guarantee}: {text}");
         assert!(text.contains(expected), "{guarantee}: {text}");
     }
     assert_eq!(w.master.view().quotas["db"].guarantees, w.master.view().quotas["db"].limits);
-    assert_eq!(ask(&mut w, OperatorCall::RemoveQuota { role: "db".to_owned() }).0, 200);
-    let (status, text, _) = ask(&mut w, OperatorCall::RemoveQuota { role: "db".to_owned() });
+    assert_eq!(w.operator(OperatorCall::RemoveQuota { role: "db".to_owned() }).0, 200);
+    let (status, text, _) = w.operator(OperatorCall::RemoveQuota { role: "db".to_owned() });
     assert_eq!(
         (status, text.as_str()),
         (400, "Failed to remove quota: Role 'db' has no quota set")
@@ -175,18 +162,18 @@ fn weights_are_checked_kept_and_rescind_offers() {
     let weights = |role: &str, weight: f64| OperatorCall::UpdateWeights {
         infos: vec![v1::WeightInfo { role: Some(role.to_owned()), weight }],
     };
-    let (status, text, _) = ask(&mut w, weights("/x", 1.0));
+    let (status, text, _) = w.operator(weights("/x", 1.0));
     assert_eq!(status, 400);
     assert!(
         text.starts_with("Failed to validate update weights request JSON: Invalid role '/x'"),
         "{text}"
     );
-    let (status, text, _) = ask(&mut w, weights("web", 0.0));
+    let (status, text, _) = w.operator(weights("web", 0.0));
     assert_eq!(status, 400);
     assert!(text.ends_with("Weights must be positive"), "{text}");
-    let (status, _, effects) = ask(&mut w, weights("nobody", 2.0));
+    let (status, _, effects) = w.operator(weights("nobody", 2.0));
     assert_eq!((status, types(&effects, STREAM).len()), (200, 0), "nobody has that role");
-    let (status, _, effects) = ask(&mut w, weights("web", 2.0));
+    let (status, _, effects) = w.operator(weights("web", 2.0));
     assert_eq!(status, 200);
     assert_eq!(types(&effects, STREAM), ["RESCIND", "OFFERS"]);
     let kept: Vec<_> = w.registry.clone().into_iter().collect();

@@ -4,7 +4,6 @@ use crate::*;
 use base::WallTime;
 use jiff::Timestamp;
 use master_core::ShareConfig;
-use master_core::contract::OperatorCall;
 use master_core::schedule::Schedule;
 
 const HOURS: &str = "weekdays 08:00-20:00 Europe/Berlin";
@@ -29,20 +28,8 @@ fn share(role: &str, parts: &[&str], schedules: &[&str]) -> ShareConfig {
     config
 }
 
-fn ask(w: &mut World, call: OperatorCall) -> (u16, String, Vec<Effect>) {
-    w.next += 1;
-    let token = Token(w.next);
-    let mut effects = w.step(Input::Operator { token, call });
-    let is_answer = |e: &Effect| matches!(e, Effect::Respond { token: t, .. } if *t == token);
-    let at = effects.iter().position(is_answer).expect("an answer");
-    match effects.remove(at) {
-        Effect::Respond { response, .. } => (response.status, response.body, effects),
-        other => panic!("{other:?}"),
-    }
-}
-
 fn set(w: &mut World, config: ShareConfig) -> (u16, String, Vec<Effect>) {
-    ask(w, OperatorCall::SetShare { config, force: false })
+    w.operator(OperatorCall::SetShare { config, force: false })
 }
 
 /// Some change of some role's share.
@@ -100,10 +87,10 @@ fn a_share_takes_back_offers_of_others_and_gives_room_when_it_is_removed() {
     assert_eq!(cpus(&effects), [1.0], "three are kept for db");
     assert_eq!(log(&effects), ["the share of role 'db' begins: cpus:3 now"]);
     assert_eq!(w.master.view().guarantees()["db"], BTreeMap::from([("cpus".to_owned(), 3000)]));
-    let (status, _, effects) = ask(&mut w, OperatorCall::RemoveShare { role: "db".to_owned() });
+    let (status, _, effects) = w.operator(OperatorCall::RemoveShare { role: "db".to_owned() });
     assert_eq!((status, log(&effects)), (200, vec!["the share of role 'db' ends"]));
     assert_eq!(cpus(&effects), [3.0]);
-    let (status, text, _) = ask(&mut w, OperatorCall::RemoveShare { role: "db".to_owned() });
+    let (status, text, _) = w.operator(OperatorCall::RemoveShare { role: "db".to_owned() });
     assert_eq!((status, text.as_str()), (404, "Role 'db' has no share"));
     assert!(w.registry.keys().all(|(section, _)| section != "shares"));
 }
@@ -275,7 +262,7 @@ fn invalid_shares_are_refused_and_change_nothing() {
         assert_eq!(status, 200, "{config:?}: {text}");
     }
     let force = OperatorCall::SetShare { config: share("gpu", &["gpus 9"], &[]), force: true };
-    assert_eq!(ask(&mut w, force).0, 200);
+    assert_eq!(w.operator(force).0, 200);
 }
 
 #[test]
@@ -287,11 +274,11 @@ fn quotas_and_shares_may_not_promise_more_than_there_is_together() {
         let configs = vec![wire::json::from_value(&config).expect("a config")];
         OperatorCall::UpdateQuota { force: false, configs }
     };
-    let (status, text, _) = ask(&mut w, quota("web", 1.5));
+    let (status, text, _) = w.operator(quota("web", 1.5));
     assert_eq!(status, 400);
     assert!(text.contains("total guarantees 'cpus:4.5' exceed cluster capacity"), "{text}");
-    assert_eq!(ask(&mut w, quota("web", 1.0)).0, 200);
-    assert_eq!(ask(&mut w, quota("db", 2.0)).0, 200, "the greater counts");
+    assert_eq!(w.operator(quota("web", 1.0)).0, 200);
+    assert_eq!(w.operator(quota("db", 2.0)).0, 200, "the greater counts");
     assert_eq!(w.master.view().guarantees()["db"]["cpus"], 3000);
 }
 
