@@ -18,7 +18,8 @@ mod store;
 mod v0;
 mod volumes;
 
-use containerizer::{Containerizer, Exited, Found, Posix, PosixOptions};
+pub use containerizer::isolation;
+use containerizer::{Containerizer, Exited, Found, Mesos, MesosOptions};
 use detector::MasterName;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
@@ -47,6 +48,8 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// Soft limit on open files for containers; None: this process's own.
     pub open_files: Option<u64>,
+    /// `--isolation`.
+    pub isolation: isolation::Selection,
     /// The logging level.
     pub log_level: Arc<LogLevel>,
     /// Limits on connections.
@@ -169,13 +172,14 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         directory: config.runtime_dir.display().to_string(),
         text,
     };
-    let options = PosixOptions {
+    let options = MesosOptions {
         runtime_dir: config.runtime_dir.clone(),
         work_dir: PathBuf::from(&config.core.work_dir),
         open_files: config.open_files,
+        isolation: config.isolation.clone(),
     };
-    let (posix, exits) = Posix::new(&options).map_err(|e| runtime(e.to_string()))?;
-    let found = posix.recover().await.map_err(runtime)?;
+    let (mesos, exits) = Mesos::new(&options).map_err(|e| runtime(e.to_string()))?;
+    let found = mesos.recover().await.map_err(runtime)?;
     let listener = server::listen(config.listen)
         .map_err(|source| StartError::Bind { address: config.listen, source })?;
     let address = listener
@@ -185,7 +189,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         config.core.info.port = Some(i32::from(address.port()));
     }
     let outside = Outside {
-        containerizer: posix,
+        containerizer: mesos,
         exits,
         store: opened.store,
         records: opened.records,

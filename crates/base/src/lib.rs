@@ -7,12 +7,14 @@
 pub mod duration;
 mod held;
 mod ids;
+mod nearest;
 mod rng;
 mod time;
 mod timers;
 
 pub use held::Held;
 pub use ids::{Token, WriteId};
+pub use nearest::nearest;
 pub use rng::Rng;
 pub use time::{Now, Time, WallTime};
 pub use timers::Timers;

@@ -3,6 +3,7 @@
 use crate::flags::Flags;
 use crate::host::{self, Address};
 use crate::logging::{self, Logging};
+use agent::isolation::Selection;
 use http_api::server::Limits;
 use resources::{Quantities, parse_attributes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -353,10 +354,13 @@ pub(crate) fn agent_config(
         flags: flags.map(),
     };
     let runtime_dir = absolute(flags.text("runtime_dir").unwrap_or("/var/run/mesos"))?;
+    let isolation = flags.text("isolation").unwrap_or_default();
+    let isolation = Selection::parse(isolation).map_err(|e| format!("--isolation: {e}"))?;
     Ok(agent::Config {
         listen: address.listen,
         master,
         runtime_dir,
+        isolation,
         core,
         log_file: logging.file,
         log_level: logging.level,

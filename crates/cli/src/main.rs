@@ -8,7 +8,6 @@ mod flags;
 mod host;
 mod local;
 mod logging;
-mod nearest;
 mod operator_client;
 mod oversubscription;
 mod run;
@@ -96,7 +95,7 @@ fn main() -> ExitCode {
                 None => {
                     let names = commands::names();
                     let names = names.iter().map(String::as_str).chain(PROGRAMS);
-                    let meant = nearest::nearest(name, names);
+                    let meant = base::nearest(name, names);
                     let meant = meant.map(|n| format!("; did you mean '{n}'?")).unwrap_or_default();
                     return fail(&format!(
                         "unknown command '{name}'{meant} (`proffer help` lists all)"

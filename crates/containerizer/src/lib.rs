@@ -1,17 +1,18 @@
 //! Containers of one node: start, signal, destroy, recover; behind one trait.
 //!
-//! [`Posix`] runs each container under a supervisor process of its own, which outlives the agent; it isolates by
-//! sessions and process groups only.
+//! [`Mesos`] runs each container under a supervisor process of its own, which outlives the agent. How containers are
+//! separated from each other is the matter of a list of isolators: see [`isolation`].
 
+pub mod isolation;
 mod limits;
-mod posix;
+mod mesos;
 mod processes;
 mod sandbox;
 mod supervisor;
 mod user;
 mod watch;
 
-pub use posix::{Posix, PosixOptions};
+pub use mesos::{Mesos, MesosOptions};
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! The supervisor program and its files, seen from the agent.
 
 use crate::ContainerSpec;
+use crate::isolation::Preparation;
 use crate::user::User;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -27,16 +28,23 @@ pub(crate) fn install(directory: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// The specification as the supervisor reads it.
+/// Whether there is something to execute.
+pub(crate) fn check(spec: &ContainerSpec) -> Result<(), String> {
+    match spec.command.value.as_deref().unwrap_or_default() {
+        "" => Err("'CommandInfo.value' is not set".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// The specification as the supervisor reads it (`crates/supervisor/src/spec.rs`).
 pub(crate) fn encode(
     spec: &ContainerSpec,
     user: Option<&User>,
     open_files: Option<u64>,
+    preparation: &Preparation,
 ) -> Result<Vec<u8>, String> {
+    check(spec)?;
     let value = spec.command.value.as_deref().unwrap_or_default();
-    if value.is_empty() {
-        return Err("'CommandInfo.value' is not set".to_owned());
-    }
     let (program, arguments) = if spec.command.shell() {
         ("/bin/sh", vec!["sh".to_owned(), "-c".to_owned(), value.to_owned()])
     } else if spec.command.arguments.is_empty() {
@@ -63,6 +71,10 @@ pub(crate) fn encode(
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         out.extend_from_slice(&nanos.to_le_bytes());
     }
+    let Preparation { cgroups } = preparation;
+    let cgroups = cgroups.iter().map(|c| c.to_str().ok_or("a cgroup's path is not text"));
+    let cgroups = cgroups.collect::<Result<Vec<&str>, _>>()?;
+    list(&mut out, cgroups.into_iter())?;
     Ok(out)
 }
 

@@ -1,5 +1,6 @@
 //! Waiting for the ends of containers.
 
+use crate::isolation::Isolators;
 use crate::supervisor::Files;
 use crate::{Exited, processes};
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ struct Lost {
 pub(crate) struct Watch {
     exits: mpsc::UnboundedSender<Exited>,
     lost: mpsc::UnboundedSender<Lost>,
+    isolators: Arc<Isolators>,
     /// For each container what has its supervisor killed.
     kills: Arc<Mutex<BTreeMap<String, Arc<Notify>>>>,
 }
@@ -35,11 +37,14 @@ pub(crate) struct Watch {
 impl Watch {
     /// Ends of containers come out of the receiver; there are at most as many as containers, so that the channel needs
     /// no bound.
-    pub(crate) fn new(work_dir: PathBuf) -> (Self, mpsc::UnboundedReceiver<Exited>) {
+    pub(crate) fn new(
+        work_dir: PathBuf,
+        isolators: Arc<Isolators>,
+    ) -> (Self, mpsc::UnboundedReceiver<Exited>) {
         let (exits, receiver) = mpsc::unbounded_channel();
         let (lost, queue) = mpsc::unbounded_channel();
-        tokio::spawn(sweep(work_dir, queue, exits.clone()));
-        (Self { exits, lost, kills: Arc::default() }, receiver)
+        tokio::spawn(sweep(work_dir, isolators.clone(), queue, exits.clone()));
+        (Self { exits, lost, isolators, kills: Arc::default() }, receiver)
     }
 
     fn kills(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
@@ -58,13 +63,24 @@ impl Watch {
         self.kills().entry(container_id.to_owned()).or_default().clone()
     }
 
-    fn end(&self, container_id: String, status: Option<i32>, sessions: Vec<u32>) {
+    /// Removes what isolators made for a container that has no process any more.
+    pub(crate) async fn clean_up(&self, container_id: &str) {
+        let (isolators, container_id) = (self.isolators.clone(), container_id.to_owned());
+        let cleaned = tokio::task::spawn_blocking(move || isolators.cleanup(&container_id));
+        if let Err(error) = cleaned.await {
+            tracing::error!(%error, "an isolator failed");
+        }
+    }
+
+    async fn end(&self, container_id: String, status: Option<i32>, sessions: Vec<u32>) {
         self.kills().remove(&container_id);
         // Without a status the supervisor did not see its last process end: some may run on.
-        let _ = match status {
-            Some(_) => self.exits.send(Exited { container_id, status }).is_ok(),
-            None => self.lost.send(Lost { container_id, sessions }).is_ok(),
-        };
+        if status.is_none() {
+            let _ = self.lost.send(Lost { container_id, sessions });
+            return;
+        }
+        self.clean_up(&container_id).await;
+        let _ = self.exits.send(Exited { container_id, status });
     }
 
     /// Reads what a supervisor says until its end.
@@ -110,7 +126,7 @@ impl Watch {
             // The main process leads a session.
             Some(main) => {
                 let status = status.or_else(|| files.status());
-                self.end(container_id, status, vec![main]);
+                self.end(container_id, status, vec![main]).await;
             }
             None => {
                 self.kills().remove(&container_id);
@@ -138,20 +154,21 @@ impl Watch {
                 }
             }
         }
-        self.end(container_id, files.status(), sessions);
+        self.end(container_id, files.status(), sessions).await;
     }
 }
 
 /// Ends the processes of lost containers, then tells of their ends.
 async fn sweep(
     work_dir: PathBuf,
+    isolators: Arc<Isolators>,
     mut queue: mpsc::UnboundedReceiver<Lost>,
     exits: mpsc::UnboundedSender<Exited>,
 ) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let lost = std::mem::take(&mut batch);
-        let work_dir = work_dir.clone();
+        let (work_dir, isolators) = (work_dir.clone(), isolators.clone());
         let swept = tokio::task::spawn_blocking(move || {
             let sessions: Vec<u32> = lost.iter().flat_map(|l| l.sessions.clone()).collect();
             let is_in = |path: &Path, l: &Lost| path.iter().any(|name| name == &*l.container_id);
@@ -159,6 +176,7 @@ async fn sweep(
                 path.starts_with(&work_dir) && lost.iter().any(|container| is_in(path, container))
             };
             processes::sweep(&is_lost, &sessions);
+            lost.iter().for_each(|l| isolators.cleanup(&l.container_id));
             lost
         });
         for Lost { container_id, .. } in swept.await.unwrap_or_default() {

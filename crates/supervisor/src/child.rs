@@ -1,5 +1,6 @@
 //! Detaching from the agent, and forking the main process.
 
+use crate::setup::{self, Report};
 use crate::spec::Spec;
 use std::ffi::CString;
 use std::io;
@@ -61,6 +62,7 @@ pub(crate) fn start(spec: &Spec) -> Result<libc::pid_t, String> {
     let (stdout, stderr) = (open("stdout")?, open("stderr")?);
     let null =
         std::fs::File::open("/dev/null").map_err(|e| format!("cannot open /dev/null: {e}"))?;
+    let report = setup::is_needed(spec).then(Report::new).transpose()?;
     // SAFETY: a plain system call.
     let supervisor = unsafe { libc::getpid() };
     // SAFETY: this process has one thread, so the child may use the whole library.
@@ -69,7 +71,21 @@ pub(crate) fn start(spec: &Spec) -> Result<libc::pid_t, String> {
         return Err(format!("cannot fork: {}", io::Error::last_os_error()));
     }
     if pid > 0 {
-        return Ok(pid);
+        return match report.map_or(Ok(()), Report::outcome) {
+            Ok(()) => Ok(pid),
+            Err(text) => {
+                // SAFETY: a plain system call; it waits for the child, which ends now.
+                unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+                Err(text)
+            }
+        };
+    }
+    if let Some(report) = report
+        && let Err(text) = setup::set_up(spec)
+    {
+        report.failed(&text);
+        // SAFETY: ends without running anything of the parent's.
+        unsafe { libc::_exit(1) };
     }
     let error =
         become_main(spec, supervisor, [null.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()]);

@@ -4,8 +4,8 @@
 //! (`spec`) on its standard input. On its standard output it tells the agent, if that still listens:
 //!
 //! ```text
-//! started <pid>\n     the main process was forked
-//! failed <text>\n     it could not be; nothing was started
+//! started <pid>\n     the main process was forked and has set up what it needs
+//! failed <text>\n     it could not be, or could not set up what it needs; nothing was started
 //! exited <status>\n   the last process of the container is gone; raw wait status of the main process
 //! ```
 //!
@@ -20,6 +20,7 @@
 mod agent;
 mod child;
 mod control;
+mod setup;
 mod spec;
 mod tree;
 

@@ -31,6 +31,8 @@ pub(crate) struct Spec {
     pub(crate) recovery_timeout: Duration,
     /// Time from SIGTERM to SIGKILL after that.
     pub(crate) grace_period: Duration,
+    /// Cgroups to join, directories.
+    pub(crate) cgroups: Vec<CString>,
 }
 
 impl Spec {
@@ -44,6 +46,7 @@ impl Spec {
         let open_files = long(&mut rest)?;
         let recovery_timeout = Duration::from_nanos(long(&mut rest)?);
         let grace_period = Duration::from_nanos(long(&mut rest)?);
+        let cgroups = list(&mut rest)?;
         rest.is_empty().then_some(Self {
             program,
             arguments,
@@ -53,6 +56,7 @@ impl Spec {
             open_files,
             recovery_timeout,
             grace_period,
+            cgroups,
         })
     }
 }

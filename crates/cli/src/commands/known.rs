@@ -1,8 +1,8 @@
 //! Names that users give, and the ids that they mean.
 
 use super::{items, text};
-use crate::nearest::nearest;
 use crate::operator_client::{Failure, OperatorClient};
+use base::nearest;
 
 /// Something that has an id and a name.
 #[derive(Debug, Clone, PartialEq, Eq)]

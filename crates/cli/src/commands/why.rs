@@ -2,9 +2,9 @@
 
 use super::known::{Known, agents, frameworks, meant};
 use super::{items, pretty, text, wants_json};
-use crate::nearest::nearest;
 use crate::operator_client::{Failure, OperatorClient, escaped};
 use crate::text_table::TextTable;
+use base::nearest;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 

@@ -186,11 +186,11 @@ const ROWS: &[Row] = &[
     only("xfs_kill_containers", Kind::Bool, Some("false"), &[]),
     only("xfs_project_range", Kind::Text, None, &[]),
     only("xfs_quota_headroom", Kind::Text, None, &[]),
-    only(
+    row(
         "isolation",
         Kind::Text,
         Some("posix/cpu,posix/mem"),
-        &["posix/mem,posix/cpu", "posix", "posix/cpu", "posix/mem"],
+        "isolators, with commas between them; see docs/isolation.md",
     ),
     only("launcher", Kind::Text, Some("posix"), &["posix"]),
     only("systemd_enable_support", Kind::Bool, Some("true"), &["false"]),

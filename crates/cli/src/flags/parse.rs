@@ -1,7 +1,7 @@
 //! From words and variables to values.
 
 use super::{Kind, Row, Support, Table};
-use crate::nearest::nearest;
+use base::nearest;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ fn former_agent(directory: PathBuf, recovery: Duration, grace: Duration) -> u32 
             let mut spec = host.spec("a", DEAF);
             spec.recovery_timeout = recovery;
             spec.shutdown_grace_period = grace;
-            let supervisor = host.posix.start(spec).await.expect("it starts");
+            let supervisor = host.mesos.start(spec).await.expect("it starts");
             host.wait_for_stdout("a", "ready").await;
             supervisor
         })
@@ -39,7 +39,7 @@ async fn a_container_that_does_not_wait_for_an_agent_is_asked_to_end_and_then_ki
         former_agent(host.directory.clone(), Duration::ZERO, Duration::from_millis(300));
     host.wait_for_stdout("a", "asked").await;
     wait_for_death(supervisor).await;
-    let found = host.posix.recover().await.expect("recovery");
+    let found = host.mesos.recover().await.expect("recovery");
     assert_eq!(found[0].status, Some(9), "{found:?}");
 }
 
@@ -48,12 +48,12 @@ async fn a_container_waits_for_its_agent_and_goes_on_when_that_is_back() {
     let mut host = Host::new();
     let wait = Duration::from_secs(2);
     let supervisor = former_agent(host.directory.clone(), wait, Duration::ZERO);
-    let found = host.posix.recover().await.expect("recovery");
+    let found = host.mesos.recover().await.expect("recovery");
     assert_eq!(found[0].pid, Some(supervisor), "{found:?}");
-    host.posix.attend("a");
+    host.mesos.attend("a");
     tokio::time::sleep(wait * 3 / 2).await;
     assert!(is_alive(&supervisor.to_string()), "it knows that the agent is back");
-    host.posix.destroy("a");
+    host.mesos.destroy("a");
     assert_eq!(host.exit().await, ("a".to_owned(), Some(9)));
 
     let directory = host.directory.join("another");

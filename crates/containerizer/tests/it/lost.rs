@@ -47,7 +47,7 @@ async fn a_killed_supervisor_takes_everything_along() {
 
     // The same when it is a later agent that looks after it.
     let mut next = Host::at(host.directory.clone());
-    next.posix.recover().await.expect("recovery");
+    next.mesos.recover().await.expect("recovery");
     signal(other, "-9");
     assert_eq!(next.exit().await, ("other".to_owned(), None));
     assert_dead(&others);
@@ -76,14 +76,14 @@ async fn what_lost_its_supervisor_or_its_files_while_no_agent_was_there_is_ended
     std::fs::remove_dir_all(run.join("containers/wiped")).expect("removed");
 
     let mut next = Host::at(host.directory.clone());
-    let mut found = next.posix.recover().await.expect("recovery");
+    let mut found = next.mesos.recover().await.expect("recovery");
     found.sort_by(|a, b| a.container_id.cmp(&b.container_id));
     let seen: Vec<_> = found.iter().map(|f| (f.container_id.as_str(), f.pid, f.status)).collect();
     assert_eq!(seen, [("kept", Some(kept), None), ("killed", None, None)]);
     assert_dead(&first);
     assert_dead(&second);
     assert!(third.iter().all(|pid| is_alive(pid)));
-    next.posix.destroy("kept");
+    next.mesos.destroy("kept");
     assert_eq!(next.exit().await, ("kept".to_owned(), Some(9)));
     assert_dead(&third);
 }
@@ -93,7 +93,7 @@ async fn a_stopped_supervisor_does_not_keep_its_container_alive() {
     let mut host = Host::new();
     let (supervisor, pids) = host.start_family("a").await;
     signal(supervisor, "-STOP");
-    host.posix.destroy("a");
+    host.mesos.destroy("a");
     assert_eq!(host.exit().await, ("a".to_owned(), None));
     assert_dead(&pids);
 }

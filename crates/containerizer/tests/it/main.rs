@@ -1,6 +1,7 @@
 //! The contract of a containerizer, on real processes.
 
-use containerizer::{ContainerSpec, Containerizer, Exited, Posix, PosixOptions, StartError};
+use containerizer::isolation::Selection;
+use containerizer::{ContainerSpec, Containerizer, Exited, Mesos, MesosOptions, StartError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ mod lost;
 
 struct Host {
     directory: PathBuf,
-    posix: Arc<Posix>,
+    mesos: Arc<Mesos>,
     exits: UnboundedReceiver<Exited>,
 }
 
@@ -22,13 +23,14 @@ impl Host {
     }
 
     fn at(directory: PathBuf) -> Self {
-        let options = PosixOptions {
+        let options = MesosOptions {
             runtime_dir: directory.join("run"),
             work_dir: directory.clone(),
             open_files: Some(777),
+            isolation: Selection::default(),
         };
-        let (posix, exits) = Posix::new(&options).expect("a containerizer");
-        Self { directory, posix, exits }
+        let (mesos, exits) = Mesos::new(&options).expect("a containerizer");
+        Self { directory, mesos, exits }
     }
 
     fn sandbox(&self, id: &str) -> PathBuf {
@@ -58,7 +60,7 @@ impl Host {
     }
 
     async fn start(&self, id: &str, command: &str) -> u32 {
-        self.posix.start(self.spec(id, command)).await.expect("it starts")
+        self.mesos.start(self.spec(id, command)).await.expect("it starts")
     }
 
     async fn exit(&mut self) -> (String, Option<i32>) {
@@ -122,7 +124,7 @@ async fn arguments_are_the_whole_argv() {
     spec.command.shell = Some(false);
     spec.command.arguments =
         ["zero", "-c", "echo \"$0|$1\"; exit 7", "x y", "z"].map(str::to_owned).to_vec();
-    host.posix.start(spec).await.expect("it starts");
+    host.mesos.start(spec).await.expect("it starts");
     assert_eq!(host.exit().await.1, Some(7 << 8));
     assert_eq!(host.stdout("a"), "x y|z\n");
 }
@@ -132,7 +134,7 @@ async fn a_command_that_can_not_be_executed_ends_with_one_and_says_why() {
     let mut host = Host::new();
     let mut spec = host.spec("a", "/no/such/binary");
     spec.command.shell = Some(false);
-    host.posix.start(spec).await.expect("it counts as started");
+    host.mesos.start(spec).await.expect("it counts as started");
     assert_eq!(host.exit().await.1, Some(1 << 8));
     let stderr = std::fs::read_to_string(host.sandbox("a").join("stderr")).expect("stderr");
     assert!(stderr.starts_with("Failed to execute '/no/such/binary': No such file"), "{stderr}");
@@ -145,15 +147,15 @@ async fn what_is_not_supported_is_refused_by_name() {
     spec.command
         .uris
         .push(wire::v1::command_info::Uri { value: "http://x".to_owned(), ..Default::default() });
-    let error = host.posix.start(spec).await.expect_err("refused");
+    let error = host.mesos.start(spec).await.expect_err("refused");
     let text = "fetching of 'CommandInfo.uris' is not supported yet";
     assert_eq!(error, StartError::Launch(text.to_owned()));
     let mut spec = host.spec("b", "true");
     spec.user = Some("nobody-has-this-name".to_owned());
-    let error = host.posix.start(spec).await.expect_err("refused");
+    let error = host.mesos.start(spec).await.expect_err("refused");
     let text = "there is no user 'nobody-has-this-name' on this host";
     assert_eq!(error, StartError::Sandbox(text.to_owned()));
-    let error = host.posix.start(host.spec("c", "")).await.expect_err("refused");
+    let error = host.mesos.start(host.spec("c", "")).await.expect_err("refused");
     assert!(
         matches!(&error, StartError::Launch(text) if text.contains("'CommandInfo.value'")),
         "{error:?}"
@@ -175,18 +177,18 @@ async fn a_signal_reaches_the_whole_tree_and_destroy_leaves_nothing() {
     let pids: Vec<String> =
         host.stdout("a").lines().filter(|l| *l != "ready").map(str::to_owned).collect();
     assert_eq!(pids.len(), 2);
-    host.posix.signal("a", 15);
+    host.mesos.signal("a", 15);
     // The main process dies of it, and everything else goes with the container.
     assert_eq!(host.exit().await, ("a".to_owned(), Some(15)));
     assert!(pids.iter().all(|pid| !is_alive(pid)), "{pids:?}");
 
     host.start("b", "trap '' TERM; sleep 1000 & wait; sleep 1000").await;
-    host.posix.destroy("b");
-    host.posix.destroy("b");
+    host.mesos.destroy("b");
+    host.mesos.destroy("b");
     assert_eq!(host.exit().await, ("b".to_owned(), Some(9)));
-    host.posix.destroy("b");
-    host.posix.forget("b");
-    host.posix.forget("b");
+    host.mesos.destroy("b");
+    host.mesos.forget("b");
+    host.mesos.forget("b");
 }
 
 #[tokio::test]
@@ -198,7 +200,7 @@ async fn containers_survive_their_agent_and_are_found_again() {
     std::fs::create_dir_all(host.directory.join("run/containers/half-made")).expect("a directory");
 
     let mut next = Host::at(host.directory.clone());
-    let mut found = next.posix.recover().await.expect("recovery");
+    let mut found = next.mesos.recover().await.expect("recovery");
     found.sort_by(|a, b| a.container_id.cmp(&b.container_id));
     let seen: Vec<_> = found.iter().map(|f| (f.container_id.as_str(), f.pid, f.status)).collect();
     assert_eq!(
@@ -208,9 +210,9 @@ async fn containers_survive_their_agent_and_are_found_again() {
     std::fs::write(next.sandbox("runs").join("gate"), "").expect("the gate opens");
     assert_eq!(next.exit().await, ("runs".to_owned(), Some(5 << 8)));
     for name in ["ends", "half-made", "runs"] {
-        next.posix.forget(name);
+        next.mesos.forget(name);
     }
-    assert!(next.posix.recover().await.expect("recovery").is_empty());
+    assert!(next.mesos.recover().await.expect("recovery").is_empty());
 }
 
 #[tokio::test]
@@ -218,9 +220,9 @@ async fn many_at_once_each_get_their_own_end() {
     let mut host = Host::new();
     let starts: Vec<_> = (0..50)
         .map(|n| {
-            let (posix, spec) =
-                (host.posix.clone(), host.spec(&format!("c{n}"), &format!("exit {n}")));
-            tokio::spawn(async move { posix.start(spec).await })
+            let (mesos, spec) =
+                (host.mesos.clone(), host.spec(&format!("c{n}"), &format!("exit {n}")));
+            tokio::spawn(async move { mesos.start(spec).await })
         })
         .collect();
     for start in starts {
@@ -240,7 +242,7 @@ async fn a_long_environment_fits() {
     let mut host = Host::new();
     let mut spec = host.spec("a", "echo ${#LONG}");
     spec.environment.insert("LONG".to_owned(), "x".repeat(100_000));
-    host.posix.start(spec).await.expect("it starts");
+    host.mesos.start(spec).await.expect("it starts");
     assert_eq!(host.exit().await.1, Some(0));
     assert_eq!(host.stdout("a"), "100000\n");
 }
@@ -264,7 +266,7 @@ async fn a_container_runs_as_its_user_and_owns_its_sandbox_and_volume() {
         container_path: "data".to_owned(),
         exclusive: true,
     }];
-    host.posix.start(spec).await.expect("it starts");
+    host.mesos.start(spec).await.expect("it starts");
     assert_eq!(host.exit().await, ("a".to_owned(), Some(0)), "{}", host.stdout("a"));
     let ids = std::process::Command::new("sh")
         .args(["-c", "id -u nobody; id -g nobody; id -G nobody; id -u nobody; id -u nobody"])

@@ -1,10 +1,7 @@
 //! The name that somebody probably meant.
 
 /// The candidate that is nearest to `name`, if it is near.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let far = name.chars().count().max(3) / 2;
     let candidates = candidates.into_iter().map(|c| (distance(name, c), c));
     candidates.filter(|(d, _)| *d <= far).min_by_key(|(d, _)| *d).map(|(_, c)| c)

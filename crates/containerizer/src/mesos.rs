@@ -1,5 +1,7 @@
-//! Containers as sessions of processes, each under its supervisor.
+//! The containerizer that `--containerizers=mesos` names: sessions of processes, each under its supervisor, separated
+//! by isolators.
 
+use crate::isolation::{Isolators, Running, Selection};
 use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
@@ -24,47 +26,53 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Settings.
 #[derive(Debug, Clone)]
-pub struct PosixOptions {
+pub struct MesosOptions {
     /// Holds the supervisor program and a directory for each container.
     pub runtime_dir: PathBuf,
     /// Sandboxes of all containers are below it, and of nobody else's.
     pub work_dir: PathBuf,
     /// Soft limit on open files of containers; None: that of this process.
     pub open_files: Option<u64>,
+    /// How containers are separated.
+    pub isolation: Selection,
 }
 
 /// The containerizer.
 #[derive(Debug)]
-pub struct Posix {
+pub struct Mesos {
     containers: PathBuf,
     work_dir: PathBuf,
     program: PathBuf,
     open_files: Option<u64>,
+    isolators: Arc<Isolators>,
     watch: Watch,
     /// Containers whose start is not finished; true: they shall be destroyed as soon as it is.
     starting: Mutex<BTreeMap<String, bool>>,
 }
 
-impl Posix {
+impl Mesos {
     /// Prepares the runtime directory. Ends of containers come out of the receiver.
     ///
     /// # Errors
-    /// When the runtime directory can't be written.
-    pub fn new(options: &PosixOptions) -> io::Result<(Arc<Self>, mpsc::UnboundedReceiver<Exited>)> {
+    /// When the runtime directory can't be written, or this host has nothing for an isolator.
+    pub fn new(options: &MesosOptions) -> io::Result<(Arc<Self>, mpsc::UnboundedReceiver<Exited>)> {
         let containers = options.runtime_dir.join("containers");
         std::fs::create_dir_all(&containers)?;
         let program = supervisor::install(&options.runtime_dir.join("bin"))?;
-        let (watch, exits) = Watch::new(options.work_dir.clone());
+        let isolators = Isolators::new(&options.isolation).map_err(io::Error::other)?;
+        let isolators = Arc::new(isolators);
+        let (watch, exits) = Watch::new(options.work_dir.clone(), isolators.clone());
         let starting = Mutex::new(BTreeMap::new());
-        let posix = Self {
+        let mesos = Self {
             containers,
             work_dir: options.work_dir.clone(),
             program,
             open_files: options.open_files,
+            isolators,
             watch,
             starting,
         };
-        Ok((Arc::new(posix), exits))
+        Ok((Arc::new(mesos), exits))
     }
 
     fn files(&self, container_id: &str) -> Files {
@@ -77,26 +85,36 @@ impl Posix {
 
     async fn launch(&self, spec: ContainerSpec) -> Result<u32, StartError> {
         limits::check(&spec)?;
-        let user = spec.user.as_deref().map(User::named).transpose();
-        let user = user.map_err(StartError::Sandbox)?;
-        let encoded = supervisor::encode(&spec, user.as_ref(), self.open_files)?;
-        sandbox::prepare(&spec, user.as_ref()).map_err(StartError::Sandbox)?;
-        let files = self.files(&spec.container_id);
-        std::fs::create_dir_all(&files.0)
-            .map_err(|e| format!("cannot create {}: {e}", files.0.display()))?;
-        self.starting().insert(spec.container_id.clone(), false);
-        let started = self.spawn(&spec.container_id, &files, &encoded).await;
-        let doomed = self.starting().remove(&spec.container_id) == Some(true);
+        let container_id = spec.container_id.clone();
+        let files = self.files(&container_id);
+        self.starting().insert(container_id.clone(), false);
+        let (isolators, open_files) = (self.isolators.clone(), self.open_files);
+        let directory = files.0.clone();
+        let prepared =
+            tokio::task::spawn_blocking(move || prepare(&spec, &isolators, open_files, &directory));
+        let prepared = prepared.await.map_err(|e| format!("cannot prepare the container: {e}"));
+        let started = match prepared {
+            Ok(Ok(encoded)) => {
+                let started = self.spawn(&container_id, &files, &encoded).await;
+                if started.is_err() {
+                    self.watch.clean_up(&container_id).await;
+                }
+                started.map_err(StartError::Launch)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(text) => Err(text.into()),
+        };
+        let doomed = self.starting().remove(&container_id) == Some(true);
         match started {
             Ok(pid) => {
                 if doomed {
-                    self.destroy(&spec.container_id);
+                    self.destroy(&container_id);
                 }
                 Ok(pid)
             }
-            Err(text) => {
+            Err(error) => {
                 let _ = std::fs::remove_dir_all(&files.0);
-                Err(text.into())
+                Err(error)
             }
         }
     }
@@ -172,7 +190,27 @@ impl Posix {
     }
 }
 
-impl Containerizer for Posix {
+/// Makes everything that a container needs before its supervisor starts; what that one is told. Blocks.
+fn prepare(
+    spec: &ContainerSpec,
+    isolators: &Isolators,
+    open_files: Option<u64>,
+    directory: &Path,
+) -> Result<Vec<u8>, StartError> {
+    let user = spec.user.as_deref().map(User::named).transpose();
+    let user = user.map_err(StartError::Sandbox)?;
+    supervisor::check(spec)?;
+    sandbox::prepare(spec, user.as_ref()).map_err(StartError::Sandbox)?;
+    std::fs::create_dir_all(directory)
+        .map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
+    let preparation = isolators.prepare(spec)?;
+    supervisor::encode(spec, user.as_ref(), open_files, &preparation).map_err(|text| {
+        isolators.cleanup(&spec.container_id);
+        StartError::Launch(text)
+    })
+}
+
+impl Containerizer for Mesos {
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>> {
         Box::pin(async {
             let found = self
@@ -181,12 +219,17 @@ impl Containerizer for Posix {
             // Whatever else runs in a sandbox lost its supervisor, or its supervisor's files.
             let live = found.iter().filter(|f| f.pid.is_some());
             let live: BTreeSet<OsString> = live.map(|f| f.container_id.clone().into()).collect();
-            let work_dir = self.work_dir.clone();
+            let running = found.iter().filter_map(|f| {
+                Some(Running { container_id: f.container_id.clone(), supervisor: f.pid? })
+            });
+            let running: Vec<Running> = running.collect();
+            let (work_dir, isolators) = (self.work_dir.clone(), self.isolators.clone());
             let swept = tokio::task::spawn_blocking(move || {
                 let is_live = |path: &Path| path.iter().any(|name| live.contains(name));
                 processes::sweep(&|path| path.starts_with(&work_dir) && !is_live(path), &[]);
+                isolators.recover(&running)
             });
-            swept.await.map_err(|e| format!("cannot look for processes: {e}"))?;
+            swept.await.map_err(|e| format!("cannot look for processes: {e}"))??;
             Ok(found)
         })
     }

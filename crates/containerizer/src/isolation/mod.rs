@@ -1,0 +1,124 @@
+//! What separates a container from others: a list of isolators, chosen by `--isolation` (spec/agent.md 6.2, 6.3).
+//!
+//! An isolator acts in the agent's process: it makes what can be made from outside (cgroups, directories), and writes
+//! down in a [`Preparation`] what only the container's own process can do between fork and exec (enter cgroups,
+//! namespaces, mounts). The containerizer hands the preparation to the supervisor with the command; see
+//! `crates/supervisor/src/spec.rs` for its form there. What the supervisor can't set up fails the launch with the text
+//! that it gives, and nothing is started.
+
+mod selection;
+
+pub use selection::Selection;
+
+use crate::ContainerSpec;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use wire::v1;
+
+/// What the supervisor shall set up for the main process of a container. Isolators add to it, one after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preparation {
+    /// Cgroups that the process joins, absolute directories. It joins them first of all, as the agent's user and in the
+    /// host's mounts, so that whatever is set up afterwards counts as the container's already.
+    pub cgroups: Vec<PathBuf>,
+}
+
+/// A container that runs, as its isolators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The container.
+    pub container_id: String,
+    /// Process id of its supervisor, of which all its processes descend.
+    pub supervisor: u32,
+}
+
+/// One way to separate containers. Calls may block for as long as files of the kernel do; the containerizer makes none
+/// of them on a thread that serves others.
+pub trait Isolator: Send + Sync + std::fmt::Debug {
+    /// Its name in `--isolation`.
+    fn name(&self) -> &'static str;
+
+    /// Takes over the containers of a former process of the agent that still run, and removes what it finds of others.
+    /// Called once, before anything else.
+    ///
+    /// # Errors
+    /// With a text for the operator; the agent does not start.
+    fn recover(&self, _running: &[Running]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Makes ready for a container. When it fails, or any other isolator, [`Self::cleanup`] follows.
+    ///
+    /// # Errors
+    /// With a text for the framework; the container is not started.
+    fn prepare(&self, _spec: &ContainerSpec, _preparation: &mut Preparation) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Changes what a running container may use: `resources` are what it asked for, `limits` (by name of the resource,
+    /// infinity included) what it may take beyond that.
+    ///
+    /// # Errors
+    /// With a text for the log; the container runs on as it was.
+    fn update(
+        &self,
+        _container_id: &str,
+        _resources: &[v1::Resource],
+        _limits: &BTreeMap<String, f64>,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Adds what it knows of the use of resources.
+    ///
+    /// # Errors
+    /// With a text for the log; statistics of other isolators are shown without it.
+    fn usage(&self, _running: &Running, _out: &mut v1::ResourceStatistics) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Removes what it made for a container, whose processes are all gone; in reverse order of preparation; idempotent.
+    ///
+    /// # Errors
+    /// With a text for the log.
+    fn cleanup(&self, _container_id: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The chosen isolators, in the order in which they prepare.
+#[derive(Debug, Default)]
+pub(crate) struct Isolators(Vec<Box<dyn Isolator>>);
+
+impl Isolators {
+    pub(crate) fn new(selection: &Selection) -> Result<Self, String> {
+        Ok(Self(selection.make()?))
+    }
+
+    pub(crate) fn recover(&self, running: &[Running]) -> Result<(), String> {
+        for isolator in &self.0 {
+            isolator.recover(running).map_err(|e| format!("{}: {e}", isolator.name()))?;
+        }
+        Ok(())
+    }
+
+    /// Has every isolator prepare; when one can't, nothing is left of what the others made.
+    pub(crate) fn prepare(&self, spec: &ContainerSpec) -> Result<Preparation, String> {
+        let mut preparation = Preparation::default();
+        for isolator in &self.0 {
+            if let Err(text) = isolator.prepare(spec, &mut preparation) {
+                self.cleanup(&spec.container_id);
+                return Err(format!("{}: {text}", isolator.name()));
+            }
+        }
+        Ok(preparation)
+    }
+
+    pub(crate) fn cleanup(&self, container_id: &str) {
+        for isolator in self.0.iter().rev() {
+            if let Err(error) = isolator.cleanup(container_id) {
+                tracing::error!(container = %container_id, isolator = isolator.name(), %error, "cannot clean up");
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the container's process sets up for itself between fork and exec: first it joins its cgroups.
+//!
+//! It runs as the agent's user. What fails is told to the supervisor through a pipe, and by it to the agent: the launch
+//! has failed then, unlike that of a command which can't be executed.
+
+use crate::spec::Spec;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Whether there is anything to set up.
+pub(crate) fn is_needed(spec: &Spec) -> bool {
+    !spec.cgroups.is_empty()
+}
+
+/// Sets up everything, in the child.
+pub(crate) fn set_up(spec: &Spec) -> Result<(), String> {
+    spec.cgroups.iter().try_for_each(|cgroup| join(cgroup))
+}
+
+/// Joins a cgroup. This process has one thread, so where threads can be moved one by one (`tasks`, of version 1) it
+/// does that: the kernel then needs no lock on the forks of the whole machine, which takes milliseconds to get.
+fn join(cgroup: &CStr) -> Result<(), String> {
+    let directory = Path::new(std::ffi::OsStr::from_bytes(cgroup.to_bytes()));
+    let open = |name: &str| File::options().write(true).open(directory.join(name));
+    let file = match open("tasks") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => open("cgroup.procs"),
+        other => other,
+    };
+    file.and_then(|mut file| file.write_all(b"0"))
+        .map_err(|e| format!("cannot join the cgroup {}: {e}", directory.display()))
+}
+
+/// Tells the supervisor what becomes of the set-up.
+#[derive(Debug)]
+pub(crate) struct Report {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Report {
+    pub(crate) fn new() -> Result<Self, String> {
+        let mut fds = [0; 2];
+        // SAFETY: the array has room for the two descriptors, which nobody else owns.
+        unsafe {
+            if libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
+                return Err(format!("cannot make a pipe: {}", io::Error::last_os_error()));
+            }
+            Ok(Self { read: OwnedFd::from_raw_fd(fds[0]), write: OwnedFd::from_raw_fd(fds[1]) })
+        }
+    }
+
+    /// In the child: it failed.
+    pub(crate) fn failed(&self, text: &str) {
+        // SAFETY: writes bytes of a live buffer.
+        unsafe { libc::write(self.write.as_raw_fd(), text.as_ptr().cast(), text.len()) };
+    }
+
+    /// In the supervisor: waits until the child has set up everything, which closes its end; or why it could not.
+    pub(crate) fn outcome(self) -> Result<(), String> {
+        drop(self.write);
+        let mut text = String::new();
+        match File::from(self.read).read_to_string(&mut text) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(text),
+            Err(e) => Err(format!("cannot learn whether the container was set up: {e}")),
+        }
+    }
+}
