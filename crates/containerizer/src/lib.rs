@@ -3,6 +3,7 @@
 //! [`Mesos`] runs each container under a supervisor process of its own, which outlives the agent. How containers are
 //! separated from each other is the matter of a list of isolators: see [`isolation`].
 
+pub mod download;
 pub mod isolation;
 mod limits;
 mod mesos;

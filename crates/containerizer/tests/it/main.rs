@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 mod absence;
+mod download;
 mod lost;
 
 struct Host {

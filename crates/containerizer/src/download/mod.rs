@@ -1,0 +1,228 @@
+//! HTTP and HTTPS requests for what a container needs from elsewhere: images and fetched files.
+//!
+//! One connection a request: what is fetched is large, so what a pool would save is small. Certificates are checked
+//! against the system's store (`SSL_CERT_FILE` and `SSL_CERT_DIR` replace it), which is read when the first `https` URI
+//! is asked for.
+
+mod address;
+mod tls;
+
+use address::Address;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, HOST, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Redirects that are followed.
+const REDIRECTS_MAX: usize = 10;
+/// Time to reach a server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why something could not be downloaded. Displayed after "failed to".
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The URI is not one of these.
+    #[error("understand '{uri}': {text}")]
+    Uri {
+        /// What was asked for.
+        uri: String,
+        /// What is wrong.
+        text: String,
+    },
+    /// There is no server there.
+    #[error("connect to {host}: {source}")]
+    Connect {
+        /// Host and port.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection broke, or what came is not HTTP.
+    #[error("read from {host}: {text}")]
+    Broken {
+        /// Host and port.
+        host: String,
+        /// What happened.
+        text: String,
+    },
+    /// Nothing came for too long.
+    #[error("read from {host}: nothing came for {} seconds", after.as_secs_f64())]
+    Stalled {
+        /// Host and port.
+        host: String,
+        /// For how long it was waited.
+        after: Duration,
+    },
+    /// The body is longer than it may be.
+    #[error("read from {host}: the answer is longer than {max} bytes")]
+    TooLong {
+        /// Host and port.
+        host: String,
+        /// The most.
+        max: usize,
+    },
+    /// A redirect leads nowhere.
+    #[error("follow {uri}: {text}")]
+    Redirect {
+        /// Who redirects.
+        uri: String,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+/// Makes requests.
+#[derive(Debug, Clone)]
+pub struct Client {
+    stall_timeout: Duration,
+}
+
+/// The answer to a request; its body comes piece by piece.
+#[derive(Debug)]
+pub struct Answer {
+    /// Where it came from, after redirects.
+    pub uri: Uri,
+    /// Status.
+    pub status: StatusCode,
+    /// Header fields.
+    pub headers: HeaderMap,
+    body: Incoming,
+    host: String,
+    stall_timeout: Duration,
+}
+
+impl Client {
+    /// A client that gives up when nothing comes for `stall_timeout`.
+    pub fn new(stall_timeout: Duration) -> Self {
+        Self { stall_timeout }
+    }
+
+    /// Asks once; a redirect is an answer like others. A user and password in the URI are sent as Basic credentials.
+    ///
+    /// # Errors
+    /// When there is no answer. A status of 4xx or 5xx is no error here.
+    pub async fn get(&self, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Fault> {
+        let address = Address::of(uri)?;
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(&address));
+        let stream = connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = stream.map_err(|source| Fault::Connect { host: address.shown(), source })?;
+        let mut request = Request::builder().method(Method::GET).uri(address.path.clone());
+        if let Some(all) = request.headers_mut() {
+            *all = headers.clone();
+            all.insert(HOST, address.host_header.clone());
+            all.entry(USER_AGENT).or_insert(HeaderValue::from_static("proffer"));
+            if let Some(credentials) = &address.credentials {
+                all.entry(AUTHORIZATION).or_insert(credentials.clone());
+            }
+        }
+        let broken = |text: String| Fault::Broken { host: address.shown(), text };
+        let request = request.body(Empty::<Bytes>::new()).map_err(|e| broken(e.to_string()))?;
+        let asked = async {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+            // Ends with the answer's body.
+            tokio::spawn(connection);
+            sender.send_request(request).await
+        };
+        let answer = tokio::time::timeout(self.stall_timeout, asked)
+            .await
+            .map_err(|_| Fault::Stalled { host: address.shown(), after: self.stall_timeout })?
+            .map_err(|e| broken(chain(&e)))?;
+        let (head, body) = answer.into_parts();
+        Ok(Answer {
+            uri: uri.clone(),
+            status: head.status,
+            headers: head.headers,
+            body,
+            host: address.shown(),
+            stall_timeout: self.stall_timeout,
+        })
+    }
+
+    /// Asks, and follows redirects. Credentials go to the first server only.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; also when there are too many redirects.
+    pub async fn follow(&self, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Fault> {
+        let (mut uri, mut headers) = (uri.clone(), headers.clone());
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.get(&uri, &headers).await?;
+            if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer);
+            }
+            let Some(location) = answer.headers.get(LOCATION) else { return Ok(answer) };
+            uri = address::relative(&uri, location)?;
+            headers.remove(AUTHORIZATION);
+            headers.remove(COOKIE);
+        }
+        let text = format!("more than {REDIRECTS_MAX} redirects");
+        Err(Fault::Redirect { uri: uri.to_string(), text })
+    }
+}
+
+impl Answer {
+    /// The next piece of the body; None at its end.
+    ///
+    /// # Errors
+    /// When the connection breaks before the end that was announced, or nothing comes for too long.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            let frame = tokio::time::timeout(self.stall_timeout, self.body.frame()).await;
+            let stalled = |_| Fault::Stalled { host: self.host.clone(), after: self.stall_timeout };
+            let Some(frame) = frame.map_err(stalled)? else { return Ok(None) };
+            let broken =
+                |e: hyper::Error| Fault::Broken { host: self.host.clone(), text: chain(&e) };
+            if let Ok(data) = frame.map_err(broken)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// As [`Answer::chunk`]; also when it is longer than `max` bytes.
+    pub async fn bytes(mut self, max: usize) -> Result<Vec<u8>, Fault> {
+        let mut all = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if all.len() + chunk.len() > max {
+                return Err(Fault::TooLong { host: self.host.clone(), max });
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+
+    /// A header field's value, if it is text.
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Bytes in both directions.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn connect(address: &Address) -> io::Result<TokioIo<Box<dyn Stream>>> {
+    let tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    tcp.set_nodelay(true)?;
+    let stream: Box<dyn Stream> =
+        if address.tls { Box::new(tls::secure(tcp, &address.host).await?) } else { Box::new(tcp) };
+    Ok(TokioIo::new(stream))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

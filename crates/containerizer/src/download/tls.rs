@@ -1,0 +1,46 @@
+//! TLS with the system's certificates.
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// What the system trusts, once it was read.
+static CONFIG: Mutex<Option<Arc<ClientConfig>>> = Mutex::new(None);
+
+/// Speaks TLS with a server, which must prove that it is `host`.
+pub(super) async fn secure(tcp: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|e| io::Error::other(format!("'{host}' is not the name of a server: {e}")))?;
+    TlsConnector::from(config()?).connect(name, tcp).await
+}
+
+fn config() -> io::Result<Arc<ClientConfig>> {
+    let mut known = CONFIG.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(config) = &*known {
+        return Ok(config.clone());
+    }
+    let config = Arc::new(load()?);
+    *known = Some(config.clone());
+    Ok(config)
+}
+
+fn load() -> io::Result<ClientConfig> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map(|e| format!(": {e}")).unwrap_or_default();
+        return Err(io::Error::other(format!(
+            "this host trusts no certificates{why}; install ca-certificates or set SSL_CERT_FILE"
+        )));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
