@@ -158,8 +158,12 @@ pub enum FoundState {
 pub struct ContainerSpec {
     /// Unique name (random UUID).
     pub container_id: String,
-    /// Sandbox: created with mode 0750, working directory, holds `stdout` and `stderr`.
+    /// The running container inside which this one runs: it shares its namespaces, root and cgroup, and ends with it.
+    pub parent: Option<String>,
+    /// Sandbox: created with mode 0750, holds `stdout` and `stderr`.
     pub directory: String,
+    /// Where the process starts; None: in the sandbox.
+    pub working_directory: Option<String>,
     /// Link to be pointed at `directory` (`…/runs/latest`), if any.
     pub latest_link: Option<String>,
     /// Command: `shell`, `value`, `arguments` as in CommandInfo. URIs and container info are checked by the containerizer.

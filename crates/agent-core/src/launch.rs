@@ -254,7 +254,9 @@ impl Agent {
         cx.out.push(Effect::StartContainer {
             spec: Box::new(ContainerSpec {
                 container_id: executor.container_id.clone(),
+                parent: None,
                 directory: executor.directory,
+                working_directory: None,
                 latest_link: Some(format!("{base}/runs/latest")),
                 user: self.user(&framework_info, &command),
                 command,
@@ -371,7 +373,9 @@ impl Agent {
         cx.out.push(Effect::StartContainer {
             spec: Box::new(ContainerSpec {
                 container_id,
+                parent: None,
                 directory,
+                working_directory: None,
                 latest_link,
                 user: self.user(&framework.info, &command),
                 command,

@@ -239,7 +239,9 @@ impl Engine {
 fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
     let contract::ContainerSpec {
         container_id,
+        parent,
         directory,
+        working_directory,
         latest_link,
         command,
         environment,
@@ -252,7 +254,9 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
     } = spec;
     containerizer::ContainerSpec {
         container_id,
+        parent,
         directory,
+        working_directory,
         latest_link,
         command,
         environment,

@@ -4,6 +4,7 @@
 //! separated from each other is the matter of a list of isolators: see [`isolation`].
 
 pub mod download;
+mod family;
 pub mod isolation;
 mod limits;
 mod mesos;
@@ -26,8 +27,12 @@ use wire::v1;
 pub struct ContainerSpec {
     /// Unique name (random UUID).
     pub container_id: String,
-    /// Sandbox: made with mode 0750, working directory of the process, holds `stdout` and `stderr`.
+    /// The running container inside which this one runs: it shares its namespaces, root and cgroup, and ends with it.
+    pub parent: Option<String>,
+    /// Sandbox: made with mode 0750, holds `stdout` and `stderr`.
     pub directory: String,
+    /// Where the process starts; None: in the sandbox.
+    pub working_directory: Option<String>,
     /// Link that shall point at `directory`, if any.
     pub latest_link: Option<String>,
     /// `shell`, `value`, `arguments` as in CommandInfo (spec/agent.md 3.6).
@@ -97,7 +102,8 @@ impl From<String> for StartError {
 /// A boxed future, so that implementations can be chosen at run time.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Starts and ends containers. Ends are reported on the channel given at construction, once per container.
+/// Starts and ends containers. Ends are reported on the channel given at construction, once per container; that of a
+/// container after those of all inside it, which are destroyed when it ends.
 pub trait Containerizer: Send + Sync + std::fmt::Debug {
     /// Finds the containers of a former run and attaches to those that still run; of the others no process is left when
     /// it answers. Called once, first.
@@ -107,7 +113,8 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     /// Starts a container and answers with the process id of its supervisor when the main process is running.
     ///
     /// # Errors
-    /// With a text for the framework; nothing of the container is left running.
+    /// With a text for the framework; nothing of the container is left running. A container inside one that does not
+    /// run is not started.
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>>;
     /// Sends a signal to all processes of a container. No error if it is gone.
     fn signal(&self, container_id: &str, signal: i32);

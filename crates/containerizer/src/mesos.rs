@@ -1,6 +1,7 @@
 //! The containerizer that `--containerizers=mesos` names: sessions of processes, each under its supervisor, separated
 //! by isolators.
 
+use crate::family::Family;
 use crate::isolation::{Isolators, Running, Selection};
 use crate::supervisor::{self, Files};
 use crate::user::User;
@@ -14,7 +15,7 @@ use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
@@ -48,6 +49,7 @@ pub struct Mesos {
     watch: Watch,
     /// Containers whose start is not finished; true: they shall be destroyed as soon as it is.
     starting: Mutex<BTreeMap<String, bool>>,
+    family: Arc<Family>,
 }
 
 impl Mesos {
@@ -61,7 +63,10 @@ impl Mesos {
         let program = supervisor::install(&options.runtime_dir.join("bin"))?;
         let isolators = Isolators::new(&options.isolation).map_err(io::Error::other)?;
         let isolators = Arc::new(isolators);
-        let (watch, exits) = Watch::new(options.work_dir.clone(), isolators.clone());
+        let (family, doomed) = Family::new();
+        let family = Arc::new(family);
+        let (watch, exits) =
+            Watch::new(options.work_dir.clone(), isolators.clone(), family.clone());
         let starting = Mutex::new(BTreeMap::new());
         let mesos = Self {
             containers,
@@ -71,8 +76,11 @@ impl Mesos {
             isolators,
             watch,
             starting,
+            family,
         };
-        Ok((Arc::new(mesos), exits))
+        let mesos = Arc::new(mesos);
+        tokio::spawn(destroy_all(Arc::downgrade(&mesos), doomed));
+        Ok((mesos, exits))
     }
 
     fn files(&self, container_id: &str) -> Files {
@@ -88,11 +96,17 @@ impl Mesos {
         let container_id = spec.container_id.clone();
         let files = self.files(&container_id);
         self.starting().insert(container_id.clone(), false);
-        let (isolators, open_files) = (self.isolators.clone(), self.open_files);
-        let directory = files.0.clone();
-        let prepared =
-            tokio::task::spawn_blocking(move || prepare(&spec, &isolators, open_files, &directory));
-        let prepared = prepared.await.map_err(|e| format!("cannot prepare the container: {e}"));
+        let prepared = match self.join(&spec) {
+            Ok(()) => {
+                let (isolators, open_files) = (self.isolators.clone(), self.open_files);
+                let files = files.clone();
+                let preparing = tokio::task::spawn_blocking(move || {
+                    prepare(&spec, &isolators, open_files, &files)
+                });
+                preparing.await.map_err(|e| format!("cannot prepare the container: {e}"))
+            }
+            Err(text) => Err(text),
+        };
         let started = match prepared {
             Ok(Ok(encoded)) => {
                 let started = self.spawn(&container_id, &files, &encoded).await;
@@ -114,8 +128,20 @@ impl Mesos {
             }
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&files.0);
+                self.family.remove(&container_id);
                 Err(error)
             }
+        }
+    }
+
+    /// Notes inside which container one runs. If that ends from now on, this one is destroyed.
+    fn join(&self, spec: &ContainerSpec) -> Result<(), String> {
+        let Some(parent) = &spec.parent else { return Ok(()) };
+        self.family.add(&spec.container_id, parent);
+        if self.watch.is_running(parent) {
+            Ok(())
+        } else {
+            Err(format!("the container '{parent}' around it is not running"))
         }
     }
 
@@ -175,7 +201,8 @@ impl Mesos {
             Some((pid, fd)) => {
                 let sessions = processes::sessions_below(pid);
                 let watch = self.watch.clone();
-                tokio::spawn(watch.await_end(container_id.clone(), files, fd, sessions));
+                let kill = watch.add(&container_id);
+                tokio::spawn(watch.await_end(container_id.clone(), files, fd, sessions, kill));
                 Found { container_id, pid: Some(pid), status: None }
             }
             None => Found { container_id, pid: None, status: files.status() },
@@ -195,14 +222,13 @@ fn prepare(
     spec: &ContainerSpec,
     isolators: &Isolators,
     open_files: Option<u64>,
-    directory: &Path,
+    files: &Files,
 ) -> Result<Vec<u8>, StartError> {
     let user = spec.user.as_deref().map(User::named).transpose();
     let user = user.map_err(StartError::Sandbox)?;
     supervisor::check(spec)?;
     sandbox::prepare(spec, user.as_ref()).map_err(StartError::Sandbox)?;
-    std::fs::create_dir_all(directory)
-        .map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
+    files.create(spec.parent.as_deref())?;
     let preparation = isolators.prepare(spec)?;
     supervisor::encode(spec, user.as_ref(), open_files, &preparation).map_err(|text| {
         isolators.cleanup(&spec.container_id);
@@ -216,6 +242,15 @@ impl Containerizer for Mesos {
             let found = self
                 .find_all()
                 .map_err(|e| format!("cannot read {}: {e}", self.containers.display()))?;
+            // What ran inside a container that ended meanwhile follows it.
+            for child in found.iter().filter(|f| f.pid.is_some()) {
+                let Some(parent) = self.files(&child.container_id).parent() else { continue };
+                if found.iter().any(|f| f.container_id == parent && f.pid.is_some()) {
+                    self.family.add(&child.container_id, &parent);
+                } else {
+                    self.destroy(&child.container_id);
+                }
+            }
             // Whatever else runs in a sandbox lost its supervisor, or its supervisor's files.
             let live = found.iter().filter(|f| f.pid.is_some());
             let live: BTreeSet<OsString> = live.map(|f| f.container_id.clone().into()).collect();
@@ -258,5 +293,13 @@ impl Containerizer for Mesos {
 
     fn forget(&self, container_id: &str) {
         let _ = std::fs::remove_dir_all(self.files(container_id).0);
+    }
+}
+
+/// Destroys containers whose turn it is because the one around them has ended.
+async fn destroy_all(mesos: Weak<Mesos>, mut doomed: mpsc::UnboundedReceiver<String>) {
+    while let Some(container_id) = doomed.recv().await {
+        let Some(mesos) = mesos.upgrade() else { return };
+        mesos.destroy(&container_id);
     }
 }

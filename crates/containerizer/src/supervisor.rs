@@ -59,6 +59,7 @@ pub(crate) fn encode(
         spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     list(&mut out, environment.iter().map(String::as_str))?;
     text(&mut out, &spec.directory)?;
+    text(&mut out, spec.working_directory.as_ref().unwrap_or(&spec.directory))?;
     number(&mut out, usize::from(user.is_some()))?;
     if let Some(user) = user {
         out.extend_from_slice(&user.uid.to_le_bytes());
@@ -125,6 +126,21 @@ impl Files {
             return None;
         }
         std::fs::read_to_string(self.0.join("lock")).ok()?.lines().next()?.parse().ok()
+    }
+
+    /// Makes the directory, and keeps there the id of the container inside which this one runs.
+    pub(crate) fn create(&self, parent: Option<&str>) -> Result<(), String> {
+        let made = std::fs::create_dir_all(&self.0);
+        made.and_then(|()| match parent {
+            Some(parent) => std::fs::write(self.0.join("parent"), parent),
+            None => Ok(()),
+        })
+        .map_err(|e| format!("cannot create {}: {e}", self.0.display()))
+    }
+
+    /// The container inside which this one runs, if any.
+    pub(crate) fn parent(&self) -> Option<String> {
+        std::fs::read_to_string(self.0.join("parent")).ok()
     }
 
     /// Sends a command; false if nobody listens.

@@ -1,5 +1,6 @@
 //! Waiting for the ends of containers.
 
+use crate::family::Family;
 use crate::isolation::Isolators;
 use crate::supervisor::Files;
 use crate::{Exited, processes};
@@ -24,13 +25,39 @@ struct Lost {
     sessions: Vec<u32>,
 }
 
+/// What is done when the last process of a container is gone.
+#[derive(Debug, Clone)]
+struct Ends {
+    exits: mpsc::UnboundedSender<Exited>,
+    isolators: Arc<Isolators>,
+    family: Arc<Family>,
+}
+
+impl Ends {
+    /// Removes what isolators made for a container that has no process any more.
+    async fn clean_up(&self, container_id: &str) {
+        let (isolators, container_id) = (self.isolators.clone(), container_id.to_owned());
+        let cleaned = tokio::task::spawn_blocking(move || isolators.cleanup(&container_id));
+        if let Err(error) = cleaned.await {
+            tracing::error!(%error, "an isolator failed");
+        }
+    }
+
+    /// Ends what is inside, cleans up, and tells it.
+    async fn finish(self, container_id: String, status: Option<i32>) {
+        self.family.end_inside(&container_id).await;
+        self.clean_up(&container_id).await;
+        let _ = self.exits.send(Exited { container_id: container_id.clone(), status });
+        self.family.remove(&container_id);
+    }
+}
+
 /// All supervisors that run, and where their ends are told.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
-    exits: mpsc::UnboundedSender<Exited>,
+    ends: Ends,
     lost: mpsc::UnboundedSender<Lost>,
-    isolators: Arc<Isolators>,
-    /// For each container what has its supervisor killed.
+    /// For each container that runs what has its supervisor killed.
     kills: Arc<Mutex<BTreeMap<String, Arc<Notify>>>>,
 }
 
@@ -40,11 +67,13 @@ impl Watch {
     pub(crate) fn new(
         work_dir: PathBuf,
         isolators: Arc<Isolators>,
+        family: Arc<Family>,
     ) -> (Self, mpsc::UnboundedReceiver<Exited>) {
         let (exits, receiver) = mpsc::unbounded_channel();
         let (lost, queue) = mpsc::unbounded_channel();
-        tokio::spawn(sweep(work_dir, isolators.clone(), queue, exits.clone()));
-        (Self { exits, lost, isolators, kills: Arc::default() }, receiver)
+        let ends = Ends { exits, isolators, family };
+        tokio::spawn(sweep(work_dir, queue, ends.clone()));
+        (Self { ends, lost, kills: Arc::default() }, receiver)
     }
 
     fn kills(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
@@ -59,17 +88,19 @@ impl Watch {
         }
     }
 
-    fn add(&self, container_id: &str) -> Arc<Notify> {
+    /// From now on it counts as running; what is notified has its supervisor killed.
+    pub(crate) fn add(&self, container_id: &str) -> Arc<Notify> {
         self.kills().entry(container_id.to_owned()).or_default().clone()
     }
 
-    /// Removes what isolators made for a container that has no process any more.
+    /// Whether it has not ended. Something that is put inside it before this is asked ends with it.
+    pub(crate) fn is_running(&self, container_id: &str) -> bool {
+        self.kills().contains_key(container_id)
+    }
+
+    /// Removes what isolators made for a container that could not be started.
     pub(crate) async fn clean_up(&self, container_id: &str) {
-        let (isolators, container_id) = (self.isolators.clone(), container_id.to_owned());
-        let cleaned = tokio::task::spawn_blocking(move || isolators.cleanup(&container_id));
-        if let Err(error) = cleaned.await {
-            tracing::error!(%error, "an isolator failed");
-        }
+        self.ends.clean_up(container_id).await;
     }
 
     async fn end(&self, container_id: String, status: Option<i32>, sessions: Vec<u32>) {
@@ -79,8 +110,7 @@ impl Watch {
             let _ = self.lost.send(Lost { container_id, sessions });
             return;
         }
-        self.clean_up(&container_id).await;
-        let _ = self.exits.send(Exited { container_id, status });
+        self.ends.clone().finish(container_id, status).await;
     }
 
     /// Reads what a supervisor says until its end.
@@ -143,8 +173,8 @@ impl Watch {
         files: Files,
         fd: OwnedFd,
         sessions: Vec<u32>,
+        kill: Arc<Notify>,
     ) {
-        let kill = self.add(&container_id);
         // SAFETY: the descriptor is owned by what is registered, so it stays open as long as that.
         if let Ok(fd) = unsafe { AsyncFd::register(fd) } {
             loop {
@@ -159,16 +189,11 @@ impl Watch {
 }
 
 /// Ends the processes of lost containers, then tells of their ends.
-async fn sweep(
-    work_dir: PathBuf,
-    isolators: Arc<Isolators>,
-    mut queue: mpsc::UnboundedReceiver<Lost>,
-    exits: mpsc::UnboundedSender<Exited>,
-) {
+async fn sweep(work_dir: PathBuf, mut queue: mpsc::UnboundedReceiver<Lost>, ends: Ends) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let lost = std::mem::take(&mut batch);
-        let (work_dir, isolators) = (work_dir.clone(), isolators.clone());
+        let work_dir = work_dir.clone();
         let swept = tokio::task::spawn_blocking(move || {
             let sessions: Vec<u32> = lost.iter().flat_map(|l| l.sessions.clone()).collect();
             let is_in = |path: &Path, l: &Lost| path.iter().any(|name| name == &*l.container_id);
@@ -176,12 +201,11 @@ async fn sweep(
                 path.starts_with(&work_dir) && lost.iter().any(|container| is_in(path, container))
             };
             processes::sweep(&is_lost, &sessions);
-            lost.iter().for_each(|l| isolators.cleanup(&l.container_id));
             lost
         });
         for Lost { container_id, .. } in swept.await.unwrap_or_default() {
             tracing::warn!(container = %container_id, "its supervisor ended without a word; its processes were killed");
-            let _ = exits.send(Exited { container_id, status: None });
+            tokio::spawn(ends.clone().finish(container_id, None));
         }
     }
 }

@@ -117,7 +117,7 @@ fn become_main(spec: &Spec, supervisor: libc::pid_t, stdio: [i32; 3]) -> io::Err
             files.rlim_cur = files.rlim_max.min(spec.open_files);
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
         }
-        if libc::chdir(spec.directory.as_ptr()) != 0 {
+        if libc::chdir(spec.working_directory.as_ptr()) != 0 {
             return io::Error::last_os_error();
         }
         if let Some(user) = &spec.user

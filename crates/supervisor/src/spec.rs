@@ -21,8 +21,10 @@ pub(crate) struct Spec {
     pub(crate) arguments: Vec<CString>,
     /// `NAME=value`, all of it.
     pub(crate) environment: Vec<CString>,
-    /// Working directory; `stdout` and `stderr` are opened in it.
+    /// Where `stdout` and `stderr` are opened.
     pub(crate) directory: CString,
+    /// Where the process starts.
+    pub(crate) working_directory: CString,
     /// User to become, if any.
     pub(crate) user: Option<User>,
     /// Soft limit on open files; 0: as it is.
@@ -42,6 +44,7 @@ impl Spec {
         let arguments = list(&mut rest)?;
         let environment = list(&mut rest)?;
         let directory = text(&mut rest)?;
+        let working_directory = text(&mut rest)?;
         let user = if number(&mut rest)? == 1 { Some(user(&mut rest)?) } else { None };
         let open_files = long(&mut rest)?;
         let recovery_timeout = Duration::from_nanos(long(&mut rest)?);
@@ -52,6 +55,7 @@ impl Spec {
             arguments,
             environment,
             directory,
+            working_directory,
             user,
             open_files,
             recovery_timeout,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 mod absence;
 mod download;
+mod inside;
 mod lost;
 
 struct Host {
@@ -41,7 +42,9 @@ impl Host {
     fn spec(&self, id: &str, command: &str) -> ContainerSpec {
         ContainerSpec {
             container_id: id.to_owned(),
+            parent: None,
             directory: self.sandbox(id).to_str().expect("text").to_owned(),
+            working_directory: None,
             latest_link: None,
             command: wire::v1::CommandInfo {
                 value: Some(command.to_owned()),
