@@ -50,6 +50,8 @@ pub struct Config {
     pub open_files: Option<u64>,
     /// `--isolation`.
     pub isolation: isolation::Selection,
+    /// Settings of the isolators.
+    pub isolation_settings: isolation::Settings,
     /// The logging level.
     pub log_level: Arc<LogLevel>,
     /// Limits on connections.
@@ -177,6 +179,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         work_dir: PathBuf::from(&config.core.work_dir),
         open_files: config.open_files,
         isolation: config.isolation.clone(),
+        settings: config.isolation_settings.clone(),
     };
     let (mesos, exits) = Mesos::new(&options).map_err(|e| runtime(e.to_string()))?;
     let found = mesos.recover().await.map_err(runtime)?;

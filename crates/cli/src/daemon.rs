@@ -361,6 +361,7 @@ pub(crate) fn agent_config(
         master,
         runtime_dir,
         isolation,
+        isolation_settings: agent::isolation::Settings::default(),
         core,
         log_file: logging.file,
         log_level: logging.level,

@@ -2,7 +2,7 @@
 //! by isolators.
 
 use crate::family::Family;
-use crate::isolation::{Isolators, Running, Selection};
+use crate::isolation::{Isolators, Running, Selection, Settings};
 use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
@@ -36,6 +36,8 @@ pub struct MesosOptions {
     pub open_files: Option<u64>,
     /// How containers are separated.
     pub isolation: Selection,
+    /// Settings of that.
+    pub settings: Settings,
 }
 
 /// The containerizer.
@@ -61,7 +63,7 @@ impl Mesos {
         let containers = options.runtime_dir.join("containers");
         std::fs::create_dir_all(&containers)?;
         let program = supervisor::install(&options.runtime_dir.join("bin"))?;
-        let isolators = Isolators::new(&options.isolation).map_err(io::Error::other)?;
+        let isolators = Isolators::new(options).map_err(io::Error::other)?;
         let isolators = Arc::new(isolators);
         let (family, doomed) = Family::new();
         let family = Arc::new(family);

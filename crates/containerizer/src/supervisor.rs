@@ -55,11 +55,14 @@ pub(crate) fn encode(
     let mut out = Vec::new();
     text(&mut out, program)?;
     list(&mut out, arguments.iter().map(String::as_str))?;
-    let environment: Vec<String> =
-        spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let Preparation { cgroups, rootfs, environment: replaced, setup } = preparation;
+    let kept = spec.environment.iter().filter(|(name, _)| !replaced.contains_key(*name));
+    let environment = kept.chain(replaced).map(|(name, value)| format!("{name}={value}"));
+    let environment: Vec<String> = environment.collect();
     list(&mut out, environment.iter().map(String::as_str))?;
     text(&mut out, &spec.directory)?;
-    text(&mut out, spec.working_directory.as_ref().unwrap_or(&spec.directory))?;
+    let inside = setup.working_directory.as_ref().or(spec.working_directory.as_ref());
+    text(&mut out, inside.or(setup.sandbox.as_ref()).unwrap_or(&spec.directory))?;
     number(&mut out, usize::from(user.is_some()))?;
     if let Some(user) = user {
         out.extend_from_slice(&user.uid.to_le_bytes());
@@ -72,20 +75,22 @@ pub(crate) fn encode(
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         out.extend_from_slice(&nanos.to_le_bytes());
     }
-    let Preparation { cgroups } = preparation;
     let cgroups = cgroups.iter().map(|c| c.to_str().ok_or("a cgroup's path is not text"));
     let cgroups = cgroups.collect::<Result<Vec<&str>, _>>()?;
     list(&mut out, cgroups.into_iter())?;
+    setup.encode(&mut out, rootfs.as_deref(), &spec.directory)?;
     Ok(out)
 }
 
-fn number(out: &mut Vec<u8>, number: usize) -> Result<(), String> {
+/// Writes a number as the supervisor reads it.
+pub(crate) fn number(out: &mut Vec<u8>, number: usize) -> Result<(), String> {
     let number = u32::try_from(number).map_err(|_| "the command is too long".to_owned())?;
     out.extend_from_slice(&number.to_le_bytes());
     Ok(())
 }
 
-fn text(out: &mut Vec<u8>, text: &str) -> Result<(), String> {
+/// Writes a text as the supervisor reads it.
+pub(crate) fn text(out: &mut Vec<u8>, text: &str) -> Result<(), String> {
     if text.contains('\0') {
         return Err("the command or its environment contains a zero byte".to_owned());
     }

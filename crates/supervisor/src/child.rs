@@ -1,10 +1,16 @@
 //! Detaching from the agent, and forking the main process.
 
+use crate::init::{self, Init};
+use crate::main_process::{self, Stdio};
+use crate::namespaces::{self, Namespaces};
+use crate::rooted::{self, Within};
 use crate::setup::{self, Report};
 use crate::spec::Spec;
-use std::ffi::CString;
+use crate::terminal::{self, Terminal};
+use std::ffi::CStr;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 
 /// Makes this process independent of the agent: a session of its own, subreaper of its descendants, deaf to the
 /// agent's terminal and to broken pipes.
@@ -42,126 +48,149 @@ pub(crate) fn block_sigchld() -> Result<OwnedFd, String> {
     }
 }
 
-/// Forks the main process; its process id.
+/// A container that was started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// The main process; of a container with an init that one.
+    pub(crate) pid: libc::pid_t,
+    pub(crate) init: Option<Init>,
+    pub(crate) terminal: Option<Terminal>,
+}
+
+/// What the two sides of a fork tell each other.
+struct Channels {
+    report: Option<Report>,
+    /// Both ends of the pipe on which an init tells how the main process ended.
+    status: Option<(OwnedFd, OwnedFd)>,
+    /// Both ends of the socket on which a terminal is handed over.
+    terminal: Option<(OwnedFd, OwnedFd)>,
+    /// This process: readable when it has ended.
+    supervisor: OwnedFd,
+}
+
+/// Forks the main process, under an init if it needs one.
 ///
 /// A command that can't be executed counts as started: it says why on its standard error and ends with status 1, as
 /// the peer's launcher does.
-pub(crate) fn start(spec: &Spec) -> Result<libc::pid_t, String> {
-    let user = &spec.user;
-    let open = |name: &str| {
-        let path =
-            std::path::Path::new(std::str::from_utf8(spec.directory.to_bytes()).unwrap_or("/"))
-                .join(name);
-        let file = std::fs::File::options().create(true).append(true).open(&path);
-        let file = file.map_err(|e| format!("cannot open {}: {e}", path.display()))?;
-        if let Some(user) = user {
-            let _ = std::os::unix::fs::fchown(&file, Some(user.uid), Some(user.gid));
-        }
-        Ok::<_, String>(file)
+pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
+    let (stdout, stderr) = (open_output(spec, c"stdout")?, open_output(spec, c"stderr")?);
+    let null = File::open("/dev/null").map_err(|e| format!("cannot open /dev/null: {e}"))?;
+    let container = spec.container.as_ref();
+    let has_init = container.is_some_and(namespaces::needs_init);
+    let has_terminal = container.is_some_and(|c| c.terminal.is_some());
+    let channels = Channels {
+        report: setup::is_needed(spec).then(Report::new).transpose()?,
+        status: has_init.then(init::pipe).transpose()?,
+        terminal: has_terminal.then(terminal::channel).transpose()?,
+        supervisor: open_self()?,
     };
-    let (stdout, stderr) = (open("stdout")?, open("stderr")?);
-    let null =
-        std::fs::File::open("/dev/null").map_err(|e| format!("cannot open /dev/null: {e}"))?;
-    let report = setup::is_needed(spec).then(Report::new).transpose()?;
-    // SAFETY: a plain system call.
-    let supervisor = unsafe { libc::getpid() };
+    let namespaces = container.map(Namespaces::prepare).transpose()?;
     // SAFETY: this process has one thread, so the child may use the whole library.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
         return Err(format!("cannot fork: {}", io::Error::last_os_error()));
     }
-    if pid > 0 {
-        return match report.map_or(Ok(()), Report::outcome) {
-            Ok(()) => Ok(pid),
-            Err(text) => {
-                // SAFETY: a plain system call; it waits for the child, which ends now.
-                unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-                Err(text)
-            }
-        };
+    if pid == 0 {
+        let stdio = Stdio { input: null.into(), output: stdout.into(), errors: stderr.into() };
+        become_child(spec, channels, namespaces, stdio);
     }
-    if let Some(report) = report
-        && let Err(text) = setup::set_up(spec)
-    {
-        report.failed(&text);
+    if let Err(text) = channels.report.map_or(Ok(()), Report::outcome) {
+        // SAFETY: a plain system call; it waits for the child, which ends now.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        return Err(text);
+    }
+    let terminal = channels.terminal.map(|(ours, _)| Terminal::receive(ours.as_fd(), stdout));
+    let is_first = container.is_some_and(|c| c.namespaces & libc::CLONE_NEWPID != 0);
+    let init = channels.status.map(|(status, _)| Init { pid, is_first, status });
+    Ok(Started { pid, init, terminal: terminal.transpose()? })
+}
+
+/// In the child: sets everything up, and becomes the main process or its init.
+fn become_child(
+    spec: &Spec,
+    channels: Channels,
+    namespaces: Option<Namespaces>,
+    mut stdio: Stdio,
+) -> ! {
+    let has_init = channels.status.is_some();
+    if has_init {
+        // SAFETY: plain system calls.
+        unsafe {
+            libc::setsid();
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        }
+        init::become_init();
+    }
+    if let Some(report) = channels.report {
+        let handed = channels.terminal.as_ref().map(|(_, theirs)| theirs);
+        let made = match has_ended(&channels.supervisor) {
+            true => Err("the supervisor has ended".to_owned()),
+            false => setup::set_up(spec, namespaces, handed),
+        };
+        match made {
+            Ok(None) => {}
+            Ok(Some(terminal)) => stdio = terminal,
+            Err(text) => {
+                report.failed(&text);
+                // SAFETY: ends without running anything of the parent's.
+                unsafe { libc::_exit(1) };
+            }
+        }
+    }
+    let Some((_, status)) = channels.status else {
+        main_process::execute(spec, &stdio, &channels.supervisor)
+    };
+    let Ok(own) = open_self() else {
         // SAFETY: ends without running anything of the parent's.
         unsafe { libc::_exit(1) };
-    }
-    let error =
-        become_main(spec, supervisor, [null.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()]);
-    let text = format!("Failed to execute '{}': {error}\n", spec.program.to_string_lossy());
-    // SAFETY: writes bytes of a live buffer, then ends without running anything of the parent's.
-    unsafe {
-        libc::write(2, text.as_ptr().cast(), text.len());
-        libc::_exit(1);
-    }
-}
-
-/// In the child: turns it into the main process. Returns only on failure.
-fn become_main(spec: &Spec, supervisor: libc::pid_t, stdio: [i32; 3]) -> io::Error {
-    // SAFETY: descriptors are open, strings are terminated, the set is initialised before use.
-    unsafe {
-        libc::setsid();
-        for (target, source) in stdio.into_iter().enumerate() {
-            libc::dup2(source, target as i32);
-        }
-        libc::close_range(3, libc::c_uint::MAX, 0);
-        for signal in [libc::SIGPIPE, libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
-        let mut files: libc::rlimit = std::mem::zeroed();
-        if spec.open_files > 0 && libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files) == 0 {
-            files.rlim_cur = files.rlim_max.min(spec.open_files);
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
-        }
-        if libc::chdir(spec.working_directory.as_ptr()) != 0 {
-            return io::Error::last_os_error();
-        }
-        if let Some(user) = &spec.user
-            && (libc::setgroups(user.groups.len(), user.groups.as_ptr()) != 0
-                || libc::setgid(user.gid) != 0
-                || libc::setuid(user.uid) != 0)
-        {
-            return io::Error::last_os_error();
-        }
-        // It does not outlive its supervisor. Asked for here, since a change of the user takes it back.
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        if libc::getppid() != supervisor {
-            return io::Error::from_raw_os_error(libc::ESRCH);
-        }
-    }
-    let pointers = |list: &[CString]| {
-        let mut out: Vec<*const libc::c_char> = list.iter().map(|text| text.as_ptr()).collect();
-        out.push(std::ptr::null());
-        out
     };
-    let (arguments, environment) = (pointers(&spec.arguments), pointers(&spec.environment));
-    let mut error = io::Error::from_raw_os_error(libc::ENOENT);
-    for path in candidates(spec) {
-        // SAFETY: both lists end with null and point into strings that live in `spec`.
-        unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-        let failed = io::Error::last_os_error();
-        if failed.raw_os_error() != Some(libc::ENOENT) {
-            error = failed;
+    // SAFETY: this process has one thread, so the child may use the whole library.
+    match unsafe { libc::fork() } {
+        0 => main_process::execute(spec, &stdio, &own),
+        // SAFETY: ends without running anything of the parent's.
+        -1 => unsafe { libc::_exit(1) },
+        main => {
+            let is_first =
+                spec.container.as_ref().is_some_and(|c| c.namespaces & libc::CLONE_NEWPID != 0);
+            init::run(main, &status, is_first)
         }
     }
-    error
 }
 
-/// Paths to try: the program itself if it has a slash, else in each directory of PATH.
-fn candidates(spec: &Spec) -> Vec<CString> {
-    if spec.program.to_bytes().contains(&b'/') {
-        return vec![spec.program.clone()];
+/// This process, for its children: readable when it has ended.
+fn open_self() -> Result<OwnedFd, String> {
+    // SAFETY: system calls without pointers; the descriptor is nobody else's.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
+        if fd < 0 {
+            return Err(format!("cannot open this process: {}", io::Error::last_os_error()));
+        }
+        Ok(OwnedFd::from_raw_fd(fd as i32))
     }
-    let path = spec
-        .environment
-        .iter()
-        .find_map(|e| e.to_bytes().strip_prefix(b"PATH="))
-        .unwrap_or(b"/usr/bin:/bin");
-    let join =
-        |directory: &[u8]| CString::new([directory, b"/", spec.program.to_bytes()].concat()).ok();
-    path.split(|b| *b == b':').filter(|d| !d.is_empty()).filter_map(join).collect()
+}
+
+/// Whether a process has ended.
+pub(crate) fn has_ended(process: &OwnedFd) -> bool {
+    let mut polled = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, which lives through the call.
+    unsafe { libc::poll(&raw mut polled, 1, 0) != 0 }
+}
+
+/// Opens a file for output in the sandbox; what was put there before does not lead out of it.
+fn open_output(spec: &Spec, name: &CStr) -> Result<File, String> {
+    let directory = spec.directory.to_string_lossy();
+    let fault = |e: io::Error| format!("cannot open {directory}/{}: {e}", name.to_string_lossy());
+    let sandbox = File::open(&*directory).map_err(fault)?;
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK;
+    let file = rooted::open(sandbox.as_fd(), name, Within::Bounds, flags).map_err(fault)?;
+    let file = File::from(file);
+    if !file.metadata().map_err(fault)?.is_file() {
+        return Err(fault(io::Error::other("it is not a file")));
+    }
+    // SAFETY: the descriptor is open. Programs shall not find a flag that was for the opening only.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) };
+    if let Some(user) = &spec.user {
+        let _ = std::os::unix::fs::fchown(&file, Some(user.uid), Some(user.gid));
+    }
+    Ok(file)
 }

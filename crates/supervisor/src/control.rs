@@ -47,11 +47,12 @@ impl Control {
         })
     }
 
-    /// Waits for a command, the end of a process or of the agent, or the time; gives the commands that came.
+    /// Waits for a command, the end of a process or of the agent, anything on `also` (-1: nothing), or the time; gives the commands that came.
     pub(crate) fn wait(
         &mut self,
         signals: &OwnedFd,
         agent: &mut Agent,
+        also: [i32; 2],
         wait_ms: i32,
     ) -> Vec<Command> {
         let entry = |fd: i32, events: i16| libc::pollfd { fd, events, revents: 0 };
@@ -59,6 +60,8 @@ impl Control {
             entry(self.fifo.as_raw_fd(), libc::POLLIN),
             entry(signals.as_raw_fd(), libc::POLLIN),
             entry(agent.descriptor(), libc::POLLIN),
+            entry(also[0], libc::POLLIN),
+            entry(also[1], libc::POLLIN),
         ];
         // SAFETY: the array lives through the call, and its length is given.
         unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, wait_ms) };

@@ -4,7 +4,7 @@
 //! (`spec`) on its standard input. On its standard output it tells the agent, if that still listens:
 //!
 //! ```text
-//! started <pid>\n     the main process was forked and has set up what it needs
+//! started <pid>\n     the main process, or the init around it, was forked and has set up what it needs
 //! failed <text>\n     it could not be, or could not set up what it needs; nothing was started
 //! exited <status>\n   the last process of the container is gone; raw wait status of the main process
 //! ```
@@ -19,17 +19,28 @@
 
 mod agent;
 mod child;
+mod container;
 mod control;
+mod init;
+mod main_process;
+mod mount;
+mod namespaces;
+mod privileges;
+mod rooted;
 mod setup;
 mod spec;
+mod steps;
+mod terminal;
 mod tree;
 
 use agent::{Agent, Due};
 use control::Command;
+use init::Init;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
+use terminal::Terminal;
 
 fn main() {
     let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -69,38 +80,56 @@ fn supervise(directory: &Path) -> Result<(), String> {
     if !agent.is_there() {
         return Err("the agent is gone".to_owned());
     }
-    let main = child::start(&spec)?;
+    let child::Started { pid: main, init, mut terminal } = child::start(&spec)?;
     tell(&format!("started {main}\n"));
+    let spared = init.as_ref().map(|init| init.pid);
 
     let mut status = None;
     let mut killing = false;
+    let mut main_is_there = true;
     loop {
         let reaped = tree::reap();
-        if let Some((_, s)) = reaped.exited.iter().find(|(pid, _)| *pid == main) {
+        let told = init.as_ref().filter(|_| status.is_none()).and_then(Init::main_status);
+        let ended = reaped.exited.iter().find(|(pid, _)| *pid == main).map(|(_, status)| *status);
+        main_is_there &= ended.is_none();
+        if let Some(ended) = told.or(ended) {
             // The container ends with its main process: what is left of it goes too.
-            status = Some(*s);
+            status.get_or_insert(ended);
             killing = true;
         }
         if reaped.none_left && status.is_some() {
             break;
         }
         if killing {
-            tree::signal_all(libc::SIGKILL);
+            match &init {
+                // With it goes everything in its namespace.
+                Some(init) if init.is_first && main_is_there => tree::kill(init.pid),
+                _ => tree::signal_all(libc::SIGKILL, spared),
+            }
         }
         // While killing, look again soon: a process may have been forked between the look and the signal.
         let wait_ms = if killing { 10 } else { agent.wait_ms() };
-        for command in control.wait(&signals, &mut agent, wait_ms) {
+        let waiting = init.as_ref().filter(|_| status.is_none());
+        let also = [
+            waiting.map_or(-1, |init| init.status.as_raw_fd()),
+            terminal.as_ref().map_or(-1, Terminal::descriptor),
+        ];
+        for command in control.wait(&signals, &mut agent, also, wait_ms) {
             match command {
-                Command::Signal(signal) => tree::signal_all(signal),
+                Command::Signal(signal) => tree::signal_all(signal, spared),
                 Command::Kill => killing = true,
                 Command::Agent(pid) => agent.come_back(pid),
             }
         }
+        terminal = terminal.take().and_then(Terminal::copied);
         match agent.due() {
-            Some(Due::Terminate) => tree::signal_all(libc::SIGTERM),
+            Some(Due::Terminate) => tree::signal_all(libc::SIGTERM, spared),
             Some(Due::Kill) => killing = true,
             None => {}
         }
+    }
+    while let Some(rest) = terminal.take() {
+        terminal = rest.copied().filter(|terminal| !terminal.is_empty());
     }
     let status = status.unwrap_or(0);
     let kept = keep(&lock, status);

@@ -1,9 +1,14 @@
-//! What the container's process sets up for itself between fork and exec: first it joins its cgroups.
+//! What the container's process sets up for itself between fork and exec: first it joins its cgroups, then it
+//! enters its namespaces and makes its file system.
 //!
 //! It runs as the agent's user. What fails is told to the supervisor through a pipe, and by it to the agent: the launch
 //! has failed then, unlike that of a command which can't be executed.
 
+use crate::main_process::Stdio;
+use crate::namespaces::Namespaces;
 use crate::spec::Spec;
+use crate::steps::Copies;
+use crate::terminal;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -13,12 +18,33 @@ use std::path::Path;
 
 /// Whether there is anything to set up.
 pub(crate) fn is_needed(spec: &Spec) -> bool {
-    !spec.cgroups.is_empty()
+    !spec.cgroups.is_empty() || spec.container.is_some()
 }
 
-/// Sets up everything, in the child.
-pub(crate) fn set_up(spec: &Spec) -> Result<(), String> {
-    spec.cgroups.iter().try_for_each(|cgroup| join(cgroup))
+/// Sets up everything, in the child; `terminal` is where the outer end of a terminal is handed over. Gives what the main
+/// process has for standard input and output, if it has a terminal.
+pub(crate) fn set_up(
+    spec: &Spec,
+    namespaces: Option<Namespaces>,
+    terminal: Option<&OwnedFd>,
+) -> Result<Option<Stdio>, String> {
+    spec.cgroups.iter().try_for_each(|cgroup| join(cgroup))?;
+    let (Some(container), Some(namespaces)) = (&spec.container, namespaces) else {
+        return Ok(None);
+    };
+    // What is made has the permissions that are said.
+    // SAFETY: a plain system call.
+    let mask = unsafe { libc::umask(0) };
+    let mut copies = Copies::of_host(container)?;
+    namespaces.visit(|| copies.add_parent(container))?;
+    namespaces.enter(container)?;
+    copies.attach(container)?;
+    // SAFETY: a plain system call.
+    unsafe { libc::umask(mask) };
+    let (Some(size), Some(to)) = (container.terminal, terminal) else { return Ok(None) };
+    let user = spec.user.as_ref().map(|user| user.uid);
+    let made = terminal::make(size, user, to).and_then(Stdio::of_terminal);
+    made.map(Some).map_err(|e| format!("cannot make a terminal: {e}"))
 }
 
 /// Joins a cgroup. This process has one thread, so where threads can be moved one by one (`tasks`, of version 1) it

@@ -1,6 +1,7 @@
 //! What to start, as it comes over standard input: fields in a fixed order, each a little-endian length and so many
 //! bytes; lists begin with their count.
 
+use crate::container::{Container, optional};
 use std::ffi::CString;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(crate) struct Spec {
     pub(crate) grace_period: Duration,
     /// Cgroups to join, directories.
     pub(crate) cgroups: Vec<CString>,
+    /// What separates it from the host.
+    pub(crate) container: Option<Container>,
 }
 
 impl Spec {
@@ -50,6 +53,7 @@ impl Spec {
         let recovery_timeout = Duration::from_nanos(long(&mut rest)?);
         let grace_period = Duration::from_nanos(long(&mut rest)?);
         let cgroups = list(&mut rest)?;
+        let container = optional(&mut rest, Container::parse)?;
         rest.is_empty().then_some(Self {
             program,
             arguments,
@@ -61,6 +65,7 @@ impl Spec {
             recovery_timeout,
             grace_period,
             cgroups,
+            container,
         })
     }
 }
@@ -71,17 +76,17 @@ fn user(rest: &mut &[u8]) -> Option<User> {
     Some(User { uid, gid, groups })
 }
 
-fn number(rest: &mut &[u8]) -> Option<u32> {
+pub(crate) fn number(rest: &mut &[u8]) -> Option<u32> {
     let (head, tail) = rest.split_first_chunk::<4>()?;
     *rest = tail;
     Some(u32::from_le_bytes(*head))
 }
 
-fn long(rest: &mut &[u8]) -> Option<u64> {
+pub(crate) fn long(rest: &mut &[u8]) -> Option<u64> {
     Some(u64::from(number(rest)?) | u64::from(number(rest)?) << 32)
 }
 
-fn text(rest: &mut &[u8]) -> Option<CString> {
+pub(crate) fn text(rest: &mut &[u8]) -> Option<CString> {
     let length = number(rest)? as usize;
     let (head, tail) = rest.split_at_checked(length)?;
     *rest = tail;

@@ -25,14 +25,27 @@ pub(crate) fn reap() -> Reaped {
     }
 }
 
-/// Sends a signal to all descendants. A descendant can't be reaped by anyone but its parent or, once orphaned, us,
+/// Kills a child that was not reaped.
+pub(crate) fn kill(child: libc::pid_t) {
+    // SAFETY: a plain system call.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+}
+
+/// Sends a signal to all descendants but one. A descendant can't be reaped by anyone but its parent or, once orphaned, us,
 /// who do not reap meanwhile; a process id that was seen as a descendant's may only be stale if its own parent reaps it
 /// at this moment.
-pub(crate) fn signal_all(signal: i32) {
-    for pid in descendants() {
+pub(crate) fn signal_all(signal: i32, except: Option<libc::pid_t>) {
+    for pid in descendants().into_iter().filter(|pid| Some(*pid) != except) {
         // SAFETY: a plain system call.
         unsafe { libc::kill(pid, signal) };
     }
+}
+
+/// The parent of a process.
+pub(crate) fn parent_of(pid: libc::pid_t) -> Option<libc::pid_t> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which is in parentheses and may hold anything: state, parent.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn descendants() -> Vec<libc::pid_t> {
@@ -41,12 +54,9 @@ fn descendants() -> Vec<libc::pid_t> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // After the name, which is in parentheses and may hold anything: state, parent.
-        let parent = stat
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        parents.entry(parent.unwrap_or(0)).or_default().push(pid);
+        if let Some(parent) = parent_of(pid) {
+            parents.entry(parent).or_default().push(pid);
+        }
     }
     let mut found = BTreeSet::new();
     // SAFETY: a plain system call.

@@ -7,10 +7,14 @@
 //! that it gives, and nothing is started.
 
 mod selection;
+mod settings;
+mod setup;
 
 pub use selection::Selection;
+pub use settings::Settings;
+pub use setup::{Attributes, Parent, Privileges, Setup, Source, Step, Target};
 
-use crate::ContainerSpec;
+use crate::{ContainerSpec, MesosOptions};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wire::v1;
@@ -21,6 +25,12 @@ pub struct Preparation {
     /// Cgroups that the process joins, absolute directories. It joins them first of all, as the agent's user and in the
     /// host's mounts, so that whatever is set up afterwards counts as the container's already.
     pub cgroups: Vec<PathBuf>,
+    /// Root file system: a directory on the host in which the container may write, or that is read only.
+    pub rootfs: Option<PathBuf>,
+    /// Variables that replace those of the container, and those that come beside them.
+    pub environment: BTreeMap<String, String>,
+    /// Namespaces, mounts, privileges, terminal.
+    pub setup: Setup,
 }
 
 /// A container that runs, as its isolators see it.
@@ -91,8 +101,8 @@ pub trait Isolator: Send + Sync + std::fmt::Debug {
 pub(crate) struct Isolators(Vec<Box<dyn Isolator>>);
 
 impl Isolators {
-    pub(crate) fn new(selection: &Selection) -> Result<Self, String> {
-        Ok(Self(selection.make()?))
+    pub(crate) fn new(options: &MesosOptions) -> Result<Self, String> {
+        Ok(Self(options.isolation.make(options)?))
     }
 
     pub(crate) fn recover(&self, running: &[Running]) -> Result<(), String> {

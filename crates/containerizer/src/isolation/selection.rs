@@ -1,14 +1,15 @@
 //! Which isolators there are, and which of them are wanted.
 
 use super::Isolator;
+use crate::MesosOptions;
 use std::collections::BTreeSet;
 
 /// Makes an isolator on this host, or says why there is none; [`None`]: nothing is to be done for it.
-type Make = fn() -> Result<Option<Box<dyn Isolator>>, String>;
+type Make = fn(&MesosOptions) -> Result<Option<Box<dyn Isolator>>, String>;
 
 /// All isolators, in the order in which they prepare a container.
 const ISOLATORS: &[(&str, Make)] =
-    &[("filesystem/posix", || Ok(None)), ("posix/cpu", || Ok(None)), ("posix/mem", || Ok(None))];
+    &[("filesystem/posix", |_| Ok(None)), ("posix/cpu", |_| Ok(None)), ("posix/mem", |_| Ok(None))];
 
 /// Names that stand for several.
 const ALIASES: &[(&str, &[&str])] =
@@ -62,9 +63,10 @@ impl Selection {
         ISOLATORS.iter().map(|(name, _)| *name).filter(|name| self.has(name))
     }
 
-    pub(super) fn make(&self) -> Result<Vec<Box<dyn Isolator>>, String> {
+    pub(super) fn make(&self, options: &MesosOptions) -> Result<Vec<Box<dyn Isolator>>, String> {
         let wanted = ISOLATORS.iter().filter(|(name, _)| self.has(name));
-        let made = wanted.map(|(name, make)| make().map_err(|e| format!("isolator '{name}': {e}")));
+        let made =
+            wanted.map(|(name, make)| make(options).map_err(|e| format!("isolator '{name}': {e}")));
         made.filter_map(Result::transpose).collect()
     }
 }

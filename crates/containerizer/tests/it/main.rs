@@ -30,6 +30,7 @@ impl Host {
             work_dir: directory.clone(),
             open_files: Some(777),
             isolation: Selection::default(),
+            settings: containerizer::isolation::Settings::default(),
         };
         let (mesos, exits) = Mesos::new(&options).expect("a containerizer");
         Self { directory, mesos, exits }

@@ -1,0 +1,47 @@
+//! Settings of isolators: flags of the agent, parsed.
+
+use std::path::PathBuf;
+use wire::v1;
+
+/// All of them; each isolator takes what is for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `--sandbox_directory`: where the sandbox is for a container with a root file system of its own.
+    pub sandbox_directory: String,
+    /// `--default_container_shm_size`, bytes.
+    pub default_shm_size: Option<u64>,
+    /// `--disallow_sharing_agent_ipc_namespace`.
+    pub disallow_sharing_ipc: bool,
+    /// `--disallow_sharing_agent_pid_namespace`.
+    pub disallow_sharing_pid: bool,
+    /// `--effective_capabilities`.
+    pub effective_capabilities: Option<v1::CapabilityInfo>,
+    /// `--bounding_capabilities`.
+    pub bounding_capabilities: Option<v1::CapabilityInfo>,
+    /// `--seccomp_config_dir`.
+    pub seccomp_config_dir: Option<PathBuf>,
+    /// `--seccomp_profile_name`, relative to that directory.
+    pub seccomp_profile_name: Option<String>,
+    /// `--allowed_devices`.
+    pub allowed_devices: Vec<v1::DeviceAccess>,
+    /// `--host_path_volume_force_creation`: what is missing of a volume's host path is made below these.
+    pub host_path_force_creation: Vec<PathBuf>,
+}
+
+impl Default for Settings {
+    /// What the flags are when nobody sets them.
+    fn default() -> Self {
+        Self {
+            sandbox_directory: "/mnt/mesos/sandbox".to_owned(),
+            default_shm_size: None,
+            disallow_sharing_ipc: false,
+            disallow_sharing_pid: false,
+            effective_capabilities: None,
+            bounding_capabilities: None,
+            seccomp_config_dir: None,
+            seccomp_profile_name: None,
+            allowed_devices: Vec::new(),
+            host_path_force_creation: Vec::new(),
+        }
+    }
+}
