@@ -123,6 +123,7 @@ impl Master {
         self.allocator.remove_agent(key);
         self.state.agents.remove(&key);
         self.agent_keys.remove(&id);
+        self.acknowledged.forget(key);
         self.tell_failure(cx, &id);
         if let Some(connection) = connection {
             self.connections.remove(&connection);

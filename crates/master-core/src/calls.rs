@@ -3,7 +3,7 @@
 use crate::master::{Cx, Master};
 use crate::state::Framework;
 use crate::validate;
-use allocator::FrameworkId;
+use allocator::{AgentId, FrameworkId};
 use base::Token;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -233,26 +233,40 @@ impl Master {
     }
 
     fn acknowledge(&mut self, cx: &mut Cx<'_>, key: FrameworkId, acknowledge: call::Acknowledge) {
-        let agent = self.agent_keys.get(&acknowledge.agent_id.value).copied();
-        let Some(agent) = agent.filter(|a| self.agent(*a).is_some_and(|a| a.is_connected())) else {
+        let Some(agent) = self.agent_keys.get(&acknowledge.agent_id.value).copied() else {
             self.count("master/invalid_status_update_acknowledgements");
             return;
         };
+        let connected = self.agent(agent).is_some_and(|a| a.is_connected());
+        self.acknowledged.note(cx.now.mono, agent, connected, &acknowledge.uuid);
+        if !connected {
+            // It tells the status again when it is back, and then hears of this.
+            self.count("master/invalid_status_update_acknowledgements");
+            return;
+        }
         self.count("master/valid_status_update_acknowledgements");
+        self.settle(cx, key, agent, acknowledge.task_id, acknowledge.uuid);
+    }
+
+    /// Hands an acknowledgement on to its agent; a task whose end it is goes to the completed ones.
+    pub(crate) fn settle(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkId,
+        agent: AgentId,
+        task_id: v1::TaskId,
+        uuid: Vec<u8>,
+    ) {
         let Some(framework) = self.framework(key) else { return };
         let id = framework.id.clone();
-        let ended = framework.tasks.get(&acknowledge.task_id.value).is_some_and(|t| {
-            t.wire.status_update_uuid() == acknowledge.uuid
-                && crate::is_terminal(t.wire.status_update_state())
+        let ended = framework.tasks.get(&task_id.value).is_some_and(|t| {
+            t.wire.status_update_uuid() == uuid && crate::is_terminal(t.wire.status_update_state())
         });
         if ended {
-            self.complete_task(key, &acknowledge.task_id.value);
+            self.complete_task(key, &task_id.value);
         }
-        let message = internal::AcknowledgeStatus {
-            framework_id: id.as_str().into(),
-            task_id: acknowledge.task_id,
-            uuid: acknowledge.uuid,
-        };
+        let message =
+            internal::AcknowledgeStatus { framework_id: id.as_str().into(), task_id, uuid };
         self.send_to_agent(cx, agent, Message::AcknowledgeStatus(message));
     }
 }

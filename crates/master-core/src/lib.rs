@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod acknowledged;
 mod agents;
 mod announce;
 mod borrowers;

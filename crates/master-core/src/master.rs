@@ -1,5 +1,6 @@
 //! The state machine: one match, no logic of its own.
 
+use crate::acknowledged::Acknowledged;
 use crate::contract::{Config, Effect, Input, Response};
 use crate::history::{History, MINUTE};
 use crate::lease::Leases;
@@ -101,6 +102,7 @@ pub struct Master {
     pub(crate) registering: BTreeMap<Token, String>,
     /// Agents to be marked unreachable when the rate limit allows, with why.
     pub(crate) removals: VecDeque<(AgentId, String)>,
+    pub(crate) acknowledged: Acknowledged,
     pub(crate) last_removal: Option<Time>,
     pub(crate) next_framework: u32,
     pub(crate) next_agent: u32,
@@ -153,6 +155,7 @@ impl Master {
             soft_offers: SoftOffers::new(),
             registering: BTreeMap::new(),
             removals: VecDeque::new(),
+            acknowledged: Acknowledged::default(),
             last_removal: None,
             next_framework: 0,
             next_agent: 0,

@@ -243,6 +243,7 @@ impl Master {
 
     pub(crate) fn connect_agent(&mut self, cx: &mut Cx<'_>, key: AgentId, connection: Token) {
         self.connections.insert(connection, key);
+        self.acknowledged.returned(cx.now.mono, key);
         self.timers.cancel(&Timer::Reregister(key));
         self.timers.set(Timer::Ping(key), cx.now.mono + self.config.agent_ping_timeout);
         self.removals.retain(|(agent, _)| *agent != key);

@@ -76,6 +76,10 @@ impl Master {
         let latest =
             update.latest_state.and_then(|s| TaskState::try_from(s).ok()).unwrap_or(status.state());
         self.record_status(cx, key, agent, &status, latest);
+        if self.acknowledged.has(agent, status.uuid()) {
+            self.settle(cx, key, agent, status.task_id, status.uuid.unwrap_or_default());
+            return;
+        }
         self.send_status(cx, key, status);
     }
 

@@ -245,6 +245,40 @@ fn a_task_lives_until_its_end_is_acknowledged() {
 }
 
 #[test]
+fn a_status_that_was_acknowledged_is_not_told_again() {
+    let (mut w, offer) = ready(&[]);
+    w.call(accept(&[&offer], launch(&[task("t")])));
+    w.update("t", "TASK_RUNNING", &[6; 16]);
+    let acknowledge = |uuid: &str| {
+        json!({"type": "ACKNOWLEDGE", "acknowledge": {"agent_id": {"value": "m-S0"},
+        "task_id": {"value": "t"}, "uuid": uuid}})
+    };
+    w.call(acknowledge("BgYGBgYGBgYGBgYGBgYGBg=="));
+    // The agent died before it kept that.
+    let effects = w.update("t", "TASK_RUNNING", &[6; 16]);
+    assert_eq!(types(&effects, STREAM), [] as [&str; 0]);
+    let [master_to_agent::Message::AcknowledgeStatus(again)] = to_agent(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(again.uuid, [6; 16]);
+
+    // It was away when its end was acknowledged.
+    w.update("t", "TASK_FINISHED", &[7; 16]);
+    w.step(Input::AgentClosed { connection: AGENT });
+    let (_, _, effects) = w.call(acknowledge("BwcHBwcHBwcHBwcHBwcHBw=="));
+    assert!(to_agent(&effects).is_empty());
+    let mut again = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    again.info.id = Some("m-S0".into());
+    w.register(AGENT, again);
+    let effects = w.update("t", "TASK_FINISHED", &[7; 16]);
+    assert_eq!(types(&effects, STREAM), [] as [&str; 0]);
+    assert!(matches!(to_agent(&effects)[..], [master_to_agent::Message::AcknowledgeStatus(_)]));
+    let view = w.master.view();
+    let framework = view.framework("m-0000").expect("it");
+    assert_eq!((framework.tasks.len(), framework.completed_tasks.len()), (0, 1));
+}
+
+#[test]
 fn kill_is_forwarded_or_reconciled() {
     let (mut w, offer) = ready(&[]);
     w.call(accept(&[&offer], launch(&[task("t")])));
