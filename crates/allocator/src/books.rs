@@ -76,6 +76,7 @@ impl Hierarchical {
         let old = (!self.quotas.is_empty()).then(|| agent.free.clone());
         if agent.overcommitted || resources.iter().any(|e| e.identity.revocable) {
             agent.recount(&mut |r| interner.unallocate(r));
+            agent.free = interner.share(std::mem::take(&mut agent.free));
             self.lending.note(on, agent);
         } else if sign > 0 {
             agent.free -= &plain;
@@ -83,6 +84,7 @@ impl Hierarchical {
             agent.free = plain;
         } else {
             agent.free += &plain;
+            agent.free = interner.share(std::mem::take(&mut agent.free));
         }
         if let Some(old) = old {
             self.quotas.change_free(&self.tree, &old, -1);
@@ -147,6 +149,7 @@ impl Hierarchical {
         let interner = &mut self.interner;
         let old = agent.free.clone();
         agent.recount(&mut |r| interner.unallocate(r));
+        agent.free = interner.share(std::mem::take(&mut agent.free));
         self.lending.note(id, agent);
         if !agent.softs.is_empty() {
             self.suspects.insert(id);

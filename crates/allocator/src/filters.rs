@@ -25,6 +25,8 @@ struct Filter {
 pub(crate) struct Filters {
     /// In order of seats.
     filters: Vec<Filter>,
+    /// Seats that have a filter, one bit each: most are asked about one that has none.
+    seats: Vec<u64>,
     refused: Vec<Resources>,
 }
 
@@ -46,6 +48,7 @@ impl Filters {
         });
         let what = u16::try_from(what).unwrap_or(u16::MAX);
         let filter = Filter { seat, until: tick_of(until), epoch, what };
+        self.mark(seat);
         let at = self.filters.partition_point(|f| f.seat < seat);
         // Of equal refusals the longest counts.
         let of_seat = self.filters[at..].iter_mut().take_while(|f| f.seat == seat);
@@ -56,11 +59,31 @@ impl Filters {
                 return;
             }
         }
+        if self.filters.len() == self.filters.capacity() {
+            // Agents are many: an eighth is enough to grow by.
+            self.filters.reserve_exact(4 + self.filters.len() / 8);
+        }
         self.filters.insert(at, filter);
+    }
+
+    fn mark(&mut self, seat: Seat) {
+        let at = seat as usize / 64;
+        if self.seats.len() <= at {
+            self.seats.reserve_exact(at + 1 - self.seats.len());
+            self.seats.resize(at + 1, 0);
+        }
+        self.seats[at] |= 1 << (seat % 64);
+    }
+
+    fn is_marked(&self, seat: Seat) -> bool {
+        self.seats.get(seat as usize / 64).is_some_and(|bits| bits & 1 << (seat % 64) != 0)
     }
 
     /// Until when an offer of `resources` is refused; None: it is not.
     pub(crate) fn refuse(&self, seat: Seat, epoch: u16, resources: &Resources) -> Option<Time> {
+        if !self.is_marked(seat) {
+            return None;
+        }
         let at = self.filters.partition_point(|f| f.seat < seat);
         let of_seat = self.filters[at..].iter().take_while(|f| f.seat == seat);
         let mut valid = of_seat.filter(|f| f.epoch == epoch);
@@ -107,6 +130,10 @@ impl Filters {
         }
         self.refused = kept;
         self.filters.shrink_to_fit();
+        self.seats.fill(0);
+        for at in 0..self.filters.len() {
+            self.mark(self.filters[at].seat);
+        }
     }
 
     /// When the next one expires.
@@ -131,6 +158,7 @@ impl Filters {
     /// Bytes on the heap, about.
     pub(crate) fn bytes(&self) -> usize {
         self.filters.capacity() * size_of::<Filter>()
-            + self.refused.iter().map(|r| r.iter().count() * 64).sum::<usize>()
+            + self.seats.capacity() * size_of::<u64>()
+            + self.refused.iter().map(|r| 8 + r.iter().count() * 64 / r.copies()).sum::<usize>()
     }
 }

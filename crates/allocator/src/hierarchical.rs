@@ -17,7 +17,9 @@ use crate::{
     Quota, Reason, Recall, Share,
 };
 use base::{Now, Rng, Time};
+use indexmap::IndexMap;
 use resources::Resources;
+use rustc_hash::FxBuildHasher;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -40,7 +42,8 @@ pub(crate) struct Hierarchical {
     pub(crate) config: Config,
     pub(crate) region: Option<String>,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
-    pub(crate) agents: BTreeMap<AgentId, Agent>,
+    /// All of them are looked up in each cycle.
+    pub(crate) agents: IndexMap<AgentId, Agent, FxBuildHasher>,
     pub(crate) tree: Tree,
     /// By seat.
     pub(crate) wants: Vec<Wants>,
@@ -79,7 +82,7 @@ impl Hierarchical {
             region: domain.map(|d| d.region.name.clone()),
             config,
             frameworks: BTreeMap::new(),
-            agents: BTreeMap::new(),
+            agents: IndexMap::default(),
             tree,
             wants: Vec::new(),
             standings: Vec::new(),
@@ -247,7 +250,7 @@ impl Allocator for Hierarchical {
         for (framework, resources) in all {
             self.hold(framework, id, &resources, -1);
         }
-        if let Some(agent) = self.agents.remove(&id) {
+        if let Some(agent) = self.agents.swap_remove(&id) {
             if !self.quotas.is_empty() {
                 self.quotas.change_total(&self.tree, &total, -1);
                 self.quotas.change_free(&self.tree, &agent.free, -1);
@@ -556,7 +559,8 @@ impl Allocator for Hierarchical {
     }
 
     fn bytes(&self) -> usize {
-        let entries = |r: &Resources| r.iter().count() * 48;
+        // What agents share counts for each of them in part.
+        let entries = |r: &Resources| r.iter().count() * 48 / r.copies();
         let agents = self.agents.values().map(|a| {
             size_of::<Agent>()
                 + entries(&a.total)

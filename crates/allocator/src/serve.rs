@@ -92,20 +92,24 @@ impl<'a> Serving<'a> {
         let overdue = self.served.len();
         let mut joined: Vec<(Time, Seat, u32)> = Vec::new();
         let mut is_last_left = false;
-        let is_over = self.visit(rng, |serving, seat, role| match turn(seat) {
-            _ if serving.served[..overdue].iter().any(|s| s.seat == seat) => {
-                ControlFlow::Continue(())
-            }
-            Turn::First => serving.offer(seat, role),
-            Turn::Joined(at) => {
-                joined.push((at, seat, role));
-                ControlFlow::Continue(())
-            }
-            Turn::Had | Turn::Last => {
-                is_last_left = true;
-                ControlFlow::Continue(())
-            }
-        });
+        let is_over = self.visit(
+            rng,
+            |_| true,
+            |serving, seat, role| match turn(seat) {
+                _ if serving.served[..overdue].iter().any(|s| s.seat == seat) => {
+                    ControlFlow::Continue(())
+                }
+                Turn::First => serving.offer(seat, role),
+                Turn::Joined(at) => {
+                    joined.push((at, seat, role));
+                    ControlFlow::Continue(())
+                }
+                Turn::Had | Turn::Last => {
+                    is_last_left = true;
+                    ControlFlow::Continue(())
+                }
+            },
+        );
         if is_over {
             return;
         }
@@ -117,14 +121,18 @@ impl<'a> Serving<'a> {
         }
         if is_last_left {
             self.is_round_over = !self.is_awaited && self.served.is_empty();
-            self.visit(rng, |serving, seat, role| match turn(seat) {
-                // Soft offers of those who had their turn end one by one; none is made anew before the last has ended.
-                Turn::Had | Turn::Last if serving.is_awaited && serving.is_soft(role) => {
-                    serving.pass_over(seat, Reason::Overlap)
-                }
-                Turn::Had | Turn::Last => serving.offer(seat, role),
-                _ => ControlFlow::Continue(()),
-            });
+            self.visit(
+                rng,
+                |_| true,
+                |serving, seat, role| match turn(seat) {
+                    // Soft offers of those who had their turn end one by one; none is made anew before the last has ended.
+                    Turn::Had | Turn::Last if serving.is_awaited && serving.is_soft(role) => {
+                        serving.pass_over(seat, Reason::Overlap)
+                    }
+                    Turn::Had | Turn::Last => serving.offer(seat, role),
+                    _ => ControlFlow::Continue(()),
+                },
+            );
         }
     }
 
@@ -141,26 +149,26 @@ impl<'a> Serving<'a> {
             return ControlFlow::Continue(());
         };
         let fair = policy.fair.get_or_init(|| policy.tree.fair_shares());
-        let is_over = self.visit(rng, |serving, seat, role| {
+        let is_below = |role: u32| policy.tree.own_share(role) < fair[role as usize];
+        let is_over = self.visit(rng, is_below, |serving, seat, role| {
             let joined = policy.standings[seat as usize].joined;
-            let is_overdue = turns.is_overdue(seat, since, joined)
-                && turn(seat) != Turn::Last
-                && policy.tree.own_share(role) < fair[role as usize];
+            let is_overdue = turns.is_overdue(seat, since, joined) && turn(seat) != Turn::Last;
             if is_overdue { serving.offer(seat, role) } else { ControlFlow::Continue(()) }
         });
         self.is_settled = self.served.is_empty();
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Visits seats in the order of the sorters until one breaks; whether one did.
+    /// Visits seats of those roles in the order of the sorters until one breaks; whether one did.
     fn visit(
         &mut self,
         rng: &mut Rng,
+        roles: impl Fn(u32) -> bool,
         mut visit: impl FnMut(&mut Self, Seat, u32) -> ControlFlow<()>,
     ) -> bool {
         let tree = &self.policy.tree;
         let end = tree.visit_roles(rng, &mut |role, rng| {
-            if self.is_first_stage && !self.quotas.lacks(tree, role) {
+            if !roles(role) || self.is_first_stage && !self.quotas.lacks(tree, role) {
                 return ControlFlow::Continue(());
             }
             if self.scalars.is_some_and(|all| self.quotas.is_limited(tree, role, all)) {

@@ -58,6 +58,14 @@ struct Role {
     own_place: Option<Place>,
 }
 
+impl Role {
+    /// Whether a child that is there, and stays, is the only one: its place does not matter, and need not be kept up to
+    /// date.
+    fn is_alone(&self, stays: bool) -> bool {
+        stays && self.children.len() == 1
+    }
+}
+
 #[derive(Debug, Clone)]
 struct SeatState {
     framework: FrameworkId,
@@ -83,6 +91,10 @@ pub(crate) struct Tree {
     framework_sorter: Sorter,
     /// The total changed: every place is another.
     stale: bool,
+    /// What was asked last, which is often the same, and its scalars.
+    last: (Resources, Vec<(usize, Milli)>),
+    /// Stands for a role's own frameworks among its children.
+    own_name: Arc<str>,
 }
 
 fn apply(scalars: &mut Scalars, changes: &[(usize, Milli)], sign: i64) {
@@ -112,6 +124,8 @@ impl Tree {
             role_sorter: sorters.0,
             framework_sorter: sorters.1,
             stale: false,
+            last: (Resources::new(), Vec::new()),
+            own_name: Arc::from("."),
         };
         tree.make_role("", None);
         tree
@@ -286,6 +300,9 @@ impl Tree {
     }
 
     fn scalars(&mut self, resources: &Resources) -> Vec<(usize, Milli)> {
+        if self.last.0.is_copy_of(resources) {
+            return self.last.1.clone();
+        }
         let mut out = Vec::with_capacity(4);
         for entry in resources.iter() {
             let Value::Scalar(milli) = entry.value else { continue };
@@ -294,6 +311,7 @@ impl Tree {
                 out.push((number, milli));
             }
         }
+        self.last = (resources.clone(), out.clone());
         out
     }
 
@@ -407,10 +425,11 @@ impl Tree {
     /// The place of a role's own frameworks among its children.
     fn place_own(&mut self, role: u32) {
         let node = &self.roles[role as usize];
-        let new = (!node.order.is_empty()).then(|| {
-            let share = self.share(&node.own.scalars) / node.weight;
-            (share.to_bits(), node.own.count, Arc::from("."), Child::Own)
-        });
+        if node.is_alone(node.own_place.is_some() && !node.order.is_empty()) {
+            return;
+        }
+        let new = (!node.order.is_empty()).then(|| self.own_place(role));
+        self.make_room(role, new.is_some() && node.own_place.is_none());
         let node = &mut self.roles[role as usize];
         let old = std::mem::replace(&mut node.own_place, new.clone());
         replace(&mut node.children, old, new);
@@ -421,13 +440,47 @@ impl Tree {
         let mut number = role;
         while let Some(parent) = self.roles[number as usize].parent {
             let node = &self.roles[number as usize];
-            let new = (node.active > 0).then(|| {
-                let share = self.share(&node.tree.scalars) / node.weight;
-                (share.to_bits(), node.tree.count, node.name.clone(), Child::Role(number))
-            });
-            let old = std::mem::replace(&mut self.roles[number as usize].place, new.clone());
-            replace(&mut self.roles[parent as usize].children, old, new);
+            if !self.roles[parent as usize].is_alone(node.place.is_some() && node.active > 0) {
+                let new = (node.active > 0).then(|| self.role_place(number));
+                self.make_room(parent, new.is_some() && node.place.is_none());
+                let old = std::mem::replace(&mut self.roles[number as usize].place, new.clone());
+                replace(&mut self.roles[parent as usize].children, old, new);
+            }
             number = parent;
+        }
+    }
+
+    fn own_place(&self, role: u32) -> Place {
+        let node = &self.roles[role as usize];
+        let share = self.share(&node.own.scalars) / node.weight;
+        (share.to_bits(), node.own.count, self.own_name.clone(), Child::Own)
+    }
+
+    fn role_place(&self, role: u32) -> Place {
+        let node = &self.roles[role as usize];
+        let share = self.share(&node.tree.scalars) / node.weight;
+        (share.to_bits(), node.tree.count, node.name.clone(), Child::Role(role))
+    }
+
+    /// Before another child joins an only one, that is put where it belongs.
+    fn make_room(&mut self, parent: u32, another_joins: bool) {
+        let children = &self.roles[parent as usize].children;
+        if !another_joins || children.len() != 1 {
+            return;
+        }
+        let Some((.., only)) = children.first() else { return };
+        match *only {
+            Child::Own => {
+                let place = self.own_place(parent);
+                let node = &mut self.roles[parent as usize];
+                node.children = BTreeSet::from([place.clone()]);
+                node.own_place = Some(place);
+            }
+            Child::Role(number) => {
+                let place = self.role_place(number);
+                self.roles[parent as usize].children = BTreeSet::from([place.clone()]);
+                self.roles[number as usize].place = Some(place);
+            }
         }
     }
 

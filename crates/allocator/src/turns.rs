@@ -36,73 +36,77 @@ pub(crate) enum Turn {
     Last,
 }
 
-/// A set of seats.
-#[derive(Debug, Clone, Default)]
-struct Seats(Vec<u64>);
-
-impl Seats {
-    fn add(&mut self, seat: Seat) {
-        let at = seat as usize / 64;
-        if self.0.len() <= at {
-            self.0.resize(at + 1, 0);
-        }
-        self.0[at] |= 1 << (seat % 64);
-    }
-
-    fn remove(&mut self, seat: Seat) {
-        if let Some(bits) = self.0.get_mut(seat as usize / 64) {
-            *bits &= !(1 << (seat % 64));
-        }
-    }
-
-    fn has(&self, seat: Seat) -> bool {
-        self.0.get(seat as usize / 64).is_some_and(|bits| bits & 1 << (seat % 64) != 0)
-    }
+/// What is known of 64 seats, one bit each.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seats {
+    /// Whose offer ended unused.
+    passed: u64,
+    /// Who was offered something in the round.
+    had: u64,
+    /// Who was offered something since the last time when nobody was overdue.
+    served: u64,
 }
 
 /// The round on one agent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turns {
     since: Option<Time>,
-    /// Whose offer ended unused.
-    passed: Seats,
-    /// Who was offered something in the round.
-    had: Seats,
     /// First offer after the last time when nobody was overdue.
     serving: Option<Time>,
-    /// Who was offered something since.
-    served: Seats,
+    /// By 64th seat, together since they are asked together.
+    seats: Vec<Seats>,
+}
+
+fn bit(seat: Seat) -> u64 {
+    1 << (seat % 64)
 }
 
 impl Turns {
+    fn of(&self, seat: Seat) -> Seats {
+        self.seats.get(seat as usize / 64).copied().unwrap_or_default()
+    }
+
+    fn of_mut(&mut self, seat: Seat) -> &mut Seats {
+        let at = seat as usize / 64;
+        if self.seats.len() <= at {
+            self.seats.reserve_exact(at + 1 - self.seats.len());
+            self.seats.resize(at + 1, Seats::default());
+        }
+        &mut self.seats[at]
+    }
+
+    fn clear_round(&mut self) {
+        for seats in &mut self.seats {
+            (seats.passed, seats.had) = (0, 0);
+        }
+    }
+
     /// An offer to this seat ended unused.
     pub(crate) fn pass(&mut self, seat: Seat, now: Time, length: Duration) {
         if self.since(now, length).is_none() {
             self.since = Some(now);
-            self.passed.0.clear();
-            self.had.0.clear();
+            self.clear_round();
         }
-        self.passed.add(seat);
+        self.of_mut(seat).passed |= bit(seat);
     }
 
     /// This seat has its turn in the round that goes on, if one does.
     pub(crate) fn take(&mut self, seat: Seat, now: Time, length: Duration) {
         if self.since(now, length).is_some() {
-            self.had.add(seat);
+            self.of_mut(seat).had |= bit(seat);
         }
     }
 
     /// Everybody had a turn.
     pub(crate) fn end_round(&mut self) {
         self.since = None;
-        self.passed.0.clear();
-        self.had.0.clear();
+        self.clear_round();
     }
 
     /// This seat got something.
     pub(crate) fn serve(&mut self, seat: Seat, now: Time) {
         self.serving.get_or_insert(now);
-        self.served.add(seat);
+        self.of_mut(seat).served |= bit(seat);
     }
 
     /// When the time began in which some were served and others may not have been, if that is long ago. To look for those
@@ -114,13 +118,15 @@ impl Turns {
 
     /// Whether this seat was not served since `since`, and competed then.
     pub(crate) fn is_overdue(&self, seat: Seat, since: Time, joined: Time) -> bool {
-        joined <= since && !self.served.has(seat)
+        joined <= since && self.of(seat).served & bit(seat) == 0
     }
 
     /// Nobody is overdue.
     pub(crate) fn settle(&mut self) {
         self.serving = None;
-        self.served.0.clear();
+        for seats in &mut self.seats {
+            seats.served = 0;
+        }
     }
 
     /// When the round began that goes on now.
@@ -130,9 +136,10 @@ impl Turns {
 
     /// Whose turn it is in the round that began at `since`.
     pub(crate) fn turn(&self, seat: Seat, since: Time, joined: Time) -> Turn {
-        if self.passed.has(seat) {
+        let seats = self.of(seat);
+        if seats.passed & bit(seat) != 0 {
             Turn::Last
-        } else if self.had.has(seat) {
+        } else if seats.had & bit(seat) != 0 {
             Turn::Had
         } else if joined > since {
             Turn::Joined(joined)
@@ -144,16 +151,18 @@ impl Turns {
     /// What these did is forgotten.
     pub(crate) fn forget(&mut self, seats: &[Seat]) {
         for seat in seats {
-            self.passed.remove(*seat);
-            self.had.remove(*seat);
-            self.served.remove(*seat);
+            if let Some(seats) = self.seats.get_mut(*seat as usize / 64) {
+                let others = !bit(*seat);
+                seats.passed &= others;
+                seats.had &= others;
+                seats.served &= others;
+            }
         }
     }
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        let sets = [&self.passed, &self.had, &self.served];
-        sets.iter().map(|seats| seats.0.capacity()).sum::<usize>() * size_of::<u64>()
+        self.seats.capacity() * size_of::<Seats>()
     }
 }
 

@@ -12,17 +12,54 @@ use std::sync::Arc;
 
 /// A collection of resources.
 ///
+/// Cheap to clone: copies share their entries until one of them changes.
+///
 /// Invariant: no entry is empty, and no two mergeable entries have the same identity.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
-    entries: Vec<Entry>,
+    /// None: there are none.
+    shared: Option<Arc<Vec<Entry>>>,
 }
 
 impl Resources {
     /// Nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: Vec::new() }
+        Self { shared: None }
+    }
+
+    /// Of entries that obey the invariant.
+    fn of(entries: Vec<Entry>) -> Self {
+        Self { shared: (!entries.is_empty()).then(|| Arc::new(entries)) }
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.shared.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    fn entries_mut(&mut self) -> &mut Vec<Entry> {
+        Arc::make_mut(self.shared.get_or_insert_default())
+    }
+
+    /// Whether these are copies of the same, unchanged: their amounts need not be compared then.
+    #[must_use]
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        match (&self.shared, &other.shared) {
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (mine, theirs) => mine.is_none() && theirs.is_none(),
+        }
+    }
+
+    /// Where the entries are: the same for all copies, another for everything else that lives.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| Arc::as_ptr(shared) as usize)
+    }
+
+    /// How many copies there are, this one among them.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        self.shared.as_ref().map_or(1, Arc::strong_count)
     }
 
     /// Adds one entry; an empty one vanishes.
@@ -31,122 +68,132 @@ impl Resources {
             return;
         }
         if entry.is_mergeable()
-            && let Some(mine) = self.entries.iter_mut().find(|e| e.same_identity(&entry))
+            && let Some(at) = self.entries().iter().position(|e| e.same_identity(&entry))
         {
-            mine.value.add(&entry.value);
+            self.entries_mut()[at].value.add(&entry.value);
             return;
         }
-        self.entries.push(entry);
+        self.entries_mut().push(entry);
     }
 
     fn subtract(&mut self, entry: &Entry) {
         let whole = !entry.is_mergeable();
         let fits = |e: &Entry| e.same_identity(entry) && (!whole || e.value == entry.value);
-        if let Some(at) = self.entries.iter().position(fits) {
-            self.entries[at].value.subtract(&entry.value);
-            if self.entries[at].value.is_empty() || whole {
-                self.entries.remove(at);
+        if let Some(at) = self.entries().iter().position(fits) {
+            let entries = self.entries_mut();
+            entries[at].value.subtract(&entry.value);
+            if entries[at].value.is_empty() || whole {
+                entries.remove(at);
             }
         }
     }
 
     /// Adds all of these, of which there are many.
     fn add_many<'a>(&mut self, others: impl Iterator<Item = &'a Entry>) {
-        let mut index = Index::of(&self.entries);
+        let entries = self.entries_mut();
+        let mut index = Index::of(entries);
         for entry in others.filter(|e| !e.value.is_empty()) {
             if entry.is_mergeable() {
-                let is_same = |at: &usize| self.entries[*at].same_identity(entry);
+                let is_same = |at: &usize| entries[*at].same_identity(entry);
                 if let Some(at) = index.places(entry).find(is_same) {
-                    self.entries[at].value.add(&entry.value);
+                    entries[at].value.add(&entry.value);
                     continue;
                 }
             }
-            index.insert(entry, self.entries.len());
-            self.entries.push(entry.clone());
+            index.insert(entry, entries.len());
+            entries.push(entry.clone());
         }
     }
 
     /// Subtracts all of these, of which there are many; whether there was something of each.
     fn subtract_many<'a>(&mut self, others: impl Iterator<Item = &'a Entry>) -> bool {
-        let mut index = Index::of(&self.entries);
+        let entries = self.entries_mut();
+        let mut index = Index::of(entries);
         let mut all_there = true;
         for entry in others {
             let whole = !entry.is_mergeable();
             let fits = |at: &usize| {
-                let mine = &self.entries[*at];
+                let mine = &entries[*at];
                 mine.same_identity(entry) && (!whole || mine.value == entry.value)
             };
             let Some(at) = index.places(entry).find(fits) else {
                 all_there = false;
                 continue;
             };
-            let value = &mut self.entries[at].value;
+            let value = &mut entries[at].value;
             value.subtract(&entry.value);
             if value.is_empty() || whole {
                 *value = Value::Scalar(0);
                 index.remove(entry, at);
             }
         }
-        self.entries.retain(|e| !e.value.is_empty());
+        entries.retain(|e| !e.value.is_empty());
         all_there
     }
 
     /// Whether all of `other` is in this, when there is much of both.
     fn contains_many(&self, other: &Resources) -> bool {
-        let index = Index::of(&self.entries);
-        let parts = other.entries.iter().filter(|e| e.is_mergeable()).all(|e| {
+        let entries = self.entries();
+        let index = Index::of(entries);
+        let parts = other.entries().iter().filter(|e| e.is_mergeable()).all(|e| {
             let is_there = |at| {
-                let mine: &Entry = &self.entries[at];
+                let mine: &Entry = &entries[at];
                 mine.same_identity(e) && mine.value.contains(&e.value)
             };
             index.places(e).any(is_there)
         });
-        let whole = other.entries.iter().filter(|e| !e.is_mergeable());
+        let whole = other.entries().iter().filter(|e| !e.is_mergeable());
         parts && (whole.clone().next().is_none() || self.clone().subtract_many(whole))
     }
 
     /// Whether all of `other` is in this.
     #[must_use]
     pub fn contains(&self, other: &Resources) -> bool {
-        if index::pays(self.entries.len(), other.entries.len()) {
+        if self.is_copy_of(other) {
+            return true;
+        }
+        if index::pays(self.entries().len(), other.entries().len()) {
             return self.contains_many(other);
         }
         let (mergeable, whole): (Vec<&Entry>, Vec<&Entry>) =
-            other.entries.iter().partition(|e| e.is_mergeable());
+            other.entries().iter().partition(|e| e.is_mergeable());
         let parts = mergeable.iter().all(|e| {
-            self.entries.iter().any(|mine| mine.same_identity(e) && mine.value.contains(&e.value))
+            self.entries().iter().any(|mine| mine.same_identity(e) && mine.value.contains(&e.value))
         });
         if whole.is_empty() || !parts {
             return parts;
         }
         let mut left = self.clone();
         whole.iter().all(|e| {
-            let before = left.entries.len();
+            let before = left.entries().len();
             left.subtract(e);
-            left.entries.len() < before
+            left.entries().len() < before
         })
     }
 
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
     }
 
     /// The entries.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+        self.entries().iter()
     }
 
     /// The entries for which `keep` holds.
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&Entry) -> bool) -> Self {
-        Self { entries: self.entries.iter().filter(|e| keep(e)).cloned().collect() }
+        if self.entries().iter().all(&keep) {
+            return self.clone();
+        }
+        Self::of(self.entries().iter().filter(|e| keep(e)).cloned().collect())
     }
 
     pub(crate) fn map_identity(&self, change: impl Fn(&mut crate::Identity)) -> Self {
         let mut out = Self::new();
-        for entry in &self.entries {
+        for entry in self.entries() {
             let mut identity = (*entry.identity).clone();
             change(&mut identity);
             out.add(Entry { identity: Arc::new(identity), value: entry.value.clone() });
@@ -161,8 +208,10 @@ impl Resources {
         mut self,
         mut change: impl FnMut(Arc<crate::Identity>) -> Arc<crate::Identity>,
     ) -> Self {
-        for entry in &mut self.entries {
-            entry.identity = change(entry.identity.clone());
+        if !self.is_empty() {
+            for entry in self.entries_mut() {
+                entry.identity = change(entry.identity.clone());
+            }
         }
         self
     }
@@ -172,16 +221,16 @@ impl Resources {
     #[must_use]
     pub fn capped(&self, cap: impl Fn(&str) -> Option<Milli>) -> Self {
         let mut taken: BTreeMap<&str, Milli> = BTreeMap::new();
-        let mut out = Self::new();
-        for entry in &self.entries {
+        let mut out = Vec::new();
+        for entry in self.entries() {
             let identity = &entry.identity;
             let Value::Scalar(milli) = entry.value else {
-                out.entries.push(entry.clone());
+                out.push(entry.clone());
                 continue;
             };
             let limit = cap(&identity.name).filter(|_| entry.is_quota_charged());
             let Some(limit) = limit else {
-                out.entries.push(entry.clone());
+                out.push(entry.clone());
                 continue;
             };
             let taken = taken.entry(&identity.name).or_default();
@@ -190,10 +239,10 @@ impl Resources {
             if room > 0 {
                 *taken += room;
                 let value = Value::Scalar(room);
-                out.entries.push(Entry { identity: identity.clone(), value });
+                out.push(Entry { identity: identity.clone(), value });
             }
         }
-        out
+        Self::of(out)
     }
 
     /// The same resources, allocated to `role`.
@@ -211,7 +260,7 @@ impl Resources {
     /// Roles to which entries are allocated; None for one that is not.
     #[must_use]
     pub fn allocation_roles(&self) -> BTreeSet<Option<&str>> {
-        self.entries.iter().map(|e| e.identity.allocated_to.as_deref()).collect()
+        self.entries().iter().map(|e| e.identity.allocated_to.as_deref()).collect()
     }
 
     /// Resources that are not reserved.
@@ -224,7 +273,7 @@ impl Resources {
     #[must_use]
     pub fn reserved(&self) -> BTreeMap<String, Resources> {
         let mut roles: BTreeMap<String, Resources> = BTreeMap::new();
-        for entry in &self.entries {
+        for entry in self.entries() {
             if let Some(role) = entry.reserved_to() {
                 roles.entry(role.to_owned()).or_default().add(entry.clone());
             }
@@ -253,31 +302,32 @@ impl Resources {
     /// Sum of the scalars of this name, in thousandths.
     #[must_use]
     pub fn scalar(&self, name: &str) -> Milli {
-        let scalars =
-            self.entries.iter().filter(|e| e.identity.name == name).filter_map(|e| match e.value {
+        let scalars = self.entries().iter().filter(|e| e.identity.name == name).filter_map(|e| {
+            match e.value {
                 Value::Scalar(milli) => Some(milli),
                 Value::Ranges(_) | Value::Set(_) => None,
-            });
+            }
+        });
         scalars.sum()
     }
 
     /// Sum of the amounts of this name, whatever their kind.
     #[must_use]
     pub fn quantity(&self, name: &str) -> Milli {
-        self.entries.iter().filter(|e| e.identity.name == name).map(|e| e.value.quantity()).sum()
+        self.entries().iter().filter(|e| e.identity.name == name).map(|e| e.value.quantity()).sum()
     }
 
     /// Names of all resources.
     #[must_use]
     pub fn names(&self) -> BTreeSet<&str> {
-        self.entries.iter().map(|e| e.identity.name.as_str()).collect()
+        self.entries().iter().map(|e| e.identity.name.as_str()).collect()
     }
 
     /// Amounts by name, without identities.
     #[must_use]
     pub fn quantities(&self) -> Quantities {
         let mut quantities = Quantities::default();
-        for entry in &self.entries {
+        for entry in self.entries() {
             quantities.add(&entry.identity.name, entry.value.quantity());
         }
         quantities
@@ -286,16 +336,21 @@ impl Resources {
 
 impl PartialEq for Resources {
     fn eq(&self, other: &Self) -> bool {
-        self.contains(other) && other.contains(self)
+        self.is_copy_of(other) || self.contains(other) && other.contains(self)
     }
 }
 
 impl AddAssign<&Resources> for Resources {
     fn add_assign(&mut self, other: &Resources) {
-        if index::pays(self.entries.len().max(other.entries.len()), other.entries.len()) {
-            return self.add_many(other.entries.iter());
+        if self.is_empty() {
+            self.clone_from(other);
+            return;
         }
-        for entry in &other.entries {
+        let (mine, theirs) = (self.entries().len(), other.entries().len());
+        if index::pays(mine.max(theirs), theirs) {
+            return self.add_many(other.entries().iter());
+        }
+        for entry in other.entries() {
             self.add(entry.clone());
         }
     }
@@ -303,11 +358,15 @@ impl AddAssign<&Resources> for Resources {
 
 impl SubAssign<&Resources> for Resources {
     fn sub_assign(&mut self, other: &Resources) {
-        if index::pays(self.entries.len(), other.entries.len()) {
-            self.subtract_many(other.entries.iter());
+        if self.is_copy_of(other) {
+            *self = Self::new();
             return;
         }
-        for entry in &other.entries {
+        if index::pays(self.entries().len(), other.entries().len()) {
+            self.subtract_many(other.entries().iter());
+            return;
+        }
+        for entry in other.entries() {
             self.subtract(entry);
         }
     }
@@ -328,10 +387,10 @@ impl FromIterator<Entry> for Resources {
 
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.entries.is_empty() {
+        if self.entries().is_empty() {
             return f.write_str("{}");
         }
-        for (index, entry) in self.entries.iter().enumerate() {
+        for (index, entry) in self.entries().iter().enumerate() {
             if index > 0 {
                 f.write_str("; ")?;
             }

@@ -7,7 +7,7 @@ use std::fmt;
 pub type Milli = i64;
 
 /// The amount of one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     /// A number, in thousandths.
     Scalar(Milli),
