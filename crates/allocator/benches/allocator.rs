@@ -101,6 +101,14 @@ fn print(size: Size, figures: &Figures, json: bool) {
     let mut cycles = figures.cycles.clone();
     let ms = |d: Duration| d.as_secs_f64() * 1e3;
     let (first, last) = (ms(cycles[0]), ms(cycles[cycles.len() - 1]));
+    let median_of = |cycles: &[Duration]| {
+        let mut cycles = cycles.to_vec();
+        cycles.sort();
+        ms(cycles[cycles.len() / 2])
+    };
+    // Whether refusals that pile up slow it down.
+    let fifth = cycles.len().div_ceil(5);
+    let (early, late) = (median_of(&cycles[..fifth]), median_of(&cycles[cycles.len() - fifth..]));
     cycles.sort();
     let shortest = ms(cycles[0]);
     let (median, longest) = (ms(cycles[cycles.len() / 2]), ms(cycles[cycles.len() - 1]));
@@ -112,12 +120,12 @@ fn print(size: Size, figures: &Figures, json: bool) {
     let (bytes, starved) = (figures.bytes_per_agent, figures.starved);
     if json {
         println!(
-            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"shares\":{shares},\"overlap\":\"{overlap}\",\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_max_ms\":{longest:.3},\"full_cycle_min_ms\":{shortest:.3},\"waiting_us\":{waiting:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
+            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"shares\":{shares},\"overlap\":\"{overlap}\",\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_first_fifth_ms\":{early:.3},\"full_cycle_last_fifth_ms\":{late:.3},\"full_cycle_max_ms\":{longest:.3},\"full_cycle_min_ms\":{shortest:.3},\"waiting_us\":{waiting:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
             ms(figures.added)
         );
     } else {
         println!(
-            "{agents} agents, {frameworks} frameworks, {roles} roles{}, {shares} shares, overlap {overlap}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms, round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; who waits for an offer {waiting:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
+            "{agents} agents, {frameworks} frameworks, {roles} roles{}, {shares} shares, overlap {overlap}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms (first fifth {early:.1}, last fifth {late:.1}), round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; who waits for an offer {waiting:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
             if fragmented { ", fragmented" } else { "" },
             ms(figures.added)
         );
@@ -219,7 +227,11 @@ fn run(size: Size) -> Figures {
         decline(&mut *allocator, now, offers, size.refuse);
     }
     let bytes_per_agent = allocator.bytes() / size.agents as usize;
-    // Take what is free, so that nothing but one agent is left to offer at a time.
+    // Nobody refuses any more; take what is free, so that nothing but one agent is left to offer at a time.
+    for framework in 0..size.frameworks {
+        allocator.revive(FrameworkId(framework), &BTreeSet::new());
+    }
+    now.mono = now.mono + Duration::from_secs(1);
     let mut held: Vec<Allocation> = allocator.allocate(now, &mut rng);
     let asked = Instant::now();
     for offer in &held {

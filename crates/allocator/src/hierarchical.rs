@@ -29,7 +29,7 @@ const REFUSE_MAX: Duration = Duration::from_secs(365 * 86400);
 
 /// Cycles over all agents are apart by so much for each agent, which is about what they take: however many ask for
 /// them one after the other, half of the time is left.
-const LOOK: Duration = Duration::from_micros(4);
+const LOOK: Duration = Duration::from_micros(2);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Framework {
