@@ -210,7 +210,7 @@ fn cycles_over_all_agents_leave_time_for_those_over_few() {
     assert_eq!(offers.len(), 5_000);
     // All of it is held, and somebody asks for all agents again.
     c.allocator.revive(FrameworkId(1), &BTreeSet::new());
-    let full = c.now.mono + Duration::from_millis(20);
+    let full = c.now.mono + Duration::from_millis(10);
     assert_eq!(c.allocator.next_run(), Some(full));
     // One agent alone is offered at once; that does not put off the rest.
     c.decline(&offers.remove(0), None);
