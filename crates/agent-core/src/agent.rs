@@ -94,6 +94,8 @@ pub struct Agent {
     /// Revocable resources beyond the total.
     pub(crate) oversubscribed: Resources,
     pub(crate) busy: Option<Busy>,
+    /// The machine was restarted since the last run: what ran before runs no more.
+    pub(crate) rebooted: bool,
 }
 
 /// To whom a container belongs.
@@ -138,6 +140,7 @@ impl Agent {
             terminating: None,
             oversubscribed: Resources::new(),
             busy: None,
+            rebooted: false,
         }
     }
 

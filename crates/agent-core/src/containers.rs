@@ -3,6 +3,7 @@
 use crate::agent::{Agent, Cx, Timer};
 use crate::contract::{Effect, StartError};
 use crate::launch::agent_status;
+use crate::recovery::UNKNOWN_CONTAINER;
 use crate::state::{ExecutorKind, ExecutorState, Task};
 use crate::{environment, status};
 use std::time::Duration;
@@ -66,6 +67,10 @@ impl Agent {
                 let message = format!("Failed to launch container: {text}");
                 let reason = Reason::ContainerLaunchFailed;
                 agent_status(task, TaskState::TaskFailed, reason, &message)
+            }
+            StartError::MayHaveRun => {
+                let (state, reason) = (TaskState::TaskFailed, Reason::ExecutorTerminated);
+                agent_status(task, state, reason, UNKNOWN_CONTAINER)
             }
             StartError::Sandbox(text) => {
                 let known = self.state.frameworks.get(framework);

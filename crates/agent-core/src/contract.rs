@@ -105,6 +105,8 @@ pub enum Input {
 pub enum StartError {
     /// There is no sandbox for its user.
     Sandbox(String),
+    /// Its sandbox is there, though it must not be: it may have run before.
+    MayHaveRun,
     /// Anything else.
     Launch(String),
 }
@@ -146,6 +148,8 @@ pub enum FoundState {
         /// Process id of the supervisor.
         pid: u32,
     },
+    /// Its main process was never started: whoever was to do that died before.
+    Unstarted,
     /// It ended while nobody looked.
     Exited {
         /// Raw wait status of the main process; None when its supervisor was killed.
@@ -182,6 +186,8 @@ pub struct ContainerSpec {
     pub recovery_timeout: Duration,
     /// Time from SIGTERM to SIGKILL of that shutdown.
     pub shutdown_grace_period: Duration,
+    /// It may have been started before, for all that is known: not if its sandbox is there.
+    pub unless_sandbox: bool,
 }
 
 /// A persistent volume in a container.

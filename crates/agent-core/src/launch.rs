@@ -228,7 +228,12 @@ impl Agent {
         self.launch_queued(cx, framework_id, executor_id);
     }
 
-    fn start_executor(&mut self, cx: &mut Cx<'_>, framework_id: &str, executor_id: &str) {
+    pub(crate) fn start_executor(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework_id: &str,
+        executor_id: &str,
+    ) {
         let Some(framework) = self.framework_mut(framework_id) else { return };
         let framework_info = framework.info.clone();
         let Some(executor) = framework.executors.get_mut(executor_id) else { return };
@@ -266,6 +271,7 @@ impl Agent {
                 volumes,
                 recovery_timeout,
                 shutdown_grace_period,
+                unless_sandbox: executor.was_found_missing,
             }),
         });
         let timer = Timer::Registration(
@@ -318,7 +324,7 @@ impl Agent {
     }
 
     /// Starts the container of a command task or of a pod's task.
-    fn start_task(
+    pub(crate) fn start_task(
         &mut self,
         cx: &mut Cx<'_>,
         framework_id: &str,
@@ -332,7 +338,11 @@ impl Agent {
         if task.killed {
             // Another of its group ended before this one could be started.
             let reason = Reason::TaskKilledDuringLaunch;
-            let message = "Another task of the group ended before this one was started";
+            let message = if task.group.is_empty() {
+                "The task was killed before it was started"
+            } else {
+                "Another task of the group ended before this one was started"
+            };
             let status = agent_status(task_id, TaskState::TaskKilled, reason, message);
             self.update(cx, framework_id, status);
             self.after_task_end(cx, framework_id, executor_id, task_id);
@@ -385,6 +395,7 @@ impl Agent {
                 volumes: self.mounted(&task.info.resources),
                 recovery_timeout,
                 shutdown_grace_period,
+                unless_sandbox: task.was_found_missing,
             }),
         });
     }

@@ -27,8 +27,8 @@ impl Agent {
         if booted == Some(&boot_id) && changes.is_empty() {
             return true;
         }
-        let rebooted = booted.is_some_and(|booted| booted != boot_id);
-        if !changes.is_empty() && !rebooted {
+        self.rebooted = booted.is_some_and(|booted| booted != boot_id);
+        if !changes.is_empty() && !self.rebooted {
             let message = format!(
                 "{}; --reconfiguration_policy=equal wants an agent to be what it was: start it with its former flags, or remove {}/meta to start a new agent, without the tasks, reservations and volumes of this one",
                 changes.join("; "),

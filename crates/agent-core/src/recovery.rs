@@ -17,7 +17,7 @@ use wire::v1::task_status::Reason;
 use wire::{internal, v1};
 
 /// What is said of a task whose container is not there after a restart.
-const UNKNOWN_CONTAINER: &str = "Abnormal executor termination: unknown container";
+pub(crate) const UNKNOWN_CONTAINER: &str = "Abnormal executor termination: unknown container";
 
 impl Agent {
     pub(crate) fn on_recovered(
@@ -55,7 +55,9 @@ impl Agent {
             cx.out.push(match state {
                 // It is forgotten when it has ended.
                 FoundState::Running { .. } => Effect::DestroyContainer { container_id },
-                FoundState::Exited { .. } => Effect::ForgetContainer { container_id },
+                FoundState::Exited { .. } | FoundState::Unstarted => {
+                    Effect::ForgetContainer { container_id }
+                }
             });
         }
         let executors: Vec<(String, String)> = self
@@ -110,6 +112,7 @@ impl Agent {
                     self.executor_mut(&record.framework_id.value, &record.executor_id.value)
                 {
                     executor.had_tasks = true;
+                    executor.queue.push(task.info.task_id.value.clone());
                     executor.tasks.insert(task.info.task_id.value.clone(), task);
                 }
             }
@@ -188,9 +191,12 @@ impl Agent {
         executor_id: &str,
         found: &BTreeMap<String, FoundState>,
     ) {
-        let Some(executor) = self.executor(framework_id, executor_id).cloned() else { return };
+        let Some(executor) = self.executor_mut(framework_id, executor_id) else { return };
+        // It has them all, unless it was never started.
+        let queue = std::mem::take(&mut executor.queue);
+        let executor = executor.clone();
         match executor.kind {
-            ExecutorKind::Custom => self.recover_custom(cx, framework_id, &executor, found),
+            ExecutorKind::Custom => self.recover_custom(cx, framework_id, &executor, queue, found),
             ExecutorKind::Default | ExecutorKind::Command => {
                 for id in executor.tasks.keys() {
                     self.recover_task(cx, framework_id, executor_id, id, found);
@@ -212,6 +218,7 @@ impl Agent {
         cx: &mut Cx<'_>,
         framework_id: &str,
         executor: &Executor,
+        queue: Vec<String>,
         found: &BTreeMap<String, FoundState>,
     ) {
         let (id, container_id) = (executor.id(), executor.container_id.clone());
@@ -230,7 +237,20 @@ impl Agent {
             Some(FoundState::Exited { status }) => {
                 self.on_executor_ended(cx, framework_id, id, status.unwrap_or(-1));
             }
-            None => {
+            Some(FoundState::Unstarted) | None if !self.rebooted => {
+                if let Some(known) = self.executor_mut(framework_id, id) {
+                    known.was_found_missing = !found.contains_key(&container_id);
+                    known.had_tasks = false;
+                    let ended = |t: &Task| t.is_terminal();
+                    known.queue = queue;
+                    known.queue.retain(|id| known.tasks.get(id).is_some_and(|t| !ended(t)));
+                    known.queue.iter().for_each(|id| {
+                        known.tasks.get_mut(id).into_iter().for_each(|t| t.launched = false);
+                    });
+                }
+                self.start_executor(cx, framework_id, id);
+            }
+            Some(FoundState::Unstarted) | None => {
                 if let Some(executor) = self.executor_mut(framework_id, id) {
                     let end = (Reason::ExecutorTerminated, UNKNOWN_CONTAINER.to_owned());
                     executor.pending_end = Some(end);
@@ -253,8 +273,10 @@ impl Agent {
         let Some(container_id) = task.container_id.clone().filter(|_| !task.is_terminal()) else {
             return;
         };
-        // Nothing was said of its start.
+        let is_killed = task.killed;
+        // Nothing was said of its start, or not all of it.
         let is_silent = task.state == TaskState::TaskStaging;
+        let is_starting = task.state == TaskState::TaskStarting;
         match found.get(&container_id) {
             Some(FoundState::Running { pid }) => {
                 let owner = owner(framework_id, executor_id, Some(id));
@@ -267,13 +289,25 @@ impl Agent {
             }
             Some(FoundState::Exited { status }) => {
                 if is_silent && status.is_some() {
-                    for state in [TaskState::TaskStarting, TaskState::TaskRunning] {
-                        self.update(cx, framework_id, executor_status(id, state, None));
-                    }
+                    let state = TaskState::TaskStarting;
+                    self.update(cx, framework_id, executor_status(id, state, None));
+                }
+                if is_starting || is_silent && status.is_some() {
+                    let state = TaskState::TaskRunning;
+                    self.update(cx, framework_id, executor_status(id, state, None));
                 }
                 self.on_task_exited(cx, framework_id, executor_id, id, *status);
             }
-            None => {
+            state @ (Some(FoundState::Unstarted) | None)
+                if is_silent && !self.rebooted && !(is_killed && state.is_none()) =>
+            {
+                let is_missing = state.is_none();
+                if let Some(task) = self.task_mut(framework_id, executor_id, id) {
+                    task.was_found_missing = is_missing;
+                }
+                self.start_task(cx, framework_id, executor_id, id);
+            }
+            Some(FoundState::Unstarted) | None => {
                 let (state, reason) = (TaskState::TaskFailed, Reason::ExecutorTerminated);
                 let status = agent_status(id, state, reason, UNKNOWN_CONTAINER);
                 self.update(cx, framework_id, status);
@@ -297,7 +331,7 @@ impl Agent {
         }
         let Some(task) = executor.tasks.get_mut(id) else { return };
         task.pid = Some(pid);
-        let is_killed = task.killed;
+        let (is_killed, is_starting) = (task.killed, task.state == TaskState::TaskStarting);
         if let Some(longest) = task.info.max_completion_time.as_ref().map(from_wire) {
             // Only the wall clock tells for how long it ran before. If it jumped, the task gets the whole time again.
             let running = |s: &&v1::TaskStatus| s.state() == TaskState::TaskRunning;
@@ -306,6 +340,9 @@ impl Agent {
             let ran = Duration::try_from_secs_f64(ran).unwrap_or_default();
             let left = longest.saturating_sub(ran);
             self.set_completion(cx, framework_id, executor_id, id, left);
+        }
+        if is_starting {
+            self.update(cx, framework_id, executor_status(id, TaskState::TaskRunning, None));
         }
         if is_killed {
             self.begin_kill(cx, framework_id, executor_id, id);

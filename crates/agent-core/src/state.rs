@@ -94,6 +94,8 @@ pub struct Executor {
     pub started: bool,
     /// What its end means for its tasks, if that was decided before: reason and message.
     pub pending_end: Option<(v1::task_status::Reason, String)>,
+    /// After a restart nothing was found of its container, which may mean that it was never started.
+    pub was_found_missing: bool,
 }
 
 /// A task.
@@ -129,6 +131,8 @@ pub struct Task {
     pub overdue: bool,
     /// What it uses is wanted back: the message of its last status.
     pub preempted: Option<String>,
+    /// After a restart nothing was found of its own container, which may mean that it was never started.
+    pub was_found_missing: bool,
 }
 
 impl Task {
@@ -149,6 +153,7 @@ impl Task {
             signalled: false,
             overdue: false,
             preempted: None,
+            was_found_missing: false,
         }
     }
 
@@ -222,6 +227,7 @@ impl Executor {
             had_tasks: false,
             started: false,
             pending_end: None,
+            was_found_missing: false,
         }
     }
 

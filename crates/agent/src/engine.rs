@@ -88,6 +88,7 @@ impl Engine {
             container_id: f.container_id,
             state: match f.pid {
                 Some(pid) => FoundState::Running { pid },
+                None if f.unstarted => FoundState::Unstarted,
                 None => FoundState::Exited { status: f.status },
             },
         });
@@ -187,6 +188,7 @@ impl Engine {
                     let container_id = spec.container_id.clone();
                     let result = containerizer.start(spec).await.map_err(|error| match error {
                         containerizer::StartError::Sandbox(text) => StartError::Sandbox(text),
+                        containerizer::StartError::MayHaveRun => StartError::MayHaveRun,
                         containerizer::StartError::Launch(text) => StartError::Launch(text),
                     });
                     let _ = inputs.send(Input::ContainerStarted { container_id, result }).await;
@@ -251,6 +253,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         volumes,
         recovery_timeout,
         shutdown_grace_period,
+        unless_sandbox,
     } = spec;
     containerizer::ContainerSpec {
         container_id,
@@ -266,6 +269,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         volumes: volumes.into_iter().map(mounted).collect(),
         recovery_timeout,
         shutdown_grace_period,
+        unless_sandbox,
     }
 }
 

@@ -51,6 +51,8 @@ pub struct ContainerSpec {
     pub recovery_timeout: Duration,
     /// Time from SIGTERM to SIGKILL of that shutdown.
     pub shutdown_grace_period: Duration,
+    /// It may have been started before, for all that is known: the start fails if its sandbox is there.
+    pub unless_sandbox: bool,
 }
 
 /// A persistent volume in a container.
@@ -73,6 +75,8 @@ pub struct Found {
     pub pid: Option<u32>,
     /// Raw wait status of its main process, if it ended and the status was kept.
     pub status: Option<i32>,
+    /// Its main process was never started: who was to do that died before.
+    pub unstarted: bool,
 }
 
 /// The end of a container: its last process is gone.
@@ -89,6 +93,8 @@ pub struct Exited {
 pub enum StartError {
     /// There is no sandbox for its user.
     Sandbox(String),
+    /// Its sandbox is there, though [`ContainerSpec::unless_sandbox`] was asked for.
+    MayHaveRun,
     /// Anything else.
     Launch(String),
 }

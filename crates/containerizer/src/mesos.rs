@@ -195,9 +195,10 @@ impl Mesos {
     fn find(&self, container_id: String) -> Found {
         let files = self.files(&container_id);
         if let Some(status) = files.status() {
-            return Found { container_id, pid: None, status: Some(status) };
+            return Found { container_id, pid: None, status: Some(status), unstarted: false };
         }
-        let watched = files.supervisor().and_then(|pid| supervisor::watch(pid).map(|fd| (pid, fd)));
+        let supervisor = files.settled_supervisor();
+        let watched = supervisor.and_then(|pid| supervisor::watch(pid).map(|fd| (pid, fd)));
         // The lock is looked at again: the watched process is the one that held it, not one that got its number.
         match watched.filter(|(pid, _)| files.supervisor() == Some(*pid)) {
             Some((pid, fd)) => {
@@ -205,9 +206,12 @@ impl Mesos {
                 let watch = self.watch.clone();
                 let kill = watch.add(&container_id);
                 tokio::spawn(watch.await_end(container_id.clone(), files, fd, sessions, kill));
-                Found { container_id, pid: Some(pid), status: None }
+                Found { container_id, pid: Some(pid), status: None, unstarted: false }
             }
-            None => Found { container_id, pid: None, status: files.status() },
+            None => {
+                let (status, unstarted) = (files.status(), files.is_unstarted());
+                Found { container_id, pid: None, status, unstarted }
+            }
         }
     }
 
@@ -229,8 +233,9 @@ fn prepare(
     let user = spec.user.as_deref().map(User::named).transpose();
     let user = user.map_err(StartError::Sandbox)?;
     supervisor::check(spec)?;
-    sandbox::prepare(spec, user.as_ref()).map_err(StartError::Sandbox)?;
+    // First the directory, then the sandbox: who finds neither knows that nothing was started.
     files.create(spec.parent.as_deref())?;
+    sandbox::prepare(spec, user.as_ref())?;
     let preparation = isolators.prepare(spec)?;
     supervisor::encode(spec, user.as_ref(), open_files, &preparation).map_err(|text| {
         isolators.cleanup(&spec.container_id);

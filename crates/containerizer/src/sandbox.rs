@@ -1,14 +1,21 @@
 //! The directory in which a container runs.
 
 use crate::user::User;
-use crate::{ContainerSpec, MountedVolume};
+use crate::{ContainerSpec, MountedVolume, StartError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
 
 /// Makes the sandbox, with links to its volumes and to itself.
-pub(crate) fn prepare(spec: &ContainerSpec, user: Option<&User>) -> Result<(), String> {
+pub(crate) fn prepare(spec: &ContainerSpec, user: Option<&User>) -> Result<(), StartError> {
     let directory = Path::new(&spec.directory);
+    if spec.unless_sandbox && directory.symlink_metadata().is_ok() {
+        return Err(StartError::MayHaveRun);
+    }
+    make(spec, directory, user).map_err(StartError::Sandbox)
+}
+
+fn make(spec: &ContainerSpec, directory: &Path, user: Option<&User>) -> Result<(), String> {
     let fault = |what: &str, e: &io::Error| {
         format!("cannot {what} the sandbox {}: {e}", directory.display())
     };

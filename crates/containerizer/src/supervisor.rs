@@ -9,6 +9,12 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often a supervisor is looked at that has not decided whether it starts anything.
+const SETTLES: u32 = 5000;
+/// Time between two looks.
+const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 
 static PROGRAM: &[u8] = include_bytes!(env!("PROFFER_SUPERVISOR"));
 
@@ -123,11 +129,25 @@ impl Files {
         std::fs::read_to_string(self.0.join("status")).ok()?.trim().parse().ok()
     }
 
+    /// Whether the main process was never forked: that is written down before.
+    pub(crate) fn is_unstarted(&self) -> bool {
+        match std::fs::metadata(self.0.join("lock")) {
+            Ok(metadata) => metadata.len() == 0,
+            Err(error) => {
+                error.kind() == io::ErrorKind::NotFound && !self.0.join("status").exists()
+            }
+        }
+    }
+
+    fn is_locked(&self) -> bool {
+        let Ok(lock) = File::open(self.0.join("lock")) else { return false };
+        // SAFETY: the descriptor is open; the lock taken here, if any, goes with it.
+        unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) != 0 }
+    }
+
     /// The supervisor that holds the lock, if one does.
     pub(crate) fn supervisor(&self) -> Option<u32> {
-        let lock = File::open(self.0.join("lock")).ok()?;
-        // SAFETY: the descriptor is open; the lock taken here, if any, goes with it.
-        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) } == 0 {
+        if !self.is_locked() {
             return None;
         }
         std::fs::read_to_string(self.0.join("lock")).ok()?.lines().next()?.parse().ok()
@@ -146,6 +166,20 @@ impl Files {
     /// The container inside which this one runs, if any.
     pub(crate) fn parent(&self) -> Option<String> {
         std::fs::read_to_string(self.0.join("parent")).ok()
+    }
+
+    /// The same, when it has decided whether it starts anything: it sees at once that its agent is gone.
+    pub(crate) fn settled_supervisor(&self) -> Option<u32> {
+        for _ in 0..SETTLES {
+            if !self.is_locked() {
+                return None;
+            }
+            if let Some(pid) = self.supervisor() {
+                return Some(pid);
+            }
+            std::thread::sleep(SETTLE_PAUSE);
+        }
+        None
     }
 
     /// Sends a command; false if nobody listens.

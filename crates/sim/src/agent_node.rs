@@ -29,6 +29,8 @@ pub(crate) struct AgentNode {
     /// When the last write on the disk is done: writes are in order.
     pub(crate) disk_free: Time,
     pub(crate) containers: BTreeMap<String, Container>,
+    /// Containers that were ever started: each has a sandbox.
+    sandboxes: BTreeSet<String>,
     /// Directories of persistent volumes.
     pub(crate) volumes: BTreeSet<String>,
     pub(crate) master: Option<Token>,
@@ -54,6 +56,7 @@ impl AgentNode {
             disk: Vec::new(),
             disk_free: Time(0),
             containers: BTreeMap::new(),
+            sandboxes: BTreeSet::new(),
             volumes: BTreeSet::new(),
             master: None,
             skew,
@@ -126,6 +129,11 @@ impl AgentNode {
 
     /// Starts a container; its process id, or why not.
     pub(crate) fn start_container(&mut self, spec: &ContainerSpec) -> Result<u32, StartError> {
+        let is_new = self.sandboxes.insert(spec.container_id.clone());
+        if spec.unless_sandbox && !is_new {
+            return Err(StartError::MayHaveRun);
+        }
+        assert!(is_new, "container {} is started twice", spec.container_id);
         let command = spec.command.value.as_deref().unwrap_or("");
         let plan = Plan::parse(command)
             .ok_or_else(|| StartError::Launch(format!("no plan in '{command}'")))?;

@@ -9,9 +9,9 @@
 //! exited <status>\n   the last process of the container is gone; raw wait status of the main process
 //! ```
 //!
-//! In the runtime directory it holds `lock` locked while it lives, reads commands from the FIFO `control`
-//! (`signal <n>\n`, `kill\n`, `agent <pid>\n`), and leaves `status` behind (written whole, then renamed; it survives the agent, not a
-//! crash of the machine, after which nothing runs anyway). Being the subreaper of its descendants, it alone knows
+//! In the runtime directory it holds `lock` locked while it lives, writes its process id into it before it starts anything,
+//! reads commands from the FIFO `control` (`signal <n>\n`, `kill\n`, `agent <pid>\n`), and adds the exit status to `lock`
+//! (it survives the agent, not a crash of the machine, after which nothing runs anyway). Being the subreaper of its descendants, it alone knows
 //! which process ids are still its own, so it alone sends signals.
 //!
 //! The agent is gone when it does not read standard output any more, or when the process of the last `agent` command has
@@ -40,7 +40,13 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use terminal::Terminal;
+
+/// How often the container's lock is tried for.
+const LOCK_TRIES: u32 = 500;
+/// Time between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 fn main() {
     let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -63,16 +69,7 @@ fn supervise(directory: &Path) -> Result<(), String> {
         .map_err(|e| format!("cannot read the specification: {e}"))?;
     let spec = spec::Spec::parse(&bytes).ok_or("the specification is malformed")?;
     child::detach()?;
-    let lock = File::create(directory.join("lock"))
-        .map_err(|e| format!("cannot create the lock file: {e}"))?;
-    // SAFETY: the descriptor is open as long as `lock` lives, which is until this process ends.
-    if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-        return Err("another supervisor holds the container's lock".to_owned());
-    }
-    // Whoever finds the lock held learns here by whom.
-    (&lock)
-        .write_all(format!("{}\n", std::process::id()).as_bytes())
-        .map_err(|e| format!("cannot write the lock file: {e}"))?;
+    let lock = hold(&directory.join("lock"))?;
     let mut control = control::Control::open(&directory.join("control"))?;
     let signals = child::block_sigchld()?;
     let mut agent = Agent::listening(spec.recovery_timeout, spec.grace_period);
@@ -80,7 +77,14 @@ fn supervise(directory: &Path) -> Result<(), String> {
     if !agent.is_there() {
         return Err("the agent is gone".to_owned());
     }
-    let child::Started { pid: main, init, mut terminal } = child::start(&spec)?;
+    // Whoever finds the lock held learns here by whom. An empty file means that nothing was started.
+    (&lock)
+        .write_all(format!("{}\n", std::process::id()).as_bytes())
+        .map_err(|e| format!("cannot write the lock file: {e}"))?;
+    let started = child::start(&spec).inspect_err(|_| {
+        let _ = lock.set_len(0);
+    });
+    let child::Started { pid: main, init, mut terminal } = started?;
     tell(&format!("started {main}\n"));
     let spared = init.as_ref().map(|init| init.pid);
 
@@ -136,6 +140,23 @@ fn supervise(directory: &Path) -> Result<(), String> {
     tell(&format!("exited {status}\n"));
     drop(lock);
     kept
+}
+
+/// Takes the container's lock. A supervisor of a former agent may still hold it, to see that its agent is gone.
+fn hold(path: &Path) -> Result<File, String> {
+    let lock = File::options().create(true).append(true).open(path);
+    let lock = lock.map_err(|e| format!("cannot create the lock file: {e}"))?;
+    for _ in 0..LOCK_TRIES {
+        // SAFETY: the descriptor is open as long as `lock` lives, which is until this process ends.
+        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return match lock.metadata() {
+                Ok(metadata) if metadata.len() == 0 => Ok(lock),
+                _ => Err("the container was started before".to_owned()),
+            };
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    Err("another supervisor holds the container's lock".to_owned())
 }
 
 /// Leaves the exit status behind, as the second line of the lock file: a file of its own would cost each container

@@ -1,8 +1,9 @@
 //! A framework that speaks the v1 scheduler API in JSON.
 
-use crate::http::{Answer, Connection};
+use crate::http::{Answer, Connection, Records};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -48,6 +49,7 @@ pub struct Framework {
     kept: VecDeque<(Instant, Value)>,
     socket: TcpStream,
     calls: Connection,
+    is_closed: bool,
 }
 
 /// States that end a task.
@@ -69,6 +71,21 @@ impl Framework {
     #[must_use]
     #[track_caller]
     pub fn subscribe(master: &str, options: &FrameworkOptions) -> Self {
+        let subscribed = Self::request(master, options);
+        let (answer, records) =
+            subscribed.unwrap_or_else(|e| panic!("cannot subscribe at {master}: {e}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Self::listen(master, &answer, records).expect("the first event")
+    }
+
+    /// Subscribes; None while there is no master that takes it.
+    #[must_use]
+    pub fn try_subscribe(master: &str, options: &FrameworkOptions) -> Option<Self> {
+        let (answer, records) = Self::request(master, options).ok()?;
+        if answer.status == 200 { Self::listen(master, &answer, records) } else { None }
+    }
+
+    fn request(master: &str, options: &FrameworkOptions) -> io::Result<(Answer, Records)> {
         let mut info = json!({"user": "root", "name": options.name, "roles": options.roles,
             "checkpoint": options.checkpoint, "failover_timeout": options.failover_timeout,
             "capabilities": options.capabilities.iter().map(|c| json!({"type": c})).collect::<Vec<_>>()});
@@ -79,12 +96,13 @@ impl Framework {
         }
         call["subscribe"] = json!({"framework_info": info});
         let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
-        let (answer, mut records) = Connection::open(master)
+        Connection::open(master)
             .and_then(|c| c.stream("/api/v1/scheduler", &headers, call.to_string().as_bytes()))
-            .unwrap_or_else(|e| panic!("cannot subscribe at {master}: {e}"));
-        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    fn listen(master: &str, answer: &Answer, mut records: Records) -> Option<Self> {
         let stream_id = answer.header("mesos-stream-id").expect("a stream id").to_owned();
-        let socket = records.socket().expect("a socket");
+        let socket = records.socket().ok()?;
         let (sender, events) = channel();
         std::thread::spawn(move || {
             while let Ok(Some(record)) = records.next_record() {
@@ -101,12 +119,20 @@ impl Framework {
             events,
             kept: VecDeque::new(),
             socket,
-            calls: Connection::open(master).expect("a connection for calls"),
+            calls: Connection::open(master).ok()?,
+            is_closed: false,
         };
-        let first = framework.event(&["SUBSCRIBED", "ERROR"], |_| true).1;
+        let limit = Duration::from_secs(30);
+        let first = framework.event_within(limit, &["SUBSCRIBED", "ERROR"], |_| true)?.1;
         assert_eq!(first["type"], "SUBSCRIBED", "{first}");
         framework.id = text(&first["subscribed"]["framework_id"]["value"]);
-        framework
+        Some(framework)
+    }
+
+    /// Whether its stream has ended, as far as events were waited for.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Cuts the event stream without a farewell.
@@ -120,6 +146,11 @@ impl Framework {
     /// When the master can't be reached.
     #[track_caller]
     pub fn call(&mut self, call: &Value) -> Answer {
+        self.try_call(call).expect("the master answers")
+    }
+
+    /// Sends a call; None when the master can't be reached.
+    pub fn try_call(&mut self, call: &Value) -> Option<Answer> {
         let mut call = call.clone();
         call["framework_id"] = json!({"value": self.id});
         let headers =
@@ -128,12 +159,10 @@ impl Framework {
         if let Ok(answer) =
             self.calls.request("POST", "/api/v1/scheduler", &headers, body.as_bytes())
         {
-            return answer;
+            return Some(answer);
         }
-        self.calls = Connection::open(&self.master).expect("the master answers");
-        self.calls
-            .request("POST", "/api/v1/scheduler", &headers, body.as_bytes())
-            .expect("an answer")
+        self.calls = Connection::open(&self.master).ok()?;
+        self.calls.request("POST", "/api/v1/scheduler", &headers, body.as_bytes()).ok()
     }
 
     /// The next event of one of these types for which `wanted` holds, and when it came. Others are kept for later.
@@ -163,7 +192,10 @@ impl Framework {
                 Ok((at, event)) if fits(&event) => return Some((at, event)),
                 Ok((_, event)) if event["type"] == "HEARTBEAT" => {}
                 Ok(kept) => self.kept.push_back(kept),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+                Err(error) => {
+                    self.is_closed |= error == RecvTimeoutError::Disconnected;
+                    return None;
+                }
             }
         }
     }

@@ -154,3 +154,63 @@ fn a_task_that_never_arrived_is_dropped_once() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].message(), "Reconciliation: task unknown to the agent");
 }
+
+/// A node that recorded a task and asked for its container, and died at that moment.
+fn launching() -> (Node, String) {
+    let mut node = Node::registered();
+    let container_id = started(&node.run(task("t"))).container_id;
+    (node, container_id)
+}
+
+#[test]
+fn what_was_never_started_is_started_again() {
+    let (node, container_id) = launching();
+    let (mut node, effects) = restart(node, &container_id, Some(FoundState::Unstarted));
+    let spec = started(&effects);
+    assert_eq!((&spec.container_id, spec.unless_sandbox), (&container_id, false));
+    let mut effects =
+        node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
+    effects.extend(node.connect());
+    assert_eq!(node.drain(effects), ["TASK_STARTING", "TASK_RUNNING"]);
+
+    // Nothing at all was found: only its sandbox tells.
+    let (node, container_id) = launching();
+    let (mut node, effects) = restart(node, &container_id, None);
+    assert!(started(&effects).unless_sandbox);
+    let result = Err(StartError::MayHaveRun);
+    let mut effects = node.step(Input::ContainerStarted { container_id, result });
+    effects.extend(node.connect());
+    assert_eq!(node.drain(effects), ["TASK_FAILED"]);
+
+    // After a reboot nothing is started again.
+    let (node, container_id) = launching();
+    let found = FoundContainer { container_id, state: FoundState::Unstarted };
+    let config = Config { boot_id: "later".into(), ..config() };
+    let (mut node, mut effects) = Node::recovered_with(config, node.records, vec![found]);
+    effects.extend(node.connect());
+    assert_eq!(node.drain(effects), ["TASK_FAILED"]);
+}
+
+#[test]
+fn a_start_that_was_told_in_part_is_told_in_full() {
+    for (found, expected) in [
+        (FoundState::Running { pid: 42 }, &["TASK_STARTING", "TASK_RUNNING"][..]),
+        (
+            FoundState::Exited { status: Some(0) },
+            &["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"][..],
+        ),
+    ] {
+        let (mut node, container_id) = running();
+        let is_running = |r: &wire::internal::AgentRecord| {
+            matches!(&r.record,
+            Some(internal::agent_record::Record::Update(u)) if u.status.state() == v1::TaskState::TaskRunning)
+        };
+        let at = node.records.iter().position(is_running).expect("it is stored");
+        node.records.truncate(at);
+        // Neither was acknowledged.
+        node.records.retain(|r| !matches!(&r.record, Some(internal::agent_record::Record::Ack(_))));
+        let (mut node, mut effects) = restart(node, &container_id, Some(found));
+        effects.extend(node.connect());
+        assert_eq!(node.drain(effects), expected);
+    }
+}

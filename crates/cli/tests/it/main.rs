@@ -12,6 +12,7 @@ mod recovery;
 mod shares;
 mod sharing;
 mod supervisors;
+mod torture;
 mod volumes;
 mod what_if;
 mod whitelist;

@@ -61,6 +61,7 @@ impl Host {
             volumes: Vec::new(),
             recovery_timeout: Duration::from_secs(600),
             shutdown_grace_period: Duration::from_secs(5),
+            unless_sandbox: false,
         }
     }
 
