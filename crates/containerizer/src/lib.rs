@@ -5,6 +5,7 @@
 
 pub mod download;
 mod family;
+pub mod images;
 pub mod isolation;
 mod limits;
 mod mesos;

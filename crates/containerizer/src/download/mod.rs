@@ -8,6 +8,7 @@ mod address;
 mod tls;
 
 use address::Address;
+pub(crate) use address::basic;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HOST, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};

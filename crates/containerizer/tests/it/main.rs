@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 mod absence;
 mod download;
+mod images;
 mod inside;
 mod lost;
 

@@ -1,0 +1,25 @@
+//! Flags about images, as they are given.
+
+use super::credentials::Credentials;
+use super::gc::GcConfig;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of a provisioner.
+#[derive(Debug, Clone)]
+pub struct ProvisionerOptions {
+    /// `--work_dir`: root file systems are in `provisioner` below it.
+    pub work_dir: PathBuf,
+    /// `--docker_store_dir`.
+    pub docker_store_dir: PathBuf,
+    /// `--docker_registry`.
+    pub docker_registry: String,
+    /// `--docker_config`, read.
+    pub docker_config: Credentials,
+    /// `--docker_stall_timeout`.
+    pub docker_stall_timeout: Duration,
+    /// `--image_provisioner_backend`.
+    pub backend: Option<String>,
+    /// `--image_gc_config`, parsed.
+    pub gc: Option<GcConfig>,
+}
