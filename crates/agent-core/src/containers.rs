@@ -33,11 +33,17 @@ impl Agent {
         let owner = owner.clone();
         let (framework, executor) = (owner.framework.as_str(), owner.executor.as_str());
         match (&owner.task, result) {
-            (Some(task), Ok(pid)) => self.on_task_started(cx, framework, executor, task, pid),
+            (Some(task), Ok(pid)) => {
+                self.cancel_registration(framework, executor, container_id);
+                self.on_task_started(cx, framework, executor, task, pid);
+            }
             (Some(task), Err(error)) => {
                 self.containers.remove(container_id);
-                self.count("slave/container_launch_errors");
-                let status = self.not_started(framework, task, &error);
+                let status = self.not_started(framework, executor, task, &error);
+                self.cancel_registration(framework, executor, container_id);
+                if status.state() != TaskState::TaskKilled {
+                    self.count("slave/container_launch_errors");
+                }
                 self.update(cx, framework, status);
                 self.after_task_end(cx, framework, executor, task);
             }
@@ -49,7 +55,7 @@ impl Agent {
                     known.into_iter().flat_map(|e| &e.tasks).filter(|(_, t)| !t.is_terminal());
                 let open: Vec<String> = open.map(|(id, _)| id.clone()).collect();
                 for task in open {
-                    let status = self.not_started(framework, &task, &error);
+                    let status = self.not_started(framework, executor, &task, &error);
                     self.update(cx, framework, status);
                 }
                 self.on_executor_ended(cx, framework, executor, -1);
@@ -60,23 +66,54 @@ impl Agent {
         }
     }
 
+    /// The start of a command task's container was answered: there is no limit on its time any more.
+    fn cancel_registration(&mut self, framework: &str, executor: &str, container_id: &str) {
+        self.timers.cancel(&Timer::Registration(
+            framework.to_owned(),
+            executor.to_owned(),
+            container_id.to_owned(),
+        ));
+        let known = self.executor_mut(framework, executor);
+        if let Some(known) = known.filter(|e| e.kind == ExecutorKind::Command) {
+            known.pending_end = None;
+        }
+    }
+
     /// Status of a task whose container, or executor's container, was not started (spec/agent.md 1.6).
-    fn not_started(&self, framework: &str, task: &str, error: &StartError) -> v1::TaskStatus {
+    fn not_started(
+        &self,
+        framework: &str,
+        executor: &str,
+        id: &str,
+        error: &StartError,
+    ) -> v1::TaskStatus {
+        let known = self.executor(framework, executor);
+        let killed = known.and_then(|e| e.tasks.get(id)).filter(|task| task.killed);
+        if let Some(task) = killed.filter(|_| *error != StartError::MayHaveRun) {
+            let message = "The task was killed while its container was being started";
+            let (state, reason) = (TaskState::TaskKilled, Reason::TaskKilledDuringLaunch);
+            return match &task.preempted {
+                Some(message) => self.preempted_status(framework, id, message),
+                None => agent_status(id, state, reason, message),
+            };
+        }
         match error {
             StartError::Launch(text) => {
-                let message = format!("Failed to launch container: {text}");
+                let late = known.and_then(|e| e.pending_end.as_ref()).map(|(_, message)| message);
+                let late = late.map(|message| format!("{message}; ")).unwrap_or_default();
+                let message = format!("{late}Failed to launch container: {text}");
                 let reason = Reason::ContainerLaunchFailed;
-                agent_status(task, TaskState::TaskFailed, reason, &message)
+                agent_status(id, TaskState::TaskFailed, reason, &message)
             }
             StartError::MayHaveRun => {
                 let (state, reason) = (TaskState::TaskFailed, Reason::ExecutorTerminated);
-                agent_status(task, state, reason, UNKNOWN_CONTAINER)
+                agent_status(id, state, reason, UNKNOWN_CONTAINER)
             }
             StartError::Sandbox(text) => {
                 let known = self.state.frameworks.get(framework);
                 let state = known.map_or(TaskState::TaskLost, |f| f.lost(TaskState::TaskDropped));
                 let message = format!("Failed to create the sandbox: {text}");
-                agent_status(task, state, Reason::ExecutorTerminated, &message)
+                agent_status(id, state, Reason::ExecutorTerminated, &message)
             }
         }
     }

@@ -265,6 +265,12 @@ pub enum Effect {
         /// What to start.
         spec: Box<ContainerSpec>,
     },
+    /// Give up the start of a container if that can be done, as long as its URIs are fetched: [`Input::ContainerStarted`]
+    /// comes with an error. Nothing happens to one that has got further.
+    CancelStart {
+        /// The container.
+        container_id: String,
+    },
     /// Send a signal to all processes of a container.
     SignalContainer {
         /// The container.

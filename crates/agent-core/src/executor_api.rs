@@ -424,6 +424,15 @@ impl Agent {
     ) {
         let timeout = base::duration::format(self.config.executor_registration_timeout);
         let message = format!("Executor did not register within {timeout}");
+        if let Some(known) = self.executor_mut(framework, executor)
+            && known.kind == ExecutorKind::Command
+        {
+            // The command's own start is what the peer's executor would register after.
+            let container_id = container.to_owned();
+            known.pending_end = Some((Reason::ExecutorRegistrationTimeout, message));
+            cx.out.push(Effect::CancelStart { container_id });
+            return;
+        }
         self.end_silent(
             cx,
             framework,

@@ -151,8 +151,8 @@ impl Agent {
         }
     }
 
-    /// SIGTERM now, SIGKILL after the grace period; a later kill can only shorten it. Does nothing before the task is
-    /// started and its kill stored: both come here again.
+    /// SIGTERM now, SIGKILL after the grace period; a later kill can only shorten it. Before the task is started, what
+    /// can be given up of its start is; before its kill is stored nothing is done: both come here again.
     pub(crate) fn begin_kill(
         &mut self,
         cx: &mut Cx<'_>,
@@ -163,10 +163,16 @@ impl Agent {
         let known = self.state.frameworks.get(framework);
         let tells = known.is_some_and(|f| f.has(Capability::TaskKillingState));
         let Some(task) = self.task_mut(framework, executor, id) else { return };
-        if task.is_terminal() || task.pid.is_none() || !task.kill_recorded {
+        if task.is_terminal() || !task.kill_recorded {
             return;
         }
         let Some(container_id) = task.container_id.clone() else { return };
+        if task.pid.is_none() {
+            if self.containers.get(&container_id).is_some_and(|owner| !owner.started) {
+                cx.out.push(Effect::CancelStart { container_id });
+            }
+            return;
+        }
         let own = task.info.kill_policy.as_ref().and_then(|p| p.grace_period.as_ref());
         let grace = task.kill_grace.or(own.map(from_wire)).unwrap_or(GRACE_DEFAULT);
         let first = !std::mem::replace(&mut task.signalled, true);

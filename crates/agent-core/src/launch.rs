@@ -380,6 +380,14 @@ impl Agent {
         };
         let (recovery_timeout, shutdown_grace_period) =
             self.absence(&framework.info, &executor.info);
+        if executor.kind == ExecutorKind::Command {
+            let timer = Timer::Registration(
+                framework_id.to_owned(),
+                executor_id.to_owned(),
+                container_id.clone(),
+            );
+            self.timers.set(timer, cx.now.mono + self.config.executor_registration_timeout);
+        }
         cx.out.push(Effect::StartContainer {
             spec: Box::new(ContainerSpec {
                 container_id,

@@ -184,6 +184,7 @@ impl Engine {
             Effect::StartContainer { spec } => {
                 let (containerizer, inputs) = (containerizer.clone(), self.shared.inputs.clone());
                 let spec = convert(*spec);
+                containerizer.announce(&spec.container_id);
                 tokio::spawn(async move {
                     let container_id = spec.container_id.clone();
                     let result = containerizer.start(spec).await.map_err(|error| match error {
@@ -194,6 +195,7 @@ impl Engine {
                     let _ = inputs.send(Input::ContainerStarted { container_id, result }).await;
                 });
             }
+            Effect::CancelStart { container_id } => containerizer.cancel(&container_id),
             Effect::SignalContainer { container_id, signal } => {
                 containerizer.signal(&container_id, signal)
             }

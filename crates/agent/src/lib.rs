@@ -18,8 +18,8 @@ mod store;
 mod v0;
 mod volumes;
 
-pub use containerizer::isolation;
 use containerizer::{Containerizer, Exited, Found, Mesos, MesosOptions};
+pub use containerizer::{FetcherOptions, isolation};
 use detector::MasterName;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
@@ -52,6 +52,8 @@ pub struct Config {
     pub isolation: isolation::Selection,
     /// Settings of the isolators.
     pub isolation_settings: isolation::Settings,
+    /// How URIs are fetched.
+    pub fetcher: FetcherOptions,
     /// The logging level.
     pub log_level: Arc<LogLevel>,
     /// Limits on connections.
@@ -180,6 +182,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         open_files: config.open_files,
         isolation: config.isolation.clone(),
         settings: config.isolation_settings.clone(),
+        fetcher: config.fetcher.clone(),
     };
     let (mesos, exits) = Mesos::new(&options).map_err(|e| runtime(e.to_string()))?;
     let found = mesos.recover().await.map_err(runtime)?;

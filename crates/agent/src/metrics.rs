@@ -8,10 +8,6 @@ use wire::v1::TaskState;
 
 /// Counters: zero until something is counted.
 const COUNTERS: &[&str] = &[
-    "containerizer/fetcher/cache_size_total_bytes",
-    "containerizer/fetcher/cache_size_used_bytes",
-    "containerizer/fetcher/task_fetches_failed",
-    "containerizer/fetcher/task_fetches_succeeded",
     "containerizer/mesos/container_destroy_errors",
     "containerizer/mesos/provisioner/bind/remove_rootfs_errors",
     "containerizer/mesos/provisioner/remove_container_errors",
@@ -50,6 +46,11 @@ pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
         out.insert(name.to_owned(), value);
     };
     set("slave/uptime_secs", json!(shared.started.elapsed().unwrap_or_default().as_secs_f64()));
+    let fetcher = shared.containerizer.fetcher_figures();
+    set("containerizer/fetcher/cache_size_total_bytes", json!(fetcher.cache_total));
+    set("containerizer/fetcher/cache_size_used_bytes", json!(fetcher.cache_used));
+    set("containerizer/fetcher/task_fetches_failed", json!(fetcher.failed));
+    set("containerizer/fetcher/task_fetches_succeeded", json!(fetcher.succeeded));
     set("slave/registered", json!(u8::from(state.registered)));
     set("slave/frameworks_active", json!(state.frameworks.len()));
     set(

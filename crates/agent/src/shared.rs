@@ -5,6 +5,7 @@ use crate::{Config, Outside};
 use agent_core::State;
 use agent_core::contract::Input;
 use base::Token;
+use containerizer::Containerizer;
 use http_api::Response;
 use http_api::link::LinkSender;
 use http_api::logging::LogLevel;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) started: SystemTime,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Arc<LogLevel>,
+    pub(crate) containerizer: Arc<dyn Containerizer>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,7 @@ impl Shared {
             started: SystemTime::now(),
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
+            containerizer: outside.containerizer.clone(),
         });
         let engine = Engine::new(shared.clone(), queue, asking, outside);
         (shared, engine)

@@ -4,6 +4,7 @@
 //! make [`Now`] values; cores only receive them.
 #![forbid(unsafe_code)]
 
+pub mod bytes;
 pub mod duration;
 mod held;
 mod ids;

@@ -359,6 +359,7 @@ pub(crate) fn agent_config(
     Ok(agent::Config {
         listen: address.listen,
         master,
+        fetcher: fetcher_options(flags)?,
         runtime_dir,
         isolation,
         isolation_settings: agent::isolation::Settings::default(),
@@ -367,5 +368,19 @@ pub(crate) fn agent_config(
         log_level: logging.level,
         open_files,
         limits: Limits::default(),
+    })
+}
+
+fn fetcher_options(flags: &Flags) -> Result<agent::FetcherOptions, String> {
+    let given = |name: &str| flags.text(name).filter(|t| !t.is_empty()).map(str::to_owned);
+    Ok(agent::FetcherOptions {
+        // This program, under another name.
+        program: PathBuf::from("/proc/self/exe"),
+        cache_dir: absolute(flags.text("fetcher_cache_dir").unwrap_or_default())
+            .map_err(|e| format!("--fetcher_cache_dir: {e}"))?,
+        cache_size: flags.bytes("fetcher_cache_size")?,
+        stall_timeout: flags.duration("fetcher_stall_timeout")?,
+        frameworks_home: given("frameworks_home"),
+        hadoop_home: given("hadoop_home"),
     })
 }

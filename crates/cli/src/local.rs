@@ -61,6 +61,7 @@ async fn cluster(
             format!("--master={address}"),
             format!("--work_dir={}", work_dir.display()),
             format!("--runtime_dir={}", work_dir.join("run").display()),
+            format!("--fetcher_cache_dir={}", work_dir.join("fetch").display()),
         ];
         for name in ["resources", "attributes"] {
             words.extend(flags.text(name).map(|value| format!("--{name}={value}")));

@@ -76,6 +76,10 @@ fn main() -> ExitCode {
     let mut words = std::env::args();
     let called = words.next().unwrap_or_default();
     let called = called.rsplit('/').next().unwrap_or_default().to_owned();
+    if called == "mesos-fetcher" {
+        // Before anything is started: it changes its user while it has one thread.
+        return fetcher::main();
+    }
     let mut words: Vec<String> = words.collect();
     let program = if called.starts_with("mesos-") { Program::by_name(&called) } else { None };
     let program = match program {

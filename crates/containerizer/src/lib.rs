@@ -5,6 +5,7 @@
 
 pub mod download;
 mod family;
+mod fetcher;
 pub mod images;
 pub mod isolation;
 mod limits;
@@ -15,6 +16,7 @@ mod supervisor;
 mod user;
 mod watch;
 
+pub use fetcher::{FetcherFigures, FetcherOptions};
 pub use mesos::{Mesos, MesosOptions};
 
 use std::collections::BTreeMap;
@@ -117,6 +119,15 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>>;
     /// Tells a container that was found running that it has an agent again: it need not be shut down.
     fn attend(&self, container_id: &str);
+    /// A start follows: a cancellation or an end that is asked for before it has begun counts.
+    fn announce(&self, _container_id: &str) {}
+    /// Gives up the start of a container if that takes its time (URIs are fetched, say): it answers with an error. Does
+    /// nothing to one that has got further.
+    fn cancel(&self, _container_id: &str) {}
+    /// Figures of what was fetched.
+    fn fetcher_figures(&self) -> FetcherFigures {
+        FetcherFigures::default()
+    }
     /// Starts a container and answers with the process id of its supervisor when the main process is running.
     ///
     /// # Errors

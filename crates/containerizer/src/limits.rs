@@ -5,9 +5,6 @@ use wire::v1;
 
 /// Whether the container needs something that is not there.
 pub(crate) fn check(spec: &ContainerSpec) -> Result<(), String> {
-    if !spec.command.uris.is_empty() {
-        return Err("fetching of 'CommandInfo.uris' is not supported yet".to_owned());
-    }
     let environment = spec.command.environment.iter().flat_map(|e| &e.variables);
     for variable in environment {
         if variable.r#type() == v1::environment::variable::Type::Secret {

@@ -2,6 +2,7 @@
 //! by isolators.
 
 use crate::family::Family;
+use crate::fetcher::{Fetcher, FetcherFigures, FetcherOptions, Wanted};
 use crate::isolation::{Isolators, Running, Selection, Settings};
 use crate::supervisor::{self, Files};
 use crate::user::User;
@@ -18,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// How many times an execution is tried again while another thread's child still has the program open for writing.
 const BUSY_RETRIES: u32 = 50;
@@ -38,6 +39,8 @@ pub struct MesosOptions {
     pub isolation: Selection,
     /// Settings of that.
     pub settings: Settings,
+    /// How URIs are fetched.
+    pub fetcher: FetcherOptions,
 }
 
 /// The containerizer.
@@ -49,9 +52,19 @@ pub struct Mesos {
     open_files: Option<u64>,
     isolators: Arc<Isolators>,
     watch: Watch,
-    /// Containers whose start is not finished; true: they shall be destroyed as soon as it is.
-    starting: Mutex<BTreeMap<String, bool>>,
+    fetcher: Fetcher,
+    /// Containers whose start is not finished.
+    starting: Mutex<BTreeMap<String, Starting>>,
     family: Arc<Family>,
+}
+
+/// A start that is not finished.
+#[derive(Debug, Clone, Default)]
+struct Starting {
+    /// It shall be destroyed as soon as it is.
+    doomed: bool,
+    /// Ends what can be left unfinished.
+    cancel: Arc<Notify>,
 }
 
 impl Mesos {
@@ -77,6 +90,7 @@ impl Mesos {
             open_files: options.open_files,
             isolators,
             watch,
+            fetcher: Fetcher::new(options.fetcher.clone()),
             starting,
             family,
         };
@@ -89,15 +103,15 @@ impl Mesos {
         Files(self.containers.join(container_id))
     }
 
-    fn starting(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, bool>> {
+    fn starting(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Starting>> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn launch(&self, spec: ContainerSpec) -> Result<u32, StartError> {
-        limits::check(&spec)?;
         let container_id = spec.container_id.clone();
         let files = self.files(&container_id);
-        self.starting().insert(container_id.clone(), false);
+        let cancel = self.starting().entry(container_id.clone()).or_default().cancel.clone();
+        let wanted = Wanted::of(&spec);
         let prepared = match self.join(&spec) {
             Ok(()) => {
                 let (isolators, open_files) = (self.isolators.clone(), self.open_files);
@@ -111,7 +125,10 @@ impl Mesos {
         };
         let started = match prepared {
             Ok(Ok(encoded)) => {
-                let started = self.spawn(&container_id, &files, &encoded).await;
+                let started = match self.fetcher.fetch(wanted, &cancel).await {
+                    Ok(()) => self.spawn(&container_id, &files, &encoded).await,
+                    Err(text) => Err(text),
+                };
                 if started.is_err() {
                     self.watch.clean_up(&container_id).await;
                 }
@@ -120,7 +137,7 @@ impl Mesos {
             Ok(Err(error)) => Err(error),
             Err(text) => Err(text.into()),
         };
-        let doomed = self.starting().remove(&container_id) == Some(true);
+        let doomed = self.starting().remove(&container_id).is_some_and(|start| start.doomed);
         match started {
             Ok(pid) => {
                 if doomed {
@@ -230,6 +247,7 @@ fn prepare(
     open_files: Option<u64>,
     files: &Files,
 ) -> Result<Vec<u8>, StartError> {
+    limits::check(spec)?;
     let user = spec.user.as_deref().map(User::named).transpose();
     let user = user.map_err(StartError::Sandbox)?;
     supervisor::check(spec)?;
@@ -280,6 +298,20 @@ impl Containerizer for Mesos {
         self.files(container_id).command(&format!("agent {}\n", std::process::id()));
     }
 
+    fn announce(&self, container_id: &str) {
+        self.starting().entry(container_id.to_owned()).or_default();
+    }
+
+    fn cancel(&self, container_id: &str) {
+        if let Some(start) = self.starting().get(container_id) {
+            start.cancel.notify_one();
+        }
+    }
+
+    fn fetcher_figures(&self) -> FetcherFigures {
+        self.fetcher.figures()
+    }
+
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>> {
         Box::pin(self.launch(spec))
     }
@@ -289,8 +321,9 @@ impl Containerizer for Mesos {
     }
 
     fn destroy(&self, container_id: &str) {
-        if let Some(doomed) = self.starting().get_mut(container_id) {
-            *doomed = true;
+        if let Some(start) = self.starting().get_mut(container_id) {
+            start.doomed = true;
+            start.cancel.notify_one();
             return;
         }
         let told = self.files(container_id).command("kill\n");

@@ -115,6 +115,10 @@ impl Cluster {
             format!("--master=127.0.0.1:{}", self.master_port),
             format!("--work_dir={}", self.directory.join(&name).display()),
             format!("--runtime_dir={}", self.directory.join(format!("{name}-run")).display()),
+            format!(
+                "--fetcher_cache_dir={}",
+                self.directory.join(format!("{name}-fetch")).display()
+            ),
             format!("--resources={}", self.options.resources),
             format!("--attributes=number:{agent}"),
         ];

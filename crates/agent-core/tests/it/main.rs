@@ -15,6 +15,7 @@ mod operations;
 mod oversubscription;
 mod reconfiguration;
 mod recovery;
+mod slow_starts;
 mod tasks;
 
 const MASTER: Token = Token(1);

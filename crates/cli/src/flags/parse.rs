@@ -163,6 +163,12 @@ impl Flags {
             .map_err(|e| format!("--{name}: {e}"))
     }
 
+    /// A size such as `2GB`.
+    pub(crate) fn bytes(&self, name: &str) -> Result<u64, String> {
+        base::bytes::parse(self.text(name).unwrap_or_default())
+            .map_err(|e| format!("--{name}: {e}"))
+    }
+
     pub(crate) fn optional_duration(&self, name: &str) -> Result<Option<Duration>, String> {
         self.text(name).map(|_| self.duration(name)).transpose()
     }

@@ -7,6 +7,8 @@
 mod address;
 mod tls;
 
+pub use tls::config as tls_config;
+
 use address::Address;
 pub(crate) use address::basic;
 use bytes::Bytes;
@@ -109,11 +111,15 @@ impl Client {
     /// # Errors
     /// When there is no answer. A status of 4xx or 5xx is no error here.
     pub async fn get(&self, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Fault> {
+        self.ask(Method::GET, uri, headers).await
+    }
+
+    async fn ask(&self, method: Method, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Fault> {
         let address = Address::of(uri)?;
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(&address));
         let stream = connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let stream = stream.map_err(|source| Fault::Connect { host: address.shown(), source })?;
-        let mut request = Request::builder().method(Method::GET).uri(address.path.clone());
+        let mut request = Request::builder().method(method).uri(address.path.clone());
         if let Some(all) = request.headers_mut() {
             *all = headers.clone();
             all.insert(HOST, address.host_header.clone());
@@ -150,9 +156,26 @@ impl Client {
     /// # Errors
     /// As [`Client::get`]; also when there are too many redirects.
     pub async fn follow(&self, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Fault> {
+        self.follow_as(Method::GET, uri, headers).await
+    }
+
+    /// Asks as [`Client::follow`] does, but for the header fields only.
+    ///
+    /// # Errors
+    /// As [`Client::follow`].
+    pub async fn head(&self, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Fault> {
+        self.follow_as(Method::HEAD, uri, headers).await
+    }
+
+    async fn follow_as(
+        &self,
+        method: Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Answer, Fault> {
         let (mut uri, mut headers) = (uri.clone(), headers.clone());
         for _ in 0..=REDIRECTS_MAX {
-            let answer = self.get(&uri, &headers).await?;
+            let answer = self.ask(method.clone(), &uri, &headers).await?;
             if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }

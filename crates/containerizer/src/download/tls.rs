@@ -18,7 +18,11 @@ pub(super) async fn secure(tcp: TcpStream, host: &str) -> io::Result<TlsStream<T
     TlsConnector::from(config()?).connect(name, tcp).await
 }
 
-fn config() -> io::Result<Arc<ClientConfig>> {
+/// Settings of a TLS client that trusts what the system trusts.
+///
+/// # Errors
+/// When the system trusts nobody.
+pub fn config() -> io::Result<Arc<ClientConfig>> {
     let mut known = CONFIG.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(config) = &*known {
         return Ok(config.clone());

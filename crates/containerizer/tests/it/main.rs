@@ -1,7 +1,9 @@
 //! The contract of a containerizer, on real processes.
 
 use containerizer::isolation::Selection;
-use containerizer::{ContainerSpec, Containerizer, Exited, Mesos, MesosOptions, StartError};
+use containerizer::{
+    ContainerSpec, Containerizer, Exited, FetcherOptions, Mesos, MesosOptions, StartError,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 mod absence;
 mod download;
+mod fetching;
 mod images;
 mod inside;
 mod lost;
@@ -32,6 +35,7 @@ impl Host {
             open_files: Some(777),
             isolation: Selection::default(),
             settings: containerizer::isolation::Settings::default(),
+            fetcher: FetcherOptions::new(directory.join("fetcher"), directory.join("cache")),
         };
         let (mesos, exits) = Mesos::new(&options).expect("a containerizer");
         Self { directory, mesos, exits }
@@ -155,7 +159,7 @@ async fn what_is_not_supported_is_refused_by_name() {
         .uris
         .push(wire::v1::command_info::Uri { value: "http://x".to_owned(), ..Default::default() });
     let error = host.mesos.start(spec).await.expect_err("refused");
-    let text = "fetching of 'CommandInfo.uris' is not supported yet";
+    let text = "Could not fetch: Malformed URI (missing path): http://x";
     assert_eq!(error, StartError::Launch(text.to_owned()));
     let mut spec = host.spec("b", "true");
     spec.user = Some("nobody-has-this-name".to_owned());

@@ -105,6 +105,7 @@ impl World {
                 let input = Box::new(agent::Input::ContainerStarted { container_id, result });
                 self.after(Duration::from_micros(900), Event::AgentInput { agent, life, input });
             }
+            agent::Effect::CancelStart { .. } => {}
             agent::Effect::SignalContainer { container_id, signal } => {
                 self.signal(agent, container_id, signal)
             }

@@ -1,0 +1,1 @@
+//! Unpacking what may be hostile, and resolving names below a directory.
