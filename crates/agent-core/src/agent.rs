@@ -1,6 +1,7 @@
 //! The state machine: one match, no logic of its own.
 
 use crate::contract::{Config, Effect, Input, Purpose};
+use crate::gc::Garbage;
 use crate::operations::Operations;
 use crate::oversubscription::Busy;
 use crate::state::{Executor, Framework, State, Task};
@@ -35,8 +36,10 @@ pub(crate) enum Timer {
     Shutdown(String, String, String),
     /// Keep an executor's stream alive.
     Heartbeat(String, String),
-    /// Remove a sandbox.
-    Collect(String),
+    /// Remove the directory that is due first.
+    Collect,
+    /// See how full the disk is.
+    WatchDisk,
     /// See how much may be used beyond what there is.
     Estimate,
     /// See whether those who use that have to go.
@@ -96,6 +99,7 @@ pub struct Agent {
     pub(crate) busy: Option<Busy>,
     /// The machine was restarted since the last run: what ran before runs no more.
     pub(crate) rebooted: bool,
+    pub(crate) garbage: Garbage,
 }
 
 /// To whom a container belongs.
@@ -141,6 +145,7 @@ impl Agent {
             oversubscribed: Resources::new(),
             busy: None,
             rebooted: false,
+            garbage: Garbage::default(),
         }
     }
 
@@ -170,6 +175,8 @@ impl Agent {
                 self.on_volumes_synced(cx, &operation, result)
             }
             Input::DirectoryFound { path, age } => self.on_directory_found(cx, path, age),
+            Input::DirectoryRemoved { result } => self.on_directory_removed(&result),
+            Input::DiskMeasured { disk } => self.on_disk_measured(cx, disk),
             Input::Measured { purpose, measured } => self.on_measured(cx, purpose, measured),
             Input::Unregister => self.on_unregister(cx),
             Input::Wake => {}
@@ -220,7 +227,8 @@ impl Agent {
             Timer::Heartbeat(framework, executor) => {
                 self.executor_heartbeat(cx, &framework, &executor)
             }
-            Timer::Collect(path) => cx.out.push(Effect::RemoveDirectory { path }),
+            Timer::Collect => self.collect(cx, cx.now.mono),
+            Timer::WatchDisk => self.watch_disk(cx),
         }
     }
 

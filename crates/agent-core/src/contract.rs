@@ -87,6 +87,16 @@ pub enum Input {
         /// Since when it is unchanged.
         age: Duration,
     },
+    /// Completion of [`Effect::RemoveDirectory`].
+    DirectoryRemoved {
+        /// What could not be removed, and why.
+        result: Result<(), String>,
+    },
+    /// Completion of [`Effect::MeasureDisk`]; also comes unasked when the disk is full.
+    DiskMeasured {
+        /// How full it is.
+        disk: DiskUse,
+    },
     /// Completion of [`Effect::Measure`].
     Measured {
         /// As in the effect.
@@ -98,6 +108,24 @@ pub enum Input {
     Unregister,
     /// The time asked for by `next_wake` has come (or not).
     Wake,
+}
+
+/// How full the disk with the work directory is, in units of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskUse {
+    /// What is used.
+    pub used: u64,
+    /// All.
+    pub total: u64,
+}
+
+/// What is done with what an earlier run left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recover {
+    /// Go on with it.
+    Reconnect,
+    /// End it all, and stop.
+    Cleanup,
 }
 
 /// Why a container was not started.
@@ -302,11 +330,19 @@ pub enum Effect {
         /// What for.
         purpose: Purpose,
     },
-    /// Remove a directory tree below the work directory (garbage collection).
+    /// Remove a directory tree below the work directory (garbage collection); answered by [`Input::DirectoryRemoved`].
+    /// What is made at this path afterwards stays.
     RemoveDirectory {
         /// Absolute path.
         path: String,
     },
+    /// Let a directory count as changed now, if it is there.
+    Touch {
+        /// Absolute path.
+        path: String,
+    },
+    /// Find out how full the disk with the work directory is; answered by [`Input::DiskMeasured`].
+    MeasureDisk,
     /// Make a symbolic link (replacing one of the same name).
     Link {
         /// Absolute path of the link.
@@ -342,8 +378,10 @@ pub struct Config {
     pub executor_shutdown_grace_period: Duration,
     /// `--recovery_timeout`.
     pub recovery_timeout: Duration,
-    /// `--gc_delay`.
-    pub gc_delay: Duration,
+    /// `--recover`.
+    pub recover: Recover,
+    /// When directories are removed.
+    pub gc: crate::GarbageCollection,
     /// `--max_completed_executors_per_framework`.
     pub max_completed_executors_per_framework: usize,
     /// `--executor_environment_variables`; None: what the peer passes by default (see agent.md 2.2).

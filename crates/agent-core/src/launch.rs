@@ -96,15 +96,15 @@ impl Agent {
             terminating: false,
         };
         self.state.frameworks.insert(framework_id.to_owned(), Arc::new(framework));
-        self.timers.cancel(&Timer::Collect(self.framework_directory(framework_id)));
+        self.retain_directory(&self.framework_directory(framework_id));
         if self.keeps(framework_id) {
             self.store(cx, Record::Framework(info), false, Waiting::Nothing);
         }
     }
 
     pub(crate) fn framework_directory(&self, framework_id: &str) -> String {
-        let agent_id = self.state.id.as_deref().unwrap_or_default();
-        format!("{}/slaves/{agent_id}/frameworks/{framework_id}", self.config.work_dir)
+        let agent = self.agent_directory(self.state.id.as_deref().unwrap_or_default());
+        format!("{agent}/frameworks/{framework_id}")
     }
 
     pub(crate) fn executor_directory(&self, framework_id: &str, executor_id: &str) -> String {
@@ -122,7 +122,7 @@ impl Agent {
         let executor_id = info.executor_id.value.clone();
         let base = self.executor_directory(framework_id, &executor_id);
         let directory = format!("{base}/runs/{container_id}");
-        self.timers.cancel(&Timer::Collect(base.clone()));
+        self.retain_directory(&base);
         let executor = Executor::new(info, kind, container_id, directory);
         if self.keeps(framework_id) {
             let record = internal::ExecutorRecord {

@@ -13,6 +13,7 @@ mod containers;
 pub mod contract;
 mod environment;
 mod executor_api;
+mod gc;
 mod kill;
 mod launch;
 mod operations;
@@ -30,6 +31,7 @@ mod volumes;
 
 pub use agent::Agent;
 pub use compact::compact;
+pub use gc::GarbageCollection;
 pub use oversubscription::{Estimator, LoadThresholds, Oversubscription, as_revocable};
 pub use registration::CAPABILITIES;
 pub use state::{Executor, ExecutorKind, ExecutorState, Framework, State, Task};

@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Cx, Owner, Timer};
 use crate::containers::executor_status;
-use crate::contract::{Effect, FoundContainer, FoundState};
+use crate::contract::{Effect, FoundContainer, FoundState, Recover};
 use crate::environment::from_wire;
 use crate::launch::agent_status;
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task, is_terminal};
@@ -30,7 +30,8 @@ impl Agent {
             return;
         }
         let mut kept = if self.config.local { Vec::new() } else { records };
-        if !self.config.local && !self.reconfigure(cx, &mut kept) {
+        let cleans_up = self.config.recover == Recover::Cleanup;
+        if !self.config.local && !cleans_up && !self.reconfigure(cx, &mut kept) {
             return;
         }
         let mut checkpointed = Resources::new();
@@ -39,6 +40,10 @@ impl Agent {
                 checkpointed = Resources::from_wire(&resources.resources).unwrap_or_default();
             }
             self.replay(record);
+        }
+        if self.state.id.is_none() {
+            // What says who this agent is was lost: what else is known belongs to nobody.
+            self.forget_everything();
         }
         self.recover_operations(cx, &checkpointed);
         let found: BTreeMap<String, FoundState> =
@@ -71,9 +76,19 @@ impl Agent {
         }
         self.begin_oversubscription(cx);
         self.state.recovered = true;
-        if self.connection.is_some() {
+        self.timers.set(Timer::WatchDisk, cx.now.mono + self.config.gc.interval);
+        if cleans_up {
+            self.shut_down(cx, "--recover=cleanup: nothing of the former run is left".to_owned());
+        } else if self.connection.is_some() {
             self.register(cx);
         }
+    }
+
+    fn forget_everything(&mut self) {
+        self.state.frameworks.clear();
+        self.state.operations.clear();
+        self.operations.found.clear();
+        self.updates = Updates::default();
     }
 
     fn replay(&mut self, record: Record) {
@@ -149,10 +164,7 @@ impl Agent {
             }
             Record::Boot(record) if record.anew() => {
                 self.state.id = None;
-                self.state.frameworks.clear();
-                self.state.operations.clear();
-                self.operations.found.clear();
-                self.updates = Updates::default();
+                self.forget_everything();
             }
             Record::Resources(_) | Record::Boot(_) => {}
             Record::Kill(record) => {

@@ -1,7 +1,7 @@
 //! The end of tasks, executors and frameworks here, and of the agent itself (spec/agent.md 1.9, 1.11).
 
 use crate::agent::{Agent, Cx, Timer, Waiting};
-use crate::contract::Effect;
+use crate::contract::{Effect, Recover};
 use crate::state::{
     COMPLETED_FRAMEWORKS_MAX, COMPLETED_TASKS_MAX, Executor, ExecutorKind, ExecutorState,
 };
@@ -21,9 +21,13 @@ impl Agent {
             executor.queue.retain(|queued| queued != id);
             // A pod may live for long: what is kept of its ended containers goes at once.
             let own = task.container_id.clone().filter(|id| *id != executor.container_id);
+            let pod = executor.directory.clone();
             push_bounded(&mut executor.completed_tasks, task, COMPLETED_TASKS_MAX);
             if let Some(container_id) = own {
                 self.containers.remove(&container_id);
+                if self.config.gc.nested {
+                    self.discard(cx, format!("{pod}/containers/{container_id}"));
+                }
                 cx.out.push(Effect::ForgetContainer { container_id });
             }
         }
@@ -58,13 +62,11 @@ impl Agent {
             };
             self.store(cx, Record::ForgetExecutor(record), false, Waiting::Nothing);
         }
-        let at = cx.now.mono + self.config.gc_delay;
-        let whole = self.executor_directory(framework_id, executor.id());
         if executor.kind != ExecutorKind::Command {
             // The executor may come again under its id, and keep the whole directory alive.
-            self.timers.set(Timer::Collect(executor.directory.clone()), at);
+            self.discard(cx, executor.directory.clone());
         }
-        self.timers.set(Timer::Collect(whole), at);
+        self.discard(cx, self.executor_directory(framework_id, executor.id()));
         let keep = self.config.max_completed_executors_per_framework;
         if let Some(framework) = self.framework_mut(framework_id) {
             push_bounded(&mut framework.completed_executors, Arc::new(executor), keep);
@@ -82,11 +84,11 @@ impl Agent {
             self.store(cx, Record::ForgetFramework(record), false, Waiting::Nothing);
         }
         let directory = self.framework_directory(framework_id);
-        self.timers.set(Timer::Collect(directory), cx.now.mono + self.config.gc_delay);
+        self.discard(cx, directory);
         if self.state.frameworks.is_empty()
             && let Some(message) = self.terminating.clone()
         {
-            cx.out.push(Effect::Exit { status: 0, message });
+            self.exit(cx, message);
         }
     }
 
@@ -160,11 +162,21 @@ impl Agent {
         self.timers.cancel(&Timer::Register);
         let frameworks: Vec<String> = self.state.frameworks.keys().cloned().collect();
         if frameworks.is_empty() {
-            cx.out.push(Effect::Exit { status: 0, message });
+            self.exit(cx, message);
         }
         for framework in frameworks {
             self.shut_down_framework(cx, &framework);
         }
+    }
+
+    /// Nothing is left.
+    fn exit(&mut self, cx: &mut Cx<'_>, message: String) {
+        if self.config.recover == Recover::Cleanup && self.state.id.is_some() {
+            let boot_id = self.config.boot_id.clone();
+            let boot = Record::Boot(internal::BootRecord { boot_id, anew: Some(true) });
+            self.store(cx, boot, true, Waiting::Nothing);
+        }
+        cx.out.push(Effect::Exit { status: 0, message });
     }
 
     pub(crate) fn on_unregister(&mut self, cx: &mut Cx<'_>) {
@@ -173,22 +185,6 @@ impl Agent {
             cx.out.push(Effect::SendToMaster { connection, message });
         }
         self.shut_down(cx, "unregistered on request".to_owned());
-    }
-
-    /// A directory of a former run: removed in its time, unless something in it lives.
-    pub(crate) fn on_directory_found(
-        &mut self,
-        cx: &mut Cx<'_>,
-        path: String,
-        age: std::time::Duration,
-    ) {
-        let inside = format!("{path}/");
-        let mut executors = self.state.frameworks.values().flat_map(|f| f.executors.values());
-        if executors.any(|e| e.directory == path || e.directory.starts_with(&inside)) {
-            return;
-        }
-        let left = self.config.gc_delay.saturating_sub(age);
-        self.timers.set(Timer::Collect(path), cx.now.mono + left);
     }
 }
 

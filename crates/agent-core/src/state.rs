@@ -35,6 +35,8 @@ pub struct State {
     pub total: Resources,
     /// Operations that are not finished, or whose end is not acknowledged, by uuid.
     pub operations: BTreeMap<Vec<u8>, Arc<v1::Operation>>,
+    /// Greatest age of a directory that nobody needs, as of the last look at the disk.
+    pub directory_max_age: Option<Duration>,
     /// Counts of events, by metric name (`slave/…`).
     pub counters: BTreeMap<&'static str, u64>,
 }

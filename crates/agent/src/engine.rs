@@ -1,14 +1,15 @@
 //! The one task that owns the core.
 
 use crate::Outside;
+use crate::garbage::{self, Bin};
 use crate::shared::Shared;
-use crate::store::Store;
-use agent_core::contract::{self, Effect, FoundContainer, FoundState, Input, StartError};
+use crate::store::{Store, is_full};
+use agent_core::contract::{self, DiskUse, Effect, FoundContainer, FoundState, Input, StartError};
 use agent_core::{Agent, State};
 use base::{Now, Time, WallTime, WriteId};
 use containerizer::Containerizer;
 use http_api::respond;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,6 +17,8 @@ use wire::internal;
 
 /// Inputs taken at once before readers are served.
 const BATCH: usize = 256;
+/// Time between two tries to write on a disk that is full.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// Sleep when nothing is to be waited for.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -26,6 +29,7 @@ pub(crate) struct Engine {
     readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
     outside: Option<Outside>,
     start: Instant,
+    bin: Bin,
     /// Event streams that were dropped for being slow or closed.
     lost: Vec<base::Token>,
 }
@@ -52,6 +56,7 @@ impl Engine {
         outside: Outside,
     ) -> Self {
         let core = Agent::new(shared.config.clone());
+        let bin = Bin::new(Path::new(&shared.config.work_dir));
         Self {
             core,
             shared,
@@ -59,6 +64,7 @@ impl Engine {
             readers,
             outside: Some(outside),
             start: Instant::now(),
+            bin,
             lost: Vec::new(),
         }
     }
@@ -75,7 +81,10 @@ impl Engine {
     /// When the core can't go on: why.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<String, String> {
         let outside = self.outside.take().ok_or("the agent was started twice")?;
-        let Outside { containerizer, mut exits, store, records, found } = outside;
+        let Outside { containerizer, mut exits, store, records, found, damage: _ } = outside;
+        for leftover in self.bin.leftovers() {
+            tokio::task::spawn_blocking(move || discard(&leftover));
+        }
         let (writes, queue) = mpsc::unbounded_channel();
         let inputs = self.shared.inputs.clone();
         let writer = tokio::task::spawn_blocking(move || write_records(store, queue, &inputs));
@@ -95,6 +104,7 @@ impl Engine {
         let mut out = Vec::new();
         let recovered = Input::Recovered { records, containers: containers.collect() };
         self.core.step(self.now(), recovered, &mut out);
+        let _ = self.shared.recovery_time.set(self.shared.started.elapsed().unwrap_or_default());
         // An agent that ends at once again does not count as one.
         if !out.iter().any(|effect| matches!(effect, Effect::Exit { .. })) {
             running.iter().for_each(|container_id| containerizer.attend(container_id));
@@ -214,6 +224,22 @@ impl Engine {
                 });
             }
             Effect::RemoveDirectory { path } => self.remove_directory(&path),
+            Effect::Touch { path } => {
+                // It may never have been made.
+                let _ = garbage::touch(Path::new(&path));
+            }
+            Effect::MeasureDisk => {
+                let inputs = self.shared.inputs.clone();
+                let work_dir = self.shared.config.work_dir.clone();
+                tokio::task::spawn_blocking(move || match garbage::disk_use(work_dir.as_ref()) {
+                    Ok(disk) => {
+                        let _ = inputs.blocking_send(Input::DiskMeasured { disk });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, %work_dir, "cannot see how full the disk is")
+                    }
+                });
+            }
             Effect::Link { path, target } => {
                 if let Err(error) = link(Path::new(&path), Path::new(&target)) {
                     tracing::warn!(%path, %error, "cannot make a link");
@@ -223,21 +249,25 @@ impl Engine {
         }
     }
 
-    fn remove_directory(&self, path: &str) {
-        let path = PathBuf::from(path);
-        // Only below the work directory, whatever is asked for.
-        if path.starts_with(&self.shared.config.work_dir)
-            && !path.components().any(|c| c.as_os_str() == "..")
-        {
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = std::fs::remove_dir_all(&path)
-                    && error.kind() != std::io::ErrorKind::NotFound
-                {
-                    tracing::warn!(path = %path.display(), %error, "cannot remove a directory");
+    fn remove_directory(&mut self, path: &str) {
+        let taken = self.bin.take(Path::new(path));
+        let inputs = self.shared.inputs.clone();
+        tokio::task::spawn_blocking(move || {
+            let result = match taken {
+                Ok(Some(aside)) => discard(&aside),
+                Ok(None) => Ok(()),
+                Err(text) => {
+                    tracing::warn!("{text}");
+                    Err(text)
                 }
-            });
-        }
+            };
+            let _ = inputs.blocking_send(Input::DirectoryRemoved { result });
+        });
     }
+}
+
+fn discard(path: &Path) -> Result<(), String> {
+    garbage::remove(path).inspect_err(|text| tracing::warn!("{text}"))
 }
 
 fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
@@ -311,7 +341,25 @@ fn write_records(
             records.push(more.record);
             sync |= more.sync;
         }
-        let result = store.append(&records, sync).map_err(|e| e.to_string());
+        let mut result = store.append(&records, sync);
+        // What waits for these records is not promised to anybody yet; it can wait until there is room.
+        let mut is_told = false;
+        while let Err(error) = &result
+            && is_full(error)
+            && !queue.is_closed()
+        {
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::error!(%error, waiting = records.len(), "no room for the agent's store below --work_dir: nothing new is started or told until there is");
+            }
+            let full = DiskUse { used: 1, total: 1 };
+            let _ = inputs.try_send(Input::DiskMeasured { disk: full });
+            std::thread::sleep(FULL_PAUSE);
+            result = store.append(&records, sync);
+        }
+        if is_told && result.is_ok() {
+            tracing::info!("there is room for the agent's store again");
+        }
+        let result = result.map_err(|e| e.to_string());
         for id in ids {
             if inputs.blocking_send(Input::Stored { id, result: result.clone() }).is_err() {
                 return;

@@ -8,6 +8,8 @@ pub mod detect;
 mod engine;
 mod exclusive;
 mod former;
+mod frames;
+mod garbage;
 mod link;
 mod load;
 mod metrics;
@@ -42,6 +44,8 @@ pub struct Config {
     pub master: MasterName,
     /// `--runtime_dir`, absolute.
     pub runtime_dir: PathBuf,
+    /// Whether a damaged store is refused (`--strict`).
+    pub strict: bool,
     /// Settings of the core. A port of 0 is filled when the port is known.
     pub core: agent_core::contract::Config,
     /// Log file to be shown as `/slave/log`.
@@ -104,6 +108,22 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The store can be read only in part.
+    #[error(
+        "what the agent kept in {log} is damaged: {places} places can't be read, the first at byte {at}, {readable} records can; start it with --no-strict to go on with those (the damaged file is kept beside, and what it said of tasks, reservations or volumes may be lost), or remove {meta} to start a new agent without any of them"
+    )]
+    Damaged {
+        /// The log.
+        log: String,
+        /// Places that can't be read.
+        places: usize,
+        /// Where the first is.
+        at: usize,
+        /// Records that can be read.
+        readable: usize,
+        /// The directory with the log.
+        meta: String,
+    },
     /// The runtime directory is not to be had.
     #[error("failed to use {directory}: {text}; see --runtime_dir")]
     Runtime {
@@ -153,6 +173,8 @@ struct Outside {
     exits: mpsc::UnboundedReceiver<Exited>,
     store: store::Store,
     records: Vec<wire::internal::AgentRecord>,
+    /// Places of the store that could not be read, and where it was kept.
+    damage: Option<(usize, String)>,
     found: Vec<Found>,
 }
 
@@ -167,10 +189,20 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         exclusive::hold(&meta, "--work_dir").await?,
         exclusive::hold(&config.runtime_dir, "--runtime_dir").await?,
     ];
-    let opened = store::Store::open(&meta)
-        .map_err(|source| StartError::Store { work_dir: config.core.work_dir.clone(), source })?;
-    if let Some(aside) = &opened.quarantined {
-        tracing::error!(file = %aside.display(), "the agent's store is damaged; what could not be read is kept aside");
+    let opened = store::Store::open(&meta, config.strict).map_err(|error| match error {
+        store::OpenError::Io(source) => {
+            StartError::Store { work_dir: config.core.work_dir.clone(), source }
+        }
+        store::OpenError::Damaged { path, places, at, readable } => StartError::Damaged {
+            log: path.display().to_string(),
+            places,
+            at,
+            readable,
+            meta: meta.display().to_string(),
+        },
+    })?;
+    if let Some((places, aside)) = &opened.damage {
+        tracing::error!(places, kept = %aside.display(), "the agent's store is damaged; it goes on with what could be read");
     }
     let runtime = |text: String| StartError::Runtime {
         directory: config.runtime_dir.display().to_string(),
@@ -199,6 +231,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         exits,
         store: opened.store,
         records: opened.records,
+        damage: opened.damage.map(|(places, aside)| (places, aside.display().to_string())),
         found,
     };
     let (stop, stopped) = watch::channel(false);

@@ -1,6 +1,7 @@
 //! `/metrics/snapshot`: names and values (spec/agent.md 9.1).
 
 use crate::shared::Shared;
+use agent_core::contract::DiskUse;
 use agent_core::{ExecutorState, State};
 use resources::{Resources, from_milli};
 use serde_json::{Map, Value, json};
@@ -23,7 +24,6 @@ const COUNTERS: &[&str] = &[
     "slave/invalid_framework_messages",
     "slave/invalid_status_updates",
     "slave/recovery_errors",
-    "slave/recovery_time_secs",
     "slave/tasks_failed",
     "slave/tasks_finished",
     "slave/tasks_gone",
@@ -53,10 +53,13 @@ pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
     set("containerizer/fetcher/task_fetches_succeeded", json!(fetcher.succeeded));
     set("slave/registered", json!(u8::from(state.registered)));
     set("slave/frameworks_active", json!(state.frameworks.len()));
-    set(
-        "slave/executor_directory_max_allowed_age_secs",
-        json!(shared.config.gc_delay.as_secs_f64()),
-    );
+    if let Some(time) = shared.recovery_time.get() {
+        set("slave/recovery_time_secs", json!(time.as_secs_f64()));
+    }
+    set("slave/recovery_errors", json!(shared.damage.as_ref().map_or(0, |(places, _)| *places)));
+    let empty = DiskUse { used: 0, total: 1 };
+    let max_age = state.directory_max_age.unwrap_or_else(|| shared.config.gc.max_age(empty));
+    set("slave/executor_directory_max_allowed_age_secs", json!(max_age.as_secs_f64()));
     let executors: Vec<_> = state.frameworks.values().flat_map(|f| f.executors.values()).collect();
     for (name, wanted) in [
         ("registering", ExecutorState::Registering),

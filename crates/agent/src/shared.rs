@@ -13,8 +13,8 @@ use http_api::stream::EventSender;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 /// Inputs that may wait for the core.
@@ -37,6 +37,10 @@ pub(crate) struct Shared {
     tables: Mutex<Tables>,
     pub(crate) config: agent_core::contract::Config,
     pub(crate) started: SystemTime,
+    /// How long recovery took, once it is over.
+    pub(crate) recovery_time: OnceLock<Duration>,
+    /// Places of the store that could not be read, and where the damaged one is.
+    pub(crate) damage: Option<(usize, String)>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Arc<LogLevel>,
     pub(crate) containerizer: Arc<dyn Containerizer>,
@@ -60,6 +64,8 @@ impl Shared {
             tables: Mutex::default(),
             config: config.core.clone(),
             started: SystemTime::now(),
+            recovery_time: OnceLock::new(),
+            damage: outside.damage.clone(),
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
             containerizer: outside.containerizer.clone(),

@@ -1,18 +1,15 @@
-//! What the agent must know after a restart: an append-only log of records.
+//! What the agent must know after a restart: an append-only log of records (`frames`).
 //!
-//! Each record is framed by its length and a checksum. A torn last record is cut off; a record with a wrong checksum
-//! ends the log, and the damaged file is kept aside. A write is in the page cache (it survives the process) when it is
-//! answered, and on the disk if that was asked for. At each start, and whenever it has doubled, the log is written anew
-//! without what was forgotten.
+//! A write is in the page cache (it survives the process) when it is answered, and on the disk if that was asked for.
+//! At each start, and whenever it has doubled, the log is written anew without what was forgotten. A torn end is cut
+//! off. Damage is not repaired without being asked for: see [`Store::open`].
 
+use crate::frames::{self, MAGIC};
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use wire::internal::AgentRecord;
-
-const MAGIC: &[u8] = b"proffer-agent-log 1\n";
-const FRAME_HEAD: usize = 8;
 
 /// A log that is smaller is not written anew while the agent runs.
 const REWRITE_MIN: u64 = 16 << 20;
@@ -33,50 +30,86 @@ pub(crate) struct Opened {
     pub(crate) store: Store,
     /// Records in order, without what was forgotten.
     pub(crate) records: Vec<AgentRecord>,
-    /// Where a damaged log was put.
-    pub(crate) quarantined: Option<PathBuf>,
+    /// Places that could not be read, and where the damaged log was put.
+    pub(crate) damage: Option<(usize, PathBuf)>,
+}
+
+/// Why it could not be opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// A log that may not be damaged is.
+    Damaged {
+        /// The log.
+        path: PathBuf,
+        /// Places that can't be read.
+        places: usize,
+        /// Where the first one is.
+        at: usize,
+        /// Records that can be read.
+        readable: usize,
+    },
+    /// The file system.
+    Io(io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Whether an error says that there is no room: it passes when there is.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Store {
-    /// Opens the log in a directory, which is made if it is not there.
-    pub(crate) fn open(directory: &Path) -> io::Result<Opened> {
+    /// Opens the log in a directory, which is made if it is not there. A damaged one is left as it is if `strict`, else
+    /// it is kept aside and all that can be read of it is used.
+    pub(crate) fn open(directory: &Path, strict: bool) -> Result<Opened, OpenError> {
         std::fs::create_dir_all(directory)?;
         let path = directory.join("agent.log");
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
-        let (records, damaged) = parse(&bytes);
-        let quarantined = if damaged {
-            let mut number = 0;
-            let aside = loop {
-                let aside = directory.join(format!("agent.log.damaged-{number}"));
-                if !aside.exists() {
-                    break aside;
-                }
-                number += 1;
-            };
-            std::fs::copy(&path, &aside)?;
-            Some(aside)
-        } else {
-            None
+        let scan = frames::scan(&bytes);
+        let damage = match scan.damaged.first() {
+            None => None,
+            Some(first) if strict => {
+                let (places, at, readable) = (scan.damaged.len(), first.start, scan.records.len());
+                return Err(OpenError::Damaged { path, places, at, readable });
+            }
+            Some(_) => Some((scan.damaged.len(), put_aside(&path)?)),
         };
-        let records = agent_core::compact(records);
-        let (file, length) = write_anew(&path, &records)?;
+        let records = agent_core::compact(scan.records);
+        let (file, length) = match write_anew(&path, &records) {
+            // There is no room for a second one: the first goes on, without its torn end.
+            Err(error) if is_full(&error) && damage.is_none() && scan.end >= MAGIC.len() => {
+                tracing::warn!(%error, path = %path.display(), "cannot write the log anew");
+                let file = File::options().append(true).open(&path)?;
+                file.set_len(scan.end as u64)?;
+                (file, scan.end as u64)
+            }
+            other => other?,
+        };
         let store = Self { file, path, length, rewrite_at: REWRITE_MIN.max(2 * length) };
-        Ok(Opened { store, records, quarantined })
+        Ok(Opened { store, records, damage })
     }
 
-    /// Appends records in one write; `sync`: they are on the disk when it returns.
+    /// Appends records in one write; `sync`: they are on the disk when it returns. After an error none of them is in the
+    /// log, as far as anybody can tell.
     pub(crate) fn append(&mut self, records: &[AgentRecord], sync: bool) -> io::Result<()> {
         let mut bytes = Vec::new();
         for record in records {
-            frame(record, &mut bytes);
+            frames::put(record, &mut bytes);
         }
-        self.file.write_all(&bytes)?;
-        if sync {
-            self.file.sync_data()?;
+        let written = self.file.write_all(&bytes);
+        let written = written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
+        if let Err(error) = written {
+            self.file.set_len(self.length)?;
+            return Err(error);
         }
         self.length += bytes.len() as u64;
         if self.length >= self.rewrite_at {
@@ -91,67 +124,47 @@ impl Store {
 
     /// Drops what was forgotten since the last time.
     fn rewrite(&mut self) -> io::Result<()> {
-        let (records, damaged) = parse(&std::fs::read(&self.path)?);
-        if damaged {
+        let scan = frames::scan(&std::fs::read(&self.path)?);
+        if !scan.damaged.is_empty() {
             return Err(io::Error::other("it is damaged"));
         }
-        (self.file, self.length) = write_anew(&self.path, &agent_core::compact(records))?;
+        (self.file, self.length) = write_anew(&self.path, &agent_core::compact(scan.records))?;
         Ok(())
     }
+}
+
+/// Keeps a copy of a damaged log; where.
+fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = |number: u32| path.with_extension(format!("log.damaged-{number}"));
+    let aside = (0..).map(aside).find(|aside| !aside.exists()).unwrap_or_else(|| aside(0));
+    std::fs::copy(path, &aside)?;
+    Ok(aside)
 }
 
 /// Replaces a log; where the next record goes, and its length. Tasks' environments are for nobody else to read.
 fn write_anew(path: &Path, records: &[AgentRecord]) -> io::Result<(File, u64)> {
     let mut content = MAGIC.to_vec();
     for record in records {
-        frame(record, &mut content);
+        frames::put(record, &mut content);
     }
     let new = path.with_extension("log.new");
-    let mut file =
-        File::options().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(&content)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
+    let written = write_durably(&new, &content).and_then(|()| std::fs::rename(&new, path));
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(&new);
+        return Err(error);
+    }
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;
     }
     Ok((File::options().append(true).open(path)?, content.len() as u64))
 }
 
-fn frame(record: &AgentRecord, out: &mut Vec<u8>) {
-    let bytes = wire::protobuf::to_vec(record);
-    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    out.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-    out.extend_from_slice(&bytes);
-}
-
-/// Records up to the first that is not whole; whether that is damage, not just a torn end.
-fn parse(bytes: &[u8]) -> (Vec<AgentRecord>, bool) {
-    let mut records = Vec::new();
-    if bytes.is_empty() {
-        return (records, false);
-    }
-    let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
-        return (records, !MAGIC.starts_with(bytes));
-    };
-    while let Some((head, after)) = rest.split_at_checked(FRAME_HEAD) {
-        let (length, sum) = head.split_at(4);
-        let number = |b: &[u8]| b.iter().rev().fold(0_u32, |n, byte| n << 8 | u32::from(*byte));
-        let Some((record, after)) = after.split_at_checked(number(length) as usize) else {
-            return (records, false);
-        };
-        if crc32fast::hash(record) != number(sum) {
-            // Of a torn end the checksum is wrong as well; damage has good records behind it.
-            return (records, !after.is_empty());
-        }
-        match wire::protobuf::from_slice(record) {
-            Ok(record) => records.push(record),
-            Err(_) => return (records, true),
-        }
-        rest = after;
-    }
-    (records, false)
+fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file =
+        File::options().create(true).write(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -169,47 +182,53 @@ mod tests {
         directory.join("agent.log")
     }
 
+    fn open(directory: &Path) -> Opened {
+        Store::open(directory, true).expect("a store")
+    }
+
     #[test]
     fn a_log_cut_anywhere_gives_whole_records_only() {
         let directory = testkit::cluster::temporary_directory();
-        let mut opened = Store::open(&directory).expect("a store");
         let records = [agent("a"), agent("b"), agent("c")];
-        opened.store.append(&records, true).expect("written");
+        open(&directory).store.append(&records, true).expect("written");
         let whole = std::fs::read(log(&directory)).expect("the log");
         for length in 0..whole.len() {
             std::fs::write(log(&directory), &whole[..length]).expect("cut");
-            let mut again = Store::open(&directory).expect("a store");
-            assert!(records.starts_with(&again.records), "{length}");
-            assert_eq!(again.quarantined, None, "{length}");
-            again.store.append(&[agent("d")], false).expect("written");
-            let last = Store::open(&directory).expect("a store");
+            let mut again = open(&directory);
+            assert!(records.starts_with(&again.records) && again.damage.is_none(), "{length}");
+            again.store.append(&[agent("d")], true).expect("written");
+            let last = open(&directory);
             assert_eq!(last.records.last(), Some(&agent("d")), "{length}");
         }
         std::fs::remove_dir_all(directory).expect("removed");
     }
 
     #[test]
-    fn damage_is_kept_aside_and_told() {
+    fn a_damaged_log_is_refused_or_kept_aside() {
         let directory = testkit::cluster::temporary_directory();
-        let mut opened = Store::open(&directory).expect("a store");
-        opened.store.append(&[agent("a"), agent("b")], true).expect("written");
-        let whole = std::fs::read(log(&directory)).expect("the log");
-        for at in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 0x10;
-            std::fs::write(log(&directory), &damaged).expect("damaged");
-            let again = Store::open(&directory).expect("a store");
-            assert!([agent("a"), agent("b")].starts_with(&again.records), "{at}");
-            assert!(again.records.len() < 2, "{at}: the damage is noticed");
-        }
-        assert!(directory.join("agent.log.damaged-0").exists());
+        open(&directory).store.append(&[agent("a"), agent("b")], true).expect("written");
+        let mut damaged = std::fs::read(log(&directory)).expect("the log");
+        damaged[MAGIC.len() + 10] ^= 1;
+        std::fs::write(log(&directory), &damaged).expect("damaged");
+        let refused = Store::open(&directory, true).expect_err("it is damaged");
+        let OpenError::Damaged { places: 1, at, readable: 1, .. } = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(at, MAGIC.len());
+        assert_eq!(std::fs::read(log(&directory)).expect("the log"), damaged, "left as it is");
+        let opened = Store::open(&directory, false).expect("a store");
+        assert_eq!(opened.records, [agent("b")]);
+        let aside = directory.join("agent.log.damaged-0");
+        assert_eq!(opened.damage, Some((1, aside.clone())));
+        assert_eq!(std::fs::read(aside).expect("kept"), damaged);
+        assert_eq!(open(&directory).records, [agent("b")], "it is whole again");
         std::fs::remove_dir_all(directory).expect("removed");
     }
 
     #[test]
     fn the_log_does_not_grow_with_what_was_forgotten() {
         let directory = testkit::cluster::temporary_directory();
-        let mut store = Store::open(&directory).expect("a store").store;
+        let mut store = open(&directory).store;
         let record = |record| AgentRecord { record: Some(record) };
         let framework = wire::v1::FrameworkInfo {
             user: "u".repeat(100_000),
@@ -227,7 +246,7 @@ mod tests {
             assert!(length < REWRITE_MIN + 200_000, "{length}");
         }
         store.append(&[agent("b")], false).expect("written");
-        let again = Store::open(&directory).expect("a store");
+        let again = open(&directory);
         assert_eq!(again.records, [agent("a"), agent("b")]);
         let mode = std::fs::metadata(log(&directory)).expect("the log").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "environments are in it");

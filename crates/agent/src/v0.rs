@@ -68,6 +68,10 @@ fn all(state: &State, shared: &Shared) -> Value {
     if let Some(master) = &state.master {
         out["master_hostname"] = json!(master.hostname());
     }
+    if let Some((places, aside)) = &shared.damage {
+        // Only an agent that was started with --no-strict has this.
+        out["recovery_errors"] = json!({"count": places, "damaged_store": aside});
+    }
     if let Some(domain) = &info.domain {
         out["domain"] = message(domain);
     }

@@ -4,6 +4,8 @@ use crate::flags::Flags;
 use crate::host::{self, Address};
 use crate::logging::{self, Logging};
 use agent::isolation::Selection;
+use agent_core::GarbageCollection;
+use agent_core::contract::Recover;
 use http_api::server::Limits;
 use resources::{Quantities, parse_attributes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -295,6 +297,33 @@ fn percent(flags: &Flags) -> Result<f64, String> {
     })
 }
 
+fn recover(flags: &Flags) -> Result<Recover, String> {
+    match flags.text("recover").unwrap_or_default() {
+        "reconnect" => Ok(Recover::Reconnect),
+        "cleanup" => Ok(Recover::Cleanup),
+        other => Err(format!("--recover: expected reconnect or cleanup, got '{other}'")),
+    }
+}
+
+fn garbage_collection(flags: &Flags) -> Result<GarbageCollection, String> {
+    let text = flags.text("gc_disk_headroom").unwrap_or_default();
+    let headroom: Option<f64> = text.parse().ok().filter(|h| (0.0..=1.0).contains(h));
+    let headroom = headroom.ok_or_else(|| {
+        format!("--gc_disk_headroom: expected a number from 0 to 1, got '{text}'")
+    })?;
+    Ok(GarbageCollection {
+        delay: flags.duration("gc_delay")?,
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is 0 to 1"
+        )]
+        headroom: (headroom * 1e6).round() as u32,
+        interval: flags.duration("disk_watch_interval")?,
+        nested: flags.is_set("gc_non_executor_container_sandboxes"),
+    })
+}
+
 pub(crate) fn agent_config(
     flags: &Flags,
     address: &Address,
@@ -342,7 +371,8 @@ pub(crate) fn agent_config(
         )?,
         executor_shutdown_grace_period: flags.duration("executor_shutdown_grace_period")?,
         recovery_timeout: flags.duration("recovery_timeout")?,
-        gc_delay: flags.duration("gc_delay")?,
+        recover: recover(flags)?,
+        gc: garbage_collection(flags)?,
         max_completed_executors_per_framework: flags
             .number("max_completed_executors_per_framework")?,
         executor_environment,
@@ -362,6 +392,7 @@ pub(crate) fn agent_config(
         fetcher: fetcher_options(flags)?,
         runtime_dir,
         isolation,
+        strict: flags.is_set("strict"),
         isolation_settings: agent::isolation::Settings::default(),
         core,
         log_file: logging.file,

@@ -273,6 +273,17 @@ impl Framework {
         }
     }
 
+    /// Kills `task` and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end as killed.
+    #[track_caller]
+    pub fn kill_and_wait(&mut self, task: &str) {
+        self.call(&json!({"type": "KILL", "kill": {"task_id": {"value": task}}}));
+        let last = self.until_end(task).pop().expect("a status");
+        assert_eq!(last["state"], "TASK_KILLED", "{last}");
+    }
+
     /// Statuses of `task` up to and with `state`.
     ///
     /// # Panics

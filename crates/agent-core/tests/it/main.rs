@@ -11,6 +11,7 @@ use wire::v1::{self, executor};
 
 mod compact;
 mod executors;
+mod gc;
 mod operations;
 mod oversubscription;
 mod reconfiguration;
@@ -30,7 +31,8 @@ fn config() -> Config {
         executor_reregistration_timeout: Duration::from_secs(2),
         executor_shutdown_grace_period: Duration::from_secs(5),
         recovery_timeout: Duration::from_secs(900),
-        gc_delay: Duration::from_secs(7 * 86400),
+        recover: agent_core::contract::Recover::Reconnect,
+        gc: agent_core::GarbageCollection::default(),
         max_completed_executors_per_framework: 150,
         executor_environment: None,
         inherited_environment: BTreeMap::new(),
@@ -129,6 +131,12 @@ impl Node {
     }
 
     fn wait(&mut self, seconds: u64) -> Vec<Effect> {
+        let mut effects = self.wait_and_look(seconds);
+        effects.retain(|effect| *effect != Effect::MeasureDisk);
+        effects
+    }
+
+    fn wait_and_look(&mut self, seconds: u64) -> Vec<Effect> {
         self.now = Now { mono: self.now.mono + Duration::from_secs(seconds), ..self.now };
         self.step(Input::Wake)
     }

@@ -11,6 +11,7 @@ mod overlap;
 mod recovery;
 mod shares;
 mod sharing;
+mod strict;
 mod supervisors;
 mod torture;
 mod volumes;

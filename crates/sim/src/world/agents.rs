@@ -130,7 +130,9 @@ impl World {
             | agent::Effect::SendEvent { .. }
             | agent::Effect::CloseStream { .. }
             | agent::Effect::Measure { .. }
+            | agent::Effect::MeasureDisk
             | agent::Effect::RemoveDirectory { .. }
+            | agent::Effect::Touch { .. }
             | agent::Effect::Link { .. } => {}
         }
     }
