@@ -1,6 +1,6 @@
 //! The state machine: one match, no logic of its own.
 
-use crate::contract::{Config, Effect, Input, Purpose};
+use crate::contract::{Config, Effect, Input, Limitation, Purpose};
 use crate::gc::Garbage;
 use crate::operations::Operations;
 use crate::oversubscription::Busy;
@@ -103,15 +103,24 @@ pub struct Agent {
 }
 
 /// To whom a container belongs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Owner {
     pub(crate) framework: String,
     pub(crate) executor: String,
     pub(crate) task: Option<String>,
     /// Whether its start was answered.
     pub(crate) started: bool,
-    /// It ended before that: raw wait status, if known.
-    pub(crate) exited: Option<Option<i32>>,
+    /// It ended before that.
+    pub(crate) exited: Option<Exit>,
+}
+
+/// The end of a container.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Exit {
+    /// Raw wait status of its main process, if known.
+    pub(crate) status: Option<i32>,
+    /// What it was ended for, if it was.
+    pub(crate) limitation: Option<Box<Limitation>>,
 }
 
 /// What a handler may do to the world.
@@ -168,8 +177,8 @@ impl Agent {
             Input::ContainerStarted { container_id, result } => {
                 self.on_container_started(cx, &container_id, result)
             }
-            Input::ContainerExited { container_id, status } => {
-                self.on_container_exited(cx, &container_id, status)
+            Input::ContainerExited { container_id, status, limitation } => {
+                self.on_container_exited(cx, &container_id, Exit { status, limitation })
             }
             Input::VolumesSynced { operation, result } => {
                 self.on_volumes_synced(cx, &operation, result)

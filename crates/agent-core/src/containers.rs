@@ -1,7 +1,7 @@
 //! What becomes of containers: started, exited.
 
-use crate::agent::{Agent, Cx, Timer};
-use crate::contract::{Effect, StartError};
+use crate::agent::{Agent, Cx, Exit, Timer};
+use crate::contract::{Effect, Limitation, StartError};
 use crate::launch::agent_status;
 use crate::recovery::UNKNOWN_CONTAINER;
 use crate::state::{ExecutorKind, ExecutorState, Task};
@@ -189,12 +189,7 @@ impl Agent {
         }
     }
 
-    pub(crate) fn on_container_exited(
-        &mut self,
-        cx: &mut Cx<'_>,
-        container_id: &str,
-        exit: Option<i32>,
-    ) {
+    pub(crate) fn on_container_exited(&mut self, cx: &mut Cx<'_>, container_id: &str, exit: Exit) {
         if let Some(owner) = self.containers.get_mut(container_id).filter(|o| !o.started) {
             // The answer to its start is still on its way, and comes first.
             owner.exited = Some(exit);
@@ -206,9 +201,7 @@ impl Agent {
         };
         match &owner.task {
             Some(task) => self.on_task_exited(cx, &owner.framework, &owner.executor, task, exit),
-            None => {
-                self.on_executor_ended(cx, &owner.framework, &owner.executor, exit.unwrap_or(-1))
-            }
+            None => self.on_executor_exited(cx, &owner.framework, &owner.executor, exit),
         }
     }
 
@@ -218,18 +211,20 @@ impl Agent {
         framework: &str,
         executor: &str,
         id: &str,
-        exit: Option<i32>,
+        exit: Exit,
     ) {
         let Some(task) = self.task(framework, executor, id) else { return };
         if task.is_terminal() {
             return;
         }
-        let mut update = match exit {
-            Some(exit) => {
+        let limitation = exit.limitation.filter(|_| !task.killed);
+        let mut update = match (limitation, exit.status) {
+            (Some(limitation), _) => limited(id, &limitation),
+            (None, Some(exit)) => {
                 let (state, message) = status::of_exit(exit, task.killed);
                 executor_status(id, state, Some(message))
             }
-            None => {
+            (None, None) => {
                 let state = if task.killed { TaskState::TaskKilled } else { TaskState::TaskFailed };
                 agent_status(id, state, Reason::ExecutorTerminated, "Executor terminated")
             }
@@ -245,6 +240,25 @@ impl Agent {
         }
         self.update(cx, framework, update);
         self.after_task_end(cx, framework, executor, id);
+    }
+
+    /// The container of an executor has ended.
+    pub(crate) fn on_executor_exited(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &str,
+        executor_id: &str,
+        exit: Exit,
+    ) {
+        if let Some(limitation) = exit.limitation
+            && let Some(executor) = self.executor_mut(framework, executor_id)
+            && executor.pending_end.is_none()
+        {
+            let Limitation { reason, message, resources } = *limitation;
+            executor.pending_end = Some((reason, message));
+            executor.limitation = Some(v1::TaskResourceLimitation { resources });
+        }
+        self.on_executor_ended(cx, framework, executor_id, exit.status.unwrap_or(-1));
     }
 
     /// A command task or a pod's task has ended: its group, and the executor if nothing is left for it.
@@ -308,6 +322,7 @@ impl Agent {
         let stream = executor.stream.take();
         let container_id = executor.container_id.clone();
         let pending = executor.pending_end.clone();
+        let limitation = executor.limitation.clone();
         let open: Vec<String> = executor
             .tasks
             .values()
@@ -336,11 +351,21 @@ impl Agent {
                 Some(known) if lost => known.lost(TaskState::TaskGone),
                 _ => TaskState::TaskFailed,
             };
-            self.update(cx, framework, agent_status(&task, state, reason, &message));
+            let status = agent_status(&task, state, reason, &message);
+            let limitation = limitation.clone();
+            self.update(cx, framework, v1::TaskStatus { limitation, ..status });
         }
         self.executor_exited(cx, framework, executor_id, exit);
         self.clean_up(cx, framework, executor_id);
     }
+}
+
+/// Status of a task whose container was ended for what it used.
+fn limited(task_id: &str, limitation: &Limitation) -> v1::TaskStatus {
+    let Limitation { reason, message, resources } = limitation;
+    let limitation = Some(v1::TaskResourceLimitation { resources: resources.clone() });
+    let status = agent_status(task_id, TaskState::TaskFailed, *reason, message);
+    v1::TaskStatus { limitation, ..status }
 }
 
 /// A status as an executor makes it.

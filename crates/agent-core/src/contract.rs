@@ -71,6 +71,8 @@ pub enum Input {
         container_id: String,
         /// Raw wait status of its main process; None when its supervisor was killed.
         status: Option<i32>,
+        /// What it was ended for by its isolation, if it was.
+        limitation: Option<Box<Limitation>>,
     },
     /// Completion of [`Effect::SyncVolumes`].
     VolumesSynced {
@@ -128,6 +130,17 @@ pub enum Recover {
     Cleanup,
 }
 
+/// A limit that a container was ended for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limitation {
+    /// Which one.
+    pub reason: v1::task_status::Reason,
+    /// What the framework is told.
+    pub message: String,
+    /// How much it used.
+    pub resources: Vec<v1::Resource>,
+}
+
 /// Why a container was not started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartError {
@@ -160,7 +173,7 @@ pub struct Measured {
 }
 
 /// A container that was there when the agent started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FoundContainer {
     /// The container.
     pub container_id: String,
@@ -169,7 +182,7 @@ pub struct FoundContainer {
 }
 
 /// See [`FoundContainer`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FoundState {
     /// It runs under this supervisor; its end will be reported by [`Input::ContainerExited`].
     Running {
@@ -182,6 +195,8 @@ pub enum FoundState {
     Exited {
         /// Raw wait status of the main process; None when its supervisor was killed.
         status: Option<i32>,
+        /// What it was ended for, if it was.
+        limitation: Option<Box<Limitation>>,
     },
 }
 
@@ -206,8 +221,10 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// Container description of the task or executor, if any.
     pub container: Option<v1::ContainerInfo>,
-    /// Resources for isolation.
+    /// Resources for isolation: what it asked for.
     pub resources: Vec<v1::Resource>,
+    /// What it may take beyond that, by name of the resource; infinity: no limit.
+    pub limits: BTreeMap<String, f64>,
     /// Persistent volumes that appear in the sandbox.
     pub volumes: Vec<MountedVolume>,
     /// For how long the container waits for an agent that is gone, before it is shut down.
@@ -298,6 +315,15 @@ pub enum Effect {
     CancelStart {
         /// The container.
         container_id: String,
+    },
+    /// Change what a running container may use.
+    UpdateContainer {
+        /// The container.
+        container_id: String,
+        /// What it asked for.
+        resources: Vec<v1::Resource>,
+        /// What it may take beyond that, by name of the resource.
+        limits: BTreeMap<String, f64>,
     },
     /// Send a signal to all processes of a container.
     SignalContainer {
@@ -390,6 +416,8 @@ pub struct Config {
     pub inherited_environment: BTreeMap<String, String>,
     /// `--switch_user`.
     pub switch_user: bool,
+    /// What of limits the isolation can enforce.
+    pub limitable: crate::Limitable,
     /// What is lent beyond what there is, and when it has to be given back.
     pub oversubscription: crate::Oversubscription,
     /// Whether tasks die with the agent (a `local` cluster).

@@ -1,6 +1,7 @@
 //! Launching tasks and groups (spec/agent.md 1.8).
 
 use crate::agent::{Agent, Cx, Owner, Timer, Waiting};
+use crate::allotment::Allotment;
 use crate::contract::{ContainerSpec, Effect};
 use crate::refusal::{Refusal, is_pod_executor};
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task};
@@ -250,8 +251,8 @@ impl Agent {
         let command = executor.info.command.clone().unwrap_or_default();
         let environment =
             self.environment(&framework_info, &executor.info, &executor.directory, &command);
-        let tasks = executor.tasks.values().flat_map(|t| t.info.resources.clone());
-        let resources = executor.info.resources.iter().cloned().chain(tasks).collect();
+        let Allotment { resources, limits } =
+            Allotment::of_executor(&executor, self.config.limitable);
         let base = self.executor_directory(framework_id, executor_id);
         let volumes = self.mounted(&executor.info.resources);
         let (recovery_timeout, shutdown_grace_period) =
@@ -268,6 +269,7 @@ impl Agent {
                 environment,
                 container: executor.info.container,
                 resources,
+                limits,
                 volumes,
                 recovery_timeout,
                 shutdown_grace_period,
@@ -301,6 +303,7 @@ impl Agent {
             }
         }
         if is_custom {
+            self.update_container(cx, framework_id, executor_id);
             self.show_volumes(cx, framework_id, executor_id, &queue);
             self.hand_over(cx, framework_id, executor_id, &queue);
         } else {
@@ -367,6 +370,7 @@ impl Agent {
         };
         self.containers.insert(container_id.clone(), owner);
         let role = role_of(&task.info).unwrap_or_default();
+        let Allotment { resources, limits } = Allotment::of_task(&task.info);
         let (directory, latest_link, environment) = if executor.kind == ExecutorKind::Command {
             let directory = executor.directory.clone();
             let base = self.executor_directory(framework_id, executor_id);
@@ -399,7 +403,8 @@ impl Agent {
                 command,
                 environment,
                 container: task.info.container.clone(),
-                resources: task.info.resources.clone(),
+                resources,
+                limits,
                 volumes: self.mounted(&task.info.resources),
                 recovery_timeout,
                 shutdown_grace_period,

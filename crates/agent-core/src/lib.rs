@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod allotment;
 mod compact;
 mod containers;
 pub mod contract;
@@ -30,6 +31,7 @@ mod updates;
 mod volumes;
 
 pub use agent::Agent;
+pub use allotment::Limitable;
 pub use compact::compact;
 pub use gc::GarbageCollection;
 pub use oversubscription::{Estimator, LoadThresholds, Oversubscription, as_revocable};

@@ -1,6 +1,6 @@
 //! What is known after a restart: records of the store, and the containers that were found (spec/agent.md 1.7).
 
-use crate::agent::{Agent, Cx, Owner, Timer};
+use crate::agent::{Agent, Cx, Exit, Owner, Timer};
 use crate::containers::executor_status;
 use crate::contract::{Effect, FoundContainer, FoundState, Recover};
 use crate::environment::from_wire;
@@ -245,9 +245,11 @@ impl Agent {
                     Timer::Reregistration(framework_id.to_owned(), id.to_owned(), container_id);
                 let timeout = self.config.executor_reregistration_timeout;
                 self.timers.set(timer, cx.now.mono + timeout);
+                self.update_container(cx, framework_id, id);
             }
-            Some(FoundState::Exited { status }) => {
-                self.on_executor_ended(cx, framework_id, id, status.unwrap_or(-1));
+            Some(FoundState::Exited { status, limitation }) => {
+                let exit = Exit { status: *status, limitation: limitation.clone() };
+                self.on_executor_exited(cx, framework_id, id, exit);
             }
             Some(FoundState::Unstarted) | None if !self.rebooted => {
                 if let Some(known) = self.executor_mut(framework_id, id) {
@@ -299,7 +301,7 @@ impl Agent {
                     self.resume_task(cx, framework_id, executor_id, id, *pid);
                 }
             }
-            Some(FoundState::Exited { status }) => {
+            Some(FoundState::Exited { status, limitation }) => {
                 if is_silent && status.is_some() {
                     let state = TaskState::TaskStarting;
                     self.update(cx, framework_id, executor_status(id, state, None));
@@ -308,7 +310,8 @@ impl Agent {
                     let state = TaskState::TaskRunning;
                     self.update(cx, framework_id, executor_status(id, state, None));
                 }
-                self.on_task_exited(cx, framework_id, executor_id, id, *status);
+                let exit = Exit { status: *status, limitation: limitation.clone() };
+                self.on_task_exited(cx, framework_id, executor_id, id, exit);
             }
             state @ (Some(FoundState::Unstarted) | None)
                 if is_silent && !self.rebooted && !(is_killed && state.is_none()) =>

@@ -1,6 +1,7 @@
 //! What is refused before anything is made for it (spec/agent.md 1.8).
 
 use crate::agent::{Agent, Cx};
+use crate::allotment::Limitable;
 use crate::launch::agent_status;
 use crate::state::ExecutorState;
 use resources::Resources;
@@ -66,7 +67,7 @@ impl Agent {
             Some(ExecutorState::Terminating) => terminated("Executor terminating"),
             Some(ExecutorState::Terminated) => terminated("Executor terminated"),
             Some(ExecutorState::Registering | ExecutorState::Running) | None => {
-                unsupported(tasks, executor)
+                unsupported(tasks, executor, self.config.limitable)
             }
         }
     }
@@ -129,7 +130,11 @@ pub(crate) fn is_pod_executor(info: &v1::ExecutorInfo) -> bool {
 }
 
 /// What these tasks need that is not there.
-fn unsupported(tasks: &[v1::TaskInfo], executor: Option<&v1::ExecutorInfo>) -> Option<Refusal> {
+fn unsupported(
+    tasks: &[v1::TaskInfo],
+    executor: Option<&v1::ExecutorInfo>,
+    limitable: Limitable,
+) -> Option<Refusal> {
     let failed = |message: String| {
         let state = Some(TaskState::TaskFailed);
         Some(Refusal { state, reason: Reason::TaskInvalid, message })
@@ -141,12 +146,16 @@ fn unsupported(tasks: &[v1::TaskInfo], executor: Option<&v1::ExecutorInfo>) -> O
     let ours = executor.is_none_or(is_pod_executor);
     for task in tasks {
         let id = &task.task_id.value;
-        if !task.limits.is_empty() {
-            // The peer answers so where its isolators can't limit.
-            let message = format!(
-                "Task '{id}': 'limits' need an isolator of cgroups, which is not supported yet"
-            );
-            return Some(Refusal::drop(Reason::GcError, message));
+        let isolators =
+            [("cpus", "cgroups/cpu", limitable.cpus), ("mem", "cgroups/mem", limitable.mem)];
+        for (name, isolator, is_there) in isolators {
+            if task.limits.contains_key(name) && !is_there {
+                // The peer answers with this reason.
+                let message = format!(
+                    "Task '{id}': a limit of '{name}' needs '{isolator}' in the agent's --isolation"
+                );
+                return Some(Refusal::drop(Reason::GcError, message));
+            }
         }
         if ours && task.health_check.is_some() {
             return failed(format!("Task '{id}': 'health_check' is not supported yet"));

@@ -98,6 +98,8 @@ pub struct Executor {
     pub pending_end: Option<(v1::task_status::Reason, String)>,
     /// After a restart nothing was found of its container, which may mean that it was never started.
     pub was_found_missing: bool,
+    /// How much it used when it was ended for that.
+    pub limitation: Option<v1::TaskResourceLimitation>,
 }
 
 /// A task.
@@ -230,6 +232,7 @@ impl Executor {
             started: false,
             pending_end: None,
             was_found_missing: false,
+            limitation: None,
         }
     }
 

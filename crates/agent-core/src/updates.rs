@@ -157,6 +157,9 @@ impl Agent {
         }
         if is_terminal(status.state()) {
             self.count_end(status.state());
+            if let Some(executor_id) = &executor_id {
+                self.update_container(cx, framework_id, executor_id);
+            }
         }
         if terminating {
             return;

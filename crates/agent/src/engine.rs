@@ -98,7 +98,10 @@ impl Engine {
             state: match f.pid {
                 Some(pid) => FoundState::Running { pid },
                 None if f.unstarted => FoundState::Unstarted,
-                None => FoundState::Exited { status: f.status },
+                None => {
+                    let limitation = f.limitation.map(limitation);
+                    FoundState::Exited { status: f.status, limitation }
+                }
             },
         });
         let mut out = Vec::new();
@@ -131,8 +134,9 @@ impl Engine {
                 _ = stop.wait_for(|stop| *stop) => break Ok("stopped".to_owned()),
                 count = self.queue.recv_many(&mut batch, BATCH) => if count == 0 { break Ok("stopped".to_owned()) },
                 Some(exited) = exits.recv() => {
-                    let containerizer::Exited { container_id, status } = exited;
-                    batch.push(Input::ContainerExited { container_id, status });
+                    let containerizer::Exited { container_id, status, limitation: limited } = exited;
+                    let limitation = limited.map(limitation);
+                    batch.push(Input::ContainerExited { container_id, status, limitation });
                 }
                 Some(reader) = self.readers.recv() => {
                     let _ = reader.send(self.core.view());
@@ -206,6 +210,9 @@ impl Engine {
                 });
             }
             Effect::CancelStart { container_id } => containerizer.cancel(&container_id),
+            Effect::UpdateContainer { container_id, resources, limits } => {
+                containerizer.update(&container_id, resources, limits)
+            }
             Effect::SignalContainer { container_id, signal } => {
                 containerizer.signal(&container_id, signal)
             }
@@ -282,6 +289,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         user,
         container,
         resources,
+        limits,
         volumes,
         recovery_timeout,
         shutdown_grace_period,
@@ -298,11 +306,17 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         user,
         container,
         resources,
+        limits,
         volumes: volumes.into_iter().map(mounted).collect(),
         recovery_timeout,
         shutdown_grace_period,
         unless_sandbox,
     }
+}
+
+fn limitation(limitation: containerizer::Limitation) -> Box<contract::Limitation> {
+    let containerizer::Limitation { reason, message, resources } = limitation;
+    Box::new(contract::Limitation { reason, message, resources })
 }
 
 fn mounted(volume: contract::MountedVolume) -> containerizer::MountedVolume {

@@ -3,7 +3,6 @@
 use crate::flags::Flags;
 use crate::host::{self, Address};
 use crate::logging::{self, Logging};
-use agent::isolation::Selection;
 use agent_core::GarbageCollection;
 use agent_core::contract::Recover;
 use http_api::server::Limits;
@@ -358,6 +357,7 @@ pub(crate) fn agent_config(
         domain: flags.message("domain")?,
         ..Default::default()
     };
+    let isolation = crate::isolation::selection(flags)?;
     let core = agent_core::contract::Config {
         info,
         ip: address.ip.clone(),
@@ -378,14 +378,13 @@ pub(crate) fn agent_config(
         executor_environment,
         inherited_environment: BTreeMap::new(),
         switch_user: flags.is_set("switch_user") && host::is_root(),
+        limitable: crate::isolation::limitable(&isolation),
         oversubscription: crate::oversubscription::settings(flags)?,
         local: false,
         seed: host::seed()?,
         flags: flags.map(),
     };
     let runtime_dir = absolute(flags.text("runtime_dir").unwrap_or("/var/run/mesos"))?;
-    let isolation = flags.text("isolation").unwrap_or_default();
-    let isolation = Selection::parse(isolation).map_err(|e| format!("--isolation: {e}"))?;
     Ok(agent::Config {
         listen: address.listen,
         master,

@@ -46,8 +46,10 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// Container description, if any.
     pub container: Option<v1::ContainerInfo>,
-    /// Resources for isolation.
+    /// Resources for isolation: what it asked for.
     pub resources: Vec<v1::Resource>,
+    /// What it may take beyond that, by name of the resource; infinity: no limit.
+    pub limits: BTreeMap<String, f64>,
     /// Persistent volumes that appear in the sandbox.
     pub volumes: Vec<MountedVolume>,
     /// For how long the container waits for an agent that is gone, before it is shut down.
@@ -70,7 +72,7 @@ pub struct MountedVolume {
 }
 
 /// A container that was there when the agent started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// The container.
     pub container_id: String,
@@ -80,15 +82,37 @@ pub struct Found {
     pub status: Option<i32>,
     /// Its main process was never started: who was to do that died before.
     pub unstarted: bool,
+    /// What it was ended for, if it ended.
+    pub limitation: Option<Limitation>,
+}
+
+impl Found {
+    /// One of which nothing else is known.
+    fn of(container_id: String) -> Self {
+        Self { container_id, pid: None, status: None, unstarted: false, limitation: None }
+    }
 }
 
 /// The end of a container: its last process is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Exited {
     /// The container.
     pub container_id: String,
     /// Raw wait status of its main process; None if its supervisor was killed.
     pub status: Option<i32>,
+    /// What it was ended for by its isolation, if it was.
+    pub limitation: Option<Limitation>,
+}
+
+/// A limit that a container was ended for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limitation {
+    /// Which one.
+    pub reason: v1::task_status::Reason,
+    /// What the framework is told.
+    pub message: String,
+    /// How much it used.
+    pub resources: Vec<v1::Resource>,
 }
 
 /// Why a container was not started.
@@ -134,6 +158,16 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     /// With a text for the framework; nothing of the container is left running. A container inside one that does not
     /// run is not started.
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>>;
+    /// Changes what a running container may use. What can't be changed is logged. Calls for one container take effect in
+    /// their order.
+    fn update(
+        &self,
+        container_id: &str,
+        resources: Vec<v1::Resource>,
+        limits: BTreeMap<String, f64>,
+    );
+    /// What running containers use, one for each. Blocks.
+    fn usage(&self, running: &[isolation::Running]) -> Vec<v1::ResourceStatistics>;
     /// Sends a signal to all processes of a container. No error if it is gone.
     fn signal(&self, container_id: &str, signal: i32);
     /// Kills all processes of a container; idempotent.

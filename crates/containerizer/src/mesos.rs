@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::sync::{Notify, mpsc, oneshot};
+use wire::v1;
 
 /// How many times an execution is tried again while another thread's child still has the program open for writing.
 const BUSY_RETRIES: u32 = 50;
@@ -51,6 +52,7 @@ pub struct Mesos {
     program: PathBuf,
     open_files: Option<u64>,
     isolators: Arc<Isolators>,
+    updates: mpsc::UnboundedSender<Update>,
     watch: Watch,
     fetcher: Fetcher,
     /// Containers whose start is not finished.
@@ -83,12 +85,18 @@ impl Mesos {
         let (watch, exits) =
             Watch::new(options.work_dir.clone(), isolators.clone(), family.clone());
         let starting = Mutex::new(BTreeMap::new());
+        let (updates, queue) = mpsc::unbounded_channel();
+        tokio::task::spawn_blocking({
+            let isolators = isolators.clone();
+            move || update_all(&isolators, queue)
+        });
         let mesos = Self {
             containers,
             work_dir: options.work_dir.clone(),
             program,
             open_files: options.open_files,
             isolators,
+            updates,
             watch,
             fetcher: Fetcher::new(options.fetcher.clone()),
             starting,
@@ -211,8 +219,8 @@ impl Mesos {
 
     fn find(&self, container_id: String) -> Found {
         let files = self.files(&container_id);
-        if let Some(status) = files.status() {
-            return Found { container_id, pid: None, status: Some(status), unstarted: false };
+        if let Some(kept) = files.kept() {
+            return Found { status: Some(kept.status), ..Found::of(container_id) };
         }
         let supervisor = files.settled_supervisor();
         let watched = supervisor.and_then(|pid| supervisor::watch(pid).map(|fd| (pid, fd)));
@@ -223,11 +231,12 @@ impl Mesos {
                 let watch = self.watch.clone();
                 let kill = watch.add(&container_id);
                 tokio::spawn(watch.await_end(container_id.clone(), files, fd, sessions, kill));
-                Found { container_id, pid: Some(pid), status: None, unstarted: false }
+                Found { pid: Some(pid), ..Found::of(container_id) }
             }
             None => {
-                let (status, unstarted) = (files.status(), files.is_unstarted());
-                Found { container_id, pid: None, status, unstarted }
+                let status = files.kept().map(|kept| kept.status);
+                let unstarted = files.is_unstarted();
+                Found { status, unstarted, ..Found::of(container_id) }
             }
         }
     }
@@ -237,6 +246,21 @@ impl Mesos {
         let names =
             entries.filter(|e| e.path().is_dir()).filter_map(|e| e.file_name().into_string().ok());
         Ok(names.map(|name| self.find(name)).collect())
+    }
+}
+
+/// A change of what a container may use.
+#[derive(Debug)]
+struct Update {
+    container_id: String,
+    resources: Vec<v1::Resource>,
+    limits: BTreeMap<String, f64>,
+}
+
+/// Carries out updates one after the other. There are as many as tasks come and go, so the queue needs no bound.
+fn update_all(isolators: &Isolators, mut queue: mpsc::UnboundedReceiver<Update>) {
+    while let Some(Update { container_id, resources, limits }) = queue.blocking_recv() {
+        isolators.update(&container_id, &resources, &limits);
     }
 }
 
@@ -264,7 +288,7 @@ fn prepare(
 impl Containerizer for Mesos {
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>> {
         Box::pin(async {
-            let found = self
+            let mut found = self
                 .find_all()
                 .map_err(|e| format!("cannot read {}: {e}", self.containers.display()))?;
             // What ran inside a container that ended meanwhile follows it.
@@ -283,13 +307,29 @@ impl Containerizer for Mesos {
                 Some(Running { container_id: f.container_id.clone(), supervisor: f.pid? })
             });
             let running: Vec<Running> = running.collect();
+            let ended = found.iter().filter(|f| f.pid.is_none()).map(|f| f.container_id.clone());
+            let ended: Vec<String> = ended.collect();
             let (work_dir, isolators) = (self.work_dir.clone(), self.isolators.clone());
+            let directories = self.containers.clone();
             let swept = tokio::task::spawn_blocking(move || {
                 let is_live = |path: &Path| path.iter().any(|name| live.contains(name));
                 processes::sweep(&|path| path.starts_with(&work_dir) && !is_live(path), &[]);
-                isolators.recover(&running)
+                isolators.recover(&running, &ended)?;
+                let end = |container_id: &String| {
+                    isolators.kill(container_id);
+                    let kept = Files(directories.join(container_id)).kept();
+                    let saw_oom = kept.is_some_and(|kept| kept.saw_oom);
+                    let limitation = isolators.limitation(container_id, saw_oom);
+                    isolators.cleanup(container_id);
+                    Some((container_id.clone(), limitation?))
+                };
+                Ok::<_, String>(ended.iter().filter_map(end).collect::<BTreeMap<_, _>>())
             });
-            swept.await.map_err(|e| format!("cannot look for processes: {e}"))??;
+            let swept = swept.await.map_err(|e| format!("cannot look for processes: {e}"))?;
+            let mut limitations = swept?;
+            for found in &mut found {
+                found.limitation = limitations.remove(&found.container_id);
+            }
             Ok(found)
         })
     }
@@ -314,6 +354,20 @@ impl Containerizer for Mesos {
 
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>> {
         Box::pin(self.launch(spec))
+    }
+
+    fn update(
+        &self,
+        container_id: &str,
+        resources: Vec<v1::Resource>,
+        limits: BTreeMap<String, f64>,
+    ) {
+        let container_id = container_id.to_owned();
+        let _ = self.updates.send(Update { container_id, resources, limits });
+    }
+
+    fn usage(&self, running: &[Running]) -> Vec<v1::ResourceStatistics> {
+        self.isolators.usage(running)
     }
 
     fn signal(&self, container_id: &str, signal: i32) {

@@ -61,7 +61,15 @@ pub(crate) fn encode(
     let mut out = Vec::new();
     text(&mut out, program)?;
     list(&mut out, arguments.iter().map(String::as_str))?;
-    let Preparation { cgroups, rootfs, environment: replaced, setup } = preparation;
+    let Preparation {
+        cgroups,
+        tracker,
+        memory,
+        oom_score_adj,
+        rootfs,
+        environment: replaced,
+        setup,
+    } = preparation;
     let kept = spec.environment.iter().filter(|(name, _)| !replaced.contains_key(*name));
     let environment = kept.chain(replaced).map(|(name, value)| format!("{name}={value}"));
     let environment: Vec<String> = environment.collect();
@@ -81,11 +89,18 @@ pub(crate) fn encode(
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         out.extend_from_slice(&nanos.to_le_bytes());
     }
-    let cgroups = cgroups.iter().map(|c| c.to_str().ok_or("a cgroup's path is not text"));
-    let cgroups = cgroups.collect::<Result<Vec<&str>, _>>()?;
+    let cgroups = cgroups.iter().map(|path| path_text(path)).collect::<Result<Vec<&str>, _>>()?;
     list(&mut out, cgroups.into_iter())?;
+    for path in [tracker, memory] {
+        text(&mut out, path.as_deref().map_or(Ok(""), path_text)?)?;
+    }
+    text(&mut out, &oom_score_adj.map(|score| score.to_string()).unwrap_or_default())?;
     setup.encode(&mut out, rootfs.as_deref(), &spec.directory)?;
     Ok(out)
+}
+
+fn path_text(path: &Path) -> Result<&str, String> {
+    path.to_str().ok_or_else(|| format!("the path {} is not text", path.display()))
 }
 
 /// Writes a number as the supervisor reads it.
@@ -113,20 +128,40 @@ fn list<'a>(
     items.into_iter().try_for_each(|item| text(out, item))
 }
 
+/// The end of a container, in the words of its supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Raw wait status of the main process.
+    pub(crate) status: i32,
+    /// It killed the container because the kernel told that memory was short.
+    pub(crate) saw_oom: bool,
+}
+
+impl Kept {
+    /// Reads `<status>` or `<status> oom`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (status, saw_oom) = match text.strip_suffix(" oom") {
+            Some(status) => (status, true),
+            None => (text, false),
+        };
+        Some(Self { status: status.parse().ok()?, saw_oom })
+    }
+}
+
 /// Runtime directory of one container.
 #[derive(Debug, Clone)]
 pub(crate) struct Files(pub(crate) PathBuf);
 
 impl Files {
-    /// Raw wait status that the supervisor left behind.
-    pub(crate) fn status(&self) -> Option<i32> {
+    /// What the supervisor left behind.
+    pub(crate) fn kept(&self) -> Option<Kept> {
         let lock = std::fs::read_to_string(self.0.join("lock")).unwrap_or_default();
         let kept = lock.split_once('\n').and_then(|(_, status)| status.strip_suffix('\n'));
-        if let Some(status) = kept {
-            return status.parse().ok();
+        if let Some(kept) = kept {
+            return Kept::parse(kept);
         }
         // Supervisors of before kept it in a file of its own.
-        std::fs::read_to_string(self.0.join("status")).ok()?.trim().parse().ok()
+        Kept::parse(std::fs::read_to_string(self.0.join("status")).ok()?.trim())
     }
 
     /// Whether the main process was never forked: that is written down before.

@@ -2,7 +2,7 @@
 
 use crate::family::Family;
 use crate::isolation::Isolators;
-use crate::supervisor::Files;
+use crate::supervisor::{Files, Kept};
 use crate::{Exited, processes};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -43,11 +43,22 @@ impl Ends {
         }
     }
 
-    /// Ends what is inside, cleans up, and tells it.
-    async fn finish(self, container_id: String, status: Option<i32>) {
+    /// Ends what is inside, finds out why it ended, cleans up, and tells it.
+    async fn finish(self, container_id: String, kept: Option<Kept>) {
         self.family.end_inside(&container_id).await;
-        self.clean_up(&container_id).await;
-        let _ = self.exits.send(Exited { container_id: container_id.clone(), status });
+        let isolators = self.isolators.clone();
+        let id = container_id.clone();
+        let limited = tokio::task::spawn_blocking(move || {
+            let limitation = isolators.limitation(&id, kept.is_some_and(|kept| kept.saw_oom));
+            isolators.cleanup(&id);
+            limitation
+        });
+        let limitation = limited.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "an isolator failed");
+            None
+        });
+        let status = kept.map(|kept| kept.status);
+        let _ = self.exits.send(Exited { container_id: container_id.clone(), status, limitation });
         self.family.remove(&container_id);
     }
 }
@@ -103,14 +114,14 @@ impl Watch {
         self.ends.clean_up(container_id).await;
     }
 
-    async fn end(&self, container_id: String, status: Option<i32>, sessions: Vec<u32>) {
+    async fn end(&self, container_id: String, kept: Option<Kept>, sessions: Vec<u32>) {
         self.kills().remove(&container_id);
         // Without a status the supervisor did not see its last process end: some may run on.
-        if status.is_none() {
+        if kept.is_none() {
             let _ = self.lost.send(Lost { container_id, sessions });
             return;
         }
-        self.ends.clone().finish(container_id, status).await;
+        self.ends.clone().finish(container_id, kept).await;
     }
 
     /// Reads what a supervisor says until its end.
@@ -125,7 +136,7 @@ impl Watch {
         let kill = self.add(&container_id);
         let mut lines = BufReader::new(stdout).lines();
         let mut started = Some(started);
-        let mut status = None;
+        let mut kept = None;
         let mut main = None;
         loop {
             let line = tokio::select! {
@@ -145,7 +156,7 @@ impl Watch {
                     started.take().map(|s| s.send(Err(text.to_owned())));
                 }
                 Some(("exited", text)) => {
-                    status = text.parse().ok();
+                    kept = Kept::parse(text);
                     break;
                 }
                 _ => {}
@@ -155,8 +166,8 @@ impl Watch {
         match main {
             // The main process leads a session.
             Some(main) => {
-                let status = status.or_else(|| files.status());
-                self.end(container_id, status, vec![main]).await;
+                let kept = kept.or_else(|| files.kept());
+                self.end(container_id, kept, vec![main]).await;
             }
             None => {
                 self.kills().remove(&container_id);
@@ -184,7 +195,7 @@ impl Watch {
                 }
             }
         }
-        self.end(container_id, files.status(), sessions).await;
+        self.end(container_id, files.kept(), sessions).await;
     }
 }
 
@@ -193,13 +204,14 @@ async fn sweep(work_dir: PathBuf, mut queue: mpsc::UnboundedReceiver<Lost>, ends
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let lost = std::mem::take(&mut batch);
-        let work_dir = work_dir.clone();
+        let (work_dir, isolators) = (work_dir.clone(), ends.isolators.clone());
         let swept = tokio::task::spawn_blocking(move || {
             let sessions: Vec<u32> = lost.iter().flat_map(|l| l.sessions.clone()).collect();
             let is_in = |path: &Path, l: &Lost| path.iter().any(|name| name == &*l.container_id);
             let is_lost = |path: &Path| {
                 path.starts_with(&work_dir) && lost.iter().any(|container| is_in(path, container))
             };
+            lost.iter().for_each(|l| isolators.kill(&l.container_id));
             processes::sweep(&is_lost, &sessions);
             lost
         });

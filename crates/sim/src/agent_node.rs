@@ -109,6 +109,7 @@ impl AgentNode {
             executor_environment: None,
             inherited_environment: BTreeMap::new(),
             switch_user: false,
+            limitable: agent_core::Limitable::default(),
             local: false,
             seed,
             oversubscription: agent_core::Oversubscription::default(),
@@ -119,7 +120,7 @@ impl AgentNode {
     /// What the containerizer would find after a restart.
     pub(crate) fn found(&self) -> Vec<FoundContainer> {
         let state = |c: &Container| match c.status {
-            Some(status) => FoundState::Exited { status: Some(status) },
+            Some(status) => FoundState::Exited { status: Some(status), limitation: None },
             None => FoundState::Running { pid: c.pid },
         };
         self.containers

@@ -1,5 +1,6 @@
 //! Detaching from the agent, and forking the main process.
 
+use crate::cgroup::Entrances;
 use crate::init::{self, Init};
 use crate::main_process::{self, Stdio};
 use crate::namespaces::{self, Namespaces};
@@ -85,14 +86,11 @@ pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
         supervisor: open_self()?,
     };
     let namespaces = container.map(Namespaces::prepare).transpose()?;
-    // SAFETY: this process has one thread, so the child may use the whole library.
-    let pid = unsafe { libc::fork() };
-    if pid < 0 {
-        return Err(format!("cannot fork: {}", io::Error::last_os_error()));
-    }
+    let entrances = Entrances::open(&spec.cgroups.joined)?;
+    let pid = entrances.fork().map_err(|e| format!("cannot fork: {e}"))?;
     if pid == 0 {
         let stdio = Stdio { input: null.into(), output: stdout.into(), errors: stderr.into() };
-        become_child(spec, channels, namespaces, stdio);
+        become_child(spec, &entrances, channels, namespaces, stdio);
     }
     if let Err(text) = channels.report.map_or(Ok(()), Report::outcome) {
         // SAFETY: a plain system call; it waits for the child, which ends now.
@@ -108,6 +106,7 @@ pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
 /// In the child: sets everything up, and becomes the main process or its init.
 fn become_child(
     spec: &Spec,
+    entrances: &Entrances,
     channels: Channels,
     namespaces: Option<Namespaces>,
     mut stdio: Stdio,
@@ -125,7 +124,7 @@ fn become_child(
         let handed = channels.terminal.as_ref().map(|(_, theirs)| theirs);
         let made = match has_ended(&channels.supervisor) {
             true => Err("the supervisor has ended".to_owned()),
-            false => setup::set_up(spec, namespaces, handed),
+            false => setup::set_up(spec, entrances, namespaces, handed),
         };
         match made {
             Ok(None) => {}

@@ -1,6 +1,7 @@
 //! Commands of the agent, through a FIFO in the runtime directory.
 
 use crate::agent::Agent;
+use crate::oom;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -18,6 +19,15 @@ pub(crate) enum Command {
     Kill,
     /// The agent is this process now.
     Agent(libc::pid_t),
+}
+
+/// What happened while it waited.
+#[derive(Debug)]
+pub(crate) struct Woken {
+    /// Commands that came.
+    pub(crate) commands: Vec<Command>,
+    /// The container's memory was not enough.
+    pub(crate) saw_oom: bool,
 }
 
 /// The reading end. It is open for writing too, so that it never ends.
@@ -47,14 +57,17 @@ impl Control {
         })
     }
 
-    /// Waits for a command, the end of a process or of the agent, anything on `also` (-1: nothing), or the time; gives the commands that came.
+    /// Waits for a command, the end of a process or of the agent, a lack of memory, anything on `also` (-1: nothing), or
+    /// the time.
     pub(crate) fn wait(
         &mut self,
         signals: &OwnedFd,
         agent: &mut Agent,
+        memory: Option<&mut oom::Watch>,
         also: [i32; 2],
         wait_ms: i32,
-    ) -> Vec<Command> {
+    ) -> Woken {
+        let (sign, event) = memory.as_ref().map_or((-1, 0), |memory| memory.polled());
         let entry = |fd: i32, events: i16| libc::pollfd { fd, events, revents: 0 };
         let mut polled = [
             entry(self.fifo.as_raw_fd(), libc::POLLIN),
@@ -62,6 +75,7 @@ impl Control {
             entry(agent.descriptor(), libc::POLLIN),
             entry(also[0], libc::POLLIN),
             entry(also[1], libc::POLLIN),
+            entry(sign, event),
         ];
         // SAFETY: the array lives through the call, and its length is given.
         unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, wait_ms) };
@@ -75,6 +89,8 @@ impl Control {
         if polled[2].revents != 0 {
             agent.leave();
         }
+        let is_ready = polled[5].revents != 0;
+        let saw_oom = memory.is_some_and(|memory| is_ready && memory.saw_oom());
         let mut commands = Vec::new();
         let mut chunk = [0; 256];
         while let Ok(length) = self.fifo.read(&mut chunk) {
@@ -92,6 +108,6 @@ impl Control {
                 _ => {}
             }
         }
-        commands
+        Woken { commands, saw_oom }
     }
 }

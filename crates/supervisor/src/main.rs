@@ -6,7 +6,8 @@
 //! ```text
 //! started <pid>\n     the main process, or the init around it, was forked and has set up what it needs
 //! failed <text>\n     it could not be, or could not set up what it needs; nothing was started
-//! exited <status>\n   the last process of the container is gone; raw wait status of the main process
+//! exited <status>\n   the last process of the container is gone; raw wait status of the main process, and ` oom` if it
+//!                     was killed because its memory was not enough
 //! ```
 //!
 //! In the runtime directory it holds `lock` locked while it lives, writes its process id into it before it starts anything,
@@ -18,6 +19,7 @@
 //! ended. If no other says `agent` for as long as the container may wait, it is shut down.
 
 mod agent;
+mod cgroup;
 mod child;
 mod container;
 mod control;
@@ -25,6 +27,7 @@ mod init;
 mod main_process;
 mod mount;
 mod namespaces;
+mod oom;
 mod privileges;
 mod rooted;
 mod setup;
@@ -34,6 +37,7 @@ mod terminal;
 mod tree;
 
 use agent::{Agent, Due};
+use cgroup::Tracker;
 use control::Command;
 use init::Init;
 use std::fs::File;
@@ -77,6 +81,8 @@ fn supervise(directory: &Path) -> Result<(), String> {
     if !agent.is_there() {
         return Err("the agent is gone".to_owned());
     }
+    let tracker = spec.cgroups.tracker.as_ref();
+    let mut memory = spec.cgroups.memory.as_deref().map(oom::Watch::new).transpose()?;
     // Whoever finds the lock held learns here by whom. An empty file means that nothing was started.
     (&lock)
         .write_all(format!("{}\n", std::process::id()).as_bytes())
@@ -91,6 +97,8 @@ fn supervise(directory: &Path) -> Result<(), String> {
     let mut status = None;
     let mut killing = false;
     let mut main_is_there = true;
+    let mut saw_oom = false;
+    let mut rounds = 0;
     loop {
         let reaped = tree::reap();
         let told = init.as_ref().filter(|_| status.is_none()).and_then(Init::main_status);
@@ -105,11 +113,17 @@ fn supervise(directory: &Path) -> Result<(), String> {
             break;
         }
         if killing {
+            if let Some(tracker) = tracker {
+                tracker.kill();
+            }
             match &init {
                 // With it goes everything in its namespace.
                 Some(init) if init.is_first && main_is_there => tree::kill(init.pid),
+                // What left the cgroup is looked for when that did not do.
+                _ if tracker.is_some() && rounds == 0 => {}
                 _ => tree::signal_all(libc::SIGKILL, spared),
             }
+            rounds += 1;
         }
         // While killing, look again soon: a process may have been forked between the look and the signal.
         let wait_ms = if killing { 10 } else { agent.wait_ms() };
@@ -118,16 +132,19 @@ fn supervise(directory: &Path) -> Result<(), String> {
             waiting.map_or(-1, |init| init.status.as_raw_fd()),
             terminal.as_ref().map_or(-1, Terminal::descriptor),
         ];
-        for command in control.wait(&signals, &mut agent, also, wait_ms) {
+        let woken = control.wait(&signals, &mut agent, memory.as_mut(), also, wait_ms);
+        saw_oom |= woken.saw_oom;
+        killing |= woken.saw_oom;
+        for command in woken.commands {
             match command {
-                Command::Signal(signal) => tree::signal_all(signal, spared),
+                Command::Signal(signal) => send(tracker, signal, spared),
                 Command::Kill => killing = true,
                 Command::Agent(pid) => agent.come_back(pid),
             }
         }
         terminal = terminal.take().and_then(Terminal::copied);
         match agent.due() {
-            Some(Due::Terminate) => tree::signal_all(libc::SIGTERM, spared),
+            Some(Due::Terminate) => send(tracker, libc::SIGTERM, spared),
             Some(Due::Kill) => killing = true,
             None => {}
         }
@@ -135,9 +152,9 @@ fn supervise(directory: &Path) -> Result<(), String> {
     while let Some(rest) = terminal.take() {
         terminal = rest.copied().filter(|terminal| !terminal.is_empty());
     }
-    let status = status.unwrap_or(0);
-    let kept = keep(&lock, status);
-    tell(&format!("exited {status}\n"));
+    let end = format!("{}{}\n", status.unwrap_or(0), if saw_oom { " oom" } else { "" });
+    let kept = keep(&lock, &end);
+    tell(&format!("exited {end}"));
     drop(lock);
     kept
 }
@@ -159,11 +176,18 @@ fn hold(path: &Path) -> Result<File, String> {
     Err("another supervisor holds the container's lock".to_owned())
 }
 
+/// Sends a signal to every process of the container but its init.
+fn send(tracker: Option<&Tracker>, signal: i32, spared: Option<libc::pid_t>) {
+    match tracker {
+        Some(tracker) => tracker.signal(signal, spared),
+        None => tree::signal_all(signal, spared),
+    }
+}
+
 /// Leaves the exit status behind, as the second line of the lock file: a file of its own would cost each container
 /// one more inode. It counts only when its line is whole.
-fn keep(mut lock: &File, status: i32) -> Result<(), String> {
-    lock.write_all(format!("{status}\n").as_bytes())
-        .map_err(|e| format!("cannot keep the exit status: {e}"))
+fn keep(mut lock: &File, end: &str) -> Result<(), String> {
+    lock.write_all(end.as_bytes()).map_err(|e| format!("cannot keep the exit status: {e}"))
 }
 
 /// Tells the agent, which may be gone.

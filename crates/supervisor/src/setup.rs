@@ -4,31 +4,35 @@
 //! It runs as the agent's user. What fails is told to the supervisor through a pipe, and by it to the agent: the launch
 //! has failed then, unlike that of a command which can't be executed.
 
+use crate::cgroup::Entrances;
 use crate::main_process::Stdio;
 use crate::namespaces::Namespaces;
 use crate::spec::Spec;
 use crate::steps::Copies;
 use crate::terminal;
-use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 
 /// Whether there is anything to set up.
 pub(crate) fn is_needed(spec: &Spec) -> bool {
-    !spec.cgroups.is_empty() || spec.container.is_some()
+    !spec.cgroups.joined.is_empty() || spec.container.is_some()
 }
 
 /// Sets up everything, in the child; `terminal` is where the outer end of a terminal is handed over. Gives what the main
 /// process has for standard input and output, if it has a terminal.
 pub(crate) fn set_up(
     spec: &Spec,
+    entrances: &Entrances,
     namespaces: Option<Namespaces>,
     terminal: Option<&OwnedFd>,
 ) -> Result<Option<Stdio>, String> {
-    spec.cgroups.iter().try_for_each(|cgroup| join(cgroup))?;
+    entrances.join()?;
+    let score = &spec.cgroups.oom_score_adj;
+    if !score.is_empty() {
+        std::fs::write("/proc/self/oom_score_adj", score)
+            .map_err(|e| format!("cannot set oom_score_adj: {e}"))?;
+    }
     let (Some(container), Some(namespaces)) = (&spec.container, namespaces) else {
         return Ok(None);
     };
@@ -45,19 +49,6 @@ pub(crate) fn set_up(
     let user = spec.user.as_ref().map(|user| user.uid);
     let made = terminal::make(size, user, to).and_then(Stdio::of_terminal);
     made.map(Some).map_err(|e| format!("cannot make a terminal: {e}"))
-}
-
-/// Joins a cgroup. This process has one thread, so where threads can be moved one by one (`tasks`, of version 1) it
-/// does that: the kernel then needs no lock on the forks of the whole machine, which takes milliseconds to get.
-fn join(cgroup: &CStr) -> Result<(), String> {
-    let directory = Path::new(std::ffi::OsStr::from_bytes(cgroup.to_bytes()));
-    let open = |name: &str| File::options().write(true).open(directory.join(name));
-    let file = match open("tasks") {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => open("cgroup.procs"),
-        other => other,
-    };
-    file.and_then(|mut file| file.write_all(b"0"))
-        .map_err(|e| format!("cannot join the cgroup {}: {e}", directory.display()))
 }
 
 /// Tells the supervisor what becomes of the set-up.

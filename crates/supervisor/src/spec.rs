@@ -1,6 +1,7 @@
 //! What to start, as it comes over standard input: fields in a fixed order, each a little-endian length and so many
 //! bytes; lists begin with their count.
 
+use crate::cgroup::Cgroups;
 use crate::container::{Container, optional};
 use std::ffi::CString;
 use std::time::Duration;
@@ -34,8 +35,8 @@ pub(crate) struct Spec {
     pub(crate) recovery_timeout: Duration,
     /// Time from SIGTERM to SIGKILL after that.
     pub(crate) grace_period: Duration,
-    /// Cgroups to join, directories.
-    pub(crate) cgroups: Vec<CString>,
+    /// Its cgroups.
+    pub(crate) cgroups: Cgroups,
     /// What separates it from the host.
     pub(crate) container: Option<Container>,
 }
@@ -52,7 +53,7 @@ impl Spec {
         let open_files = long(&mut rest)?;
         let recovery_timeout = Duration::from_nanos(long(&mut rest)?);
         let grace_period = Duration::from_nanos(long(&mut rest)?);
-        let cgroups = list(&mut rest)?;
+        let cgroups = Cgroups::parse(&mut rest)?;
         let container = optional(&mut rest, Container::parse)?;
         rest.is_empty().then_some(Self {
             program,
@@ -93,6 +94,6 @@ pub(crate) fn text(rest: &mut &[u8]) -> Option<CString> {
     CString::new(head).ok()
 }
 
-fn list(rest: &mut &[u8]) -> Option<Vec<CString>> {
+pub(crate) fn list(rest: &mut &[u8]) -> Option<Vec<CString>> {
     (0..number(rest)?).map(|_| text(rest)).collect()
 }

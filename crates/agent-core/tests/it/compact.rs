@@ -79,7 +79,11 @@ fn a_framework_that_comes_back_keeps_its_new_tasks() {
     let container_id = started(&node.run(task("one"))).container_id;
     let mut effects =
         node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
-    effects.extend(node.step(Input::ContainerExited { container_id, status: Some(0) }));
+    effects.extend(node.step(Input::ContainerExited {
+        container_id,
+        status: Some(0),
+        limitation: None,
+    }));
     assert_eq!(node.drain(effects), ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]);
     assert!(node.agent.view().frameworks.is_empty());
     let container_id = started(&node.run(task("two"))).container_id;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn call(kind: &str, more: Value) -> Box<executor::Call> {
+pub(crate) fn call(kind: &str, more: Value) -> Box<executor::Call> {
     let mut call =
         json!({"type": kind, "framework_id": {"value": "f"}, "executor_id": {"value": "e"}});
     for (name, value) in more.as_object().into_iter().flatten() {
@@ -11,7 +11,7 @@ fn call(kind: &str, more: Value) -> Box<executor::Call> {
     Box::new(wire::json::from_value(&call).expect("a call"))
 }
 
-fn own(id: &str) -> Value {
+pub(crate) fn own(id: &str) -> Value {
     let mut task = task(id);
     task.as_object_mut().expect("a task").remove("command");
     task["executor"] = json!({"executor_id": {"value": "e"}, "framework_id": {"value": "f"}, "command": {"value": "x"}});
@@ -29,7 +29,12 @@ fn events(effects: &[Effect]) -> Vec<String> {
 }
 
 fn subscribed() -> (Node, String) {
-    let mut node = Node::registered();
+    subscribed_with(config())
+}
+
+pub(crate) fn subscribed_with(config: Config) -> (Node, String) {
+    let (mut node, _) = Node::recovered_with(config, Vec::new(), Vec::new());
+    node.connect();
     let container_id = started(&node.run(own("a"))).container_id;
     node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
     let subscribe = call("SUBSCRIBE", json!({"subscribe": {}}));
@@ -39,7 +44,7 @@ fn subscribed() -> (Node, String) {
     (node, container_id)
 }
 
-fn status(id: &str, state: &str, uuid: &str) -> Value {
+pub(crate) fn status(id: &str, state: &str, uuid: &str) -> Value {
     json!({"update": {"status": {"task_id": {"value": id}, "state": state, "source": "SOURCE_EXECUTOR", "uuid": uuid}}})
 }
 
@@ -121,7 +126,8 @@ fn a_later_task_goes_to_the_running_executor() {
 #[test]
 fn the_end_of_an_executor_fails_its_tasks() {
     let (mut node, container_id) = subscribed();
-    let mut effects = node.step(Input::ContainerExited { container_id, status: Some(1 << 8) });
+    let mut effects =
+        node.step(Input::ContainerExited { container_id, status: Some(1 << 8), limitation: None });
     effects.extend(node.stored());
     let status = updates(&effects).remove(0);
     assert_eq!(
@@ -139,7 +145,8 @@ fn an_executor_that_never_subscribes_is_destroyed() {
     assert!(node.wait(59).iter().all(|e| !matches!(e, Effect::DestroyContainer { .. })));
     let effects = node.wait(1);
     assert!(effects.contains(&Effect::DestroyContainer { container_id: container_id.clone() }));
-    let mut effects = node.step(Input::ContainerExited { container_id, status: Some(9) });
+    let mut effects =
+        node.step(Input::ContainerExited { container_id, status: Some(9), limitation: None });
     effects.extend(node.stored());
     assert_eq!(updates(&effects)[0].message(), "Executor did not register within 1mins");
 }

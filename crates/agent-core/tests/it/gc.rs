@@ -23,7 +23,8 @@ fn pending(node: &Node) -> u64 {
 fn ended(node: &mut Node, id: &str) -> Vec<Effect> {
     let container_id = started(&node.run(task(id))).container_id;
     node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(1) });
-    let effects = node.step(Input::ContainerExited { container_id, status: Some(0) });
+    let effects =
+        node.step(Input::ContainerExited { container_id, status: Some(0), limitation: None });
     let mut all = Vec::new();
     let mut open = updates(&effects);
     open.extend(updates(&node.stored()));
@@ -133,7 +134,8 @@ fn cleanup_ends_everything_and_the_agent_is_a_new_one_afterwards() {
     assert!(effects.iter().any(signalled), "{effects:?}");
     let effects = node.step(Input::MasterConnected { connection: MASTER });
     assert_eq!(effects, [], "it never registers");
-    let effects = node.step(Input::ContainerExited { container_id, status: Some(15) });
+    let effects =
+        node.step(Input::ContainerExited { container_id, status: Some(15), limitation: None });
     assert!(matches!(effects.last(), Some(Effect::Exit { status: 0, .. })), "{effects:?}");
     let (node, _) = Node::recovered(node.records, Vec::new());
     assert_eq!((&node.agent.view().id, node.agent.view().frameworks.len()), (&None, 0));

@@ -12,6 +12,7 @@ use wire::v1::{self, executor};
 mod compact;
 mod executors;
 mod gc;
+mod limits;
 mod operations;
 mod oversubscription;
 mod reconfiguration;
@@ -37,6 +38,7 @@ fn config() -> Config {
         executor_environment: None,
         inherited_environment: BTreeMap::new(),
         switch_user: false,
+        limitable: agent_core::Limitable::default(),
         oversubscription: agent_core::Oversubscription::default(),
         local: false,
         seed: 1,

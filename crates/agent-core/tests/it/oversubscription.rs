@@ -110,7 +110,8 @@ fn cpus_that_tasks_leave_idle_are_estimated() {
     start(&mut node, revocable(task("r")));
     node.wait(15);
     assert_eq!(estimates(&node.step(busy(36_000 + 33_000))), [] as [&str; 0]);
-    let effects = node.step(Input::ContainerExited { container_id, status: Some(0) });
+    let effects =
+        node.step(Input::ContainerExited { container_id, status: Some(0), limitation: None });
     node.drain(effects);
     node.wait(15);
     assert_eq!(estimates(&node.step(busy(36_000 + 33_000 + 15_000))), ["{}"], "nothing is idle");
@@ -128,7 +129,7 @@ fn above_the_threshold_only_revocable_tasks_go() {
     effects.extend(node.wait(0));
     assert!(effects.contains(&Effect::DestroyContainer { container_id: lent.clone() }));
     assert!(!effects.contains(&Effect::DestroyContainer { container_id: firm }), "{effects:?}");
-    node.step(Input::ContainerExited { container_id: lent, status: Some(9) });
+    node.step(Input::ContainerExited { container_id: lent, status: Some(9), limitation: None });
     let status = updates(&node.stored()).remove(0);
     assert_eq!((status.state(), status.source()), (v1::TaskState::TaskLost, Source::Agent));
     assert_eq!(status.reason(), Reason::ContainerPreempted);
@@ -163,7 +164,8 @@ fn partition_aware_frameworks_are_told_that_the_task_is_gone() {
     node.drain(effects);
     node.step(load(5000));
     node.stored();
-    let effects = node.step(Input::ContainerExited { container_id, status: Some(9) });
+    let effects =
+        node.step(Input::ContainerExited { container_id, status: Some(9), limitation: None });
     assert_eq!(node.drain(effects), ["TASK_GONE"]);
 }
 
@@ -178,7 +180,7 @@ fn a_preemption_by_the_master_outlives_the_agent() {
         preemption: Some("wanted back by role 'web'".into()),
     }));
     node.stored();
-    let state = FoundState::Exited { status: Some(15) };
+    let state = FoundState::Exited { status: Some(15), limitation: None };
     let found = FoundContainer { container_id, state };
     let (mut node, _) = Node::recovered(node.records, vec![found]);
     let mut effects = node.connect();
@@ -193,8 +195,11 @@ fn a_preemption_by_the_master_outlives_the_agent() {
 fn a_task_that_ends_well_before_it_is_preempted_has_finished() {
     let mut node = ready(controlled());
     let container_id = start(&mut node, revocable(task("lent")));
-    let effects =
-        node.step(Input::ContainerExited { container_id: container_id.clone(), status: Some(0) });
+    let effects = node.step(Input::ContainerExited {
+        container_id: container_id.clone(),
+        status: Some(0),
+        limitation: None,
+    });
     assert_eq!(node.drain(effects), ["TASK_FINISHED"]);
     assert_eq!(node.step(load(5000)), []);
 }

@@ -21,8 +21,11 @@ fn restart(node: Node, container_id: &str, state: Option<FoundState>) -> (Node, 
 fn an_end_while_the_agent_was_away_is_reported_truly() {
     for (exit, state) in [(0, "TASK_FINISHED"), (7 << 8, "TASK_FAILED")] {
         let (node, container_id) = running();
-        let (mut node, mut effects) =
-            restart(node, &container_id, Some(FoundState::Exited { status: Some(exit) }));
+        let (mut node, mut effects) = restart(
+            node,
+            &container_id,
+            Some(FoundState::Exited { status: Some(exit), limitation: None }),
+        );
         effects.extend(node.connect());
         assert_eq!(node.drain(effects), [state]);
     }
@@ -40,10 +43,11 @@ fn the_death_of_a_supervisor_is_told_as_that_of_an_executor() {
         assert_eq!(status.message(), "Executor terminated");
     };
     let (mut node, container_id) = running();
-    let effects = node.step(Input::ContainerExited { container_id, status: None });
+    let effects =
+        node.step(Input::ContainerExited { container_id, status: None, limitation: None });
     check(&mut node, effects);
     let (node, container_id) = running();
-    let exited = Some(FoundState::Exited { status: None });
+    let exited = Some(FoundState::Exited { status: None, limitation: None });
     let (mut node, mut effects) = restart(node, &container_id, exited);
     effects.extend(node.connect());
     check(&mut node, effects);
@@ -62,7 +66,8 @@ fn a_task_that_still_runs_goes_on_and_is_listed() {
     assert_eq!(register.tasks[0].state(), v1::TaskState::TaskRunning);
     let effects = node.connect();
     assert_eq!(node.drain(effects), [] as [&str; 0], "nothing new is told");
-    let effects = node.step(Input::ContainerExited { container_id, status: Some(0) });
+    let effects =
+        node.step(Input::ContainerExited { container_id, status: Some(0), limitation: None });
     assert_eq!(node.drain(effects), ["TASK_FINISHED"]);
 }
 
@@ -77,8 +82,11 @@ fn a_kill_outlives_the_agent() {
     };
     node.hear(master_to_agent::Message::KillTask(kill));
     node.stored();
-    let (mut node, mut effects) =
-        restart(node, &container_id, Some(FoundState::Exited { status: Some(15) }));
+    let (mut node, mut effects) = restart(
+        node,
+        &container_id,
+        Some(FoundState::Exited { status: Some(15), limitation: None }),
+    );
     effects.extend(node.connect());
     assert_eq!(node.drain(effects), ["TASK_KILLED"]);
 }
@@ -94,7 +102,8 @@ fn what_is_gone_has_failed_and_what_is_unknown_is_destroyed() {
     let (mut node, effects) = Node::recovered(Vec::new(), vec![stray]);
     let id = || "stray".to_owned();
     assert_eq!(effects, [Effect::DestroyContainer { container_id: id() }]);
-    let effects = node.step(Input::ContainerExited { container_id: id(), status: Some(9) });
+    let effects =
+        node.step(Input::ContainerExited { container_id: id(), status: Some(9), limitation: None });
     assert_eq!(effects, [Effect::ForgetContainer { container_id: id() }]);
 }
 
@@ -196,7 +205,7 @@ fn a_start_that_was_told_in_part_is_told_in_full() {
     for (found, expected) in [
         (FoundState::Running { pid: 42 }, &["TASK_STARTING", "TASK_RUNNING"][..]),
         (
-            FoundState::Exited { status: Some(0) },
+            FoundState::Exited { status: Some(0), limitation: None },
             &["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"][..],
         ),
     ] {

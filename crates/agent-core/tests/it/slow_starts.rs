@@ -88,7 +88,11 @@ fn a_start_that_is_answered_in_time_or_could_not_be_given_up_goes_on() {
         node.step(Input::ContainerStarted { container_id: id.to_owned(), result: Ok(42) })
     };
     let mut effects = ok(&mut node, &container_id);
-    effects.extend(node.step(Input::ContainerExited { container_id, status: Some(0) }));
+    effects.extend(node.step(Input::ContainerExited {
+        container_id,
+        status: Some(0),
+        limitation: None,
+    }));
     assert_eq!(node.drain(effects), ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]);
 
     let mut node = Node::registered();

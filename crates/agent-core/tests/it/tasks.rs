@@ -73,9 +73,11 @@ fn ends(exit: Option<i32>, state: &str, message: &str) {
     let container_id = started(&node.run(task("t"))).container_id;
     let mut effects =
         node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
-    effects.extend(
-        node.step(Input::ContainerExited { container_id: container_id.clone(), status: exit }),
-    );
+    effects.extend(node.step(Input::ContainerExited {
+        container_id: container_id.clone(),
+        status: exit,
+        limitation: None,
+    }));
     assert_eq!(node.drain(effects), ["TASK_STARTING", "TASK_RUNNING", state]);
     let view = node.agent.view();
     let completed = &view.completed_frameworks[0].completed_executors[0].completed_tasks[0];
@@ -129,7 +131,8 @@ fn a_kill_is_stored_then_signalled_then_enforced() {
     assert_eq!(node.stored(), [signal]);
     assert_eq!(node.wait(2), []);
     assert_eq!(node.wait(1), [Effect::DestroyContainer { container_id: container_id.clone() }]);
-    let effects = node.step(Input::ContainerExited { container_id, status: Some(9) });
+    let effects =
+        node.step(Input::ContainerExited { container_id, status: Some(9), limitation: None });
     assert_eq!(node.drain(effects), ["TASK_KILLED"]);
 }
 
@@ -171,7 +174,11 @@ fn what_is_not_supported_is_refused_by_name() {
         "'health_check' is not supported yet",
     );
     check("check", json!({"type": "TCP", "tcp": {"port": 1}}), "'check' is not supported yet");
-    check("limits", json!({"cpus": {"value": 2}}), "'limits' need an isolator");
+    check(
+        "limits",
+        json!({"cpus": {"value": 2}}),
+        "needs 'cgroups/cpu' in the agent's --isolation",
+    );
 }
 
 #[test]
@@ -200,16 +207,22 @@ fn one_failed_task_ends_its_group_and_then_the_pod() {
             .step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(1) });
         node.drain(effects);
     }
-    let mut effects = node
-        .step(Input::ContainerExited { container_id: containers[0].clone(), status: Some(1 << 8) });
+    let mut effects = node.step(Input::ContainerExited {
+        container_id: containers[0].clone(),
+        status: Some(1 << 8),
+        limitation: None,
+    });
     effects.extend(node.stored());
     assert!(
         effects
             .contains(&Effect::SignalContainer { container_id: containers[1].clone(), signal: 15 })
     );
     assert_eq!(node.drain(effects), ["TASK_FAILED"]);
-    let effects =
-        node.step(Input::ContainerExited { container_id: containers[1].clone(), status: Some(15) });
+    let effects = node.step(Input::ContainerExited {
+        container_id: containers[1].clone(),
+        status: Some(15),
+        limitation: None,
+    });
     let exited = effects.iter().any(|e| {
         matches!(e, Effect::SendToMaster { message, .. } if matches!(&**message, agent_to_master::Message::ExecutorExited(_)))
     });
@@ -249,7 +262,11 @@ fn a_framework_that_comes_back_finds_its_history() {
         let container_id = started(&node.run(task(id))).container_id;
         let mut effects = node
             .step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(42) });
-        effects.extend(node.step(Input::ContainerExited { container_id, status: Some(0) }));
+        effects.extend(node.step(Input::ContainerExited {
+            container_id,
+            status: Some(0),
+            limitation: None,
+        }));
         node.drain(effects);
     }
     let executors = |node: &Node| -> Vec<String> {

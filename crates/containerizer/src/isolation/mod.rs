@@ -6,17 +6,22 @@
 //! `crates/supervisor/src/spec.rs` for its form there. What the supervisor can't set up fails the launch with the text
 //! that it gives, and nothing is started.
 
+pub mod cgroups;
+mod posix;
+mod processes;
 mod selection;
 mod settings;
 mod setup;
 
-pub use selection::Selection;
+pub use processes::Processes;
+pub use selection::{Launcher, Selection};
 pub use settings::Settings;
 pub use setup::{Attributes, Parent, Privileges, Setup, Source, Step, Target};
 
-use crate::{ContainerSpec, MesosOptions};
+use crate::{ContainerSpec, Limitation, MesosOptions};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 use wire::v1;
 
 /// What the supervisor shall set up for the main process of a container. Isolators add to it, one after the other.
@@ -25,6 +30,12 @@ pub struct Preparation {
     /// Cgroups that the process joins, absolute directories. It joins them first of all, as the agent's user and in the
     /// host's mounts, so that whatever is set up afterwards counts as the container's already.
     pub cgroups: Vec<PathBuf>,
+    /// The one of them in which its processes, and those of containers inside it, are found and killed.
+    pub tracker: Option<PathBuf>,
+    /// The one of them that limits memory: when that is short, the supervisor kills the container.
+    pub memory: Option<PathBuf>,
+    /// How likely it is chosen when the whole machine is short of memory, in addition to what the kernel thinks.
+    pub oom_score_adj: Option<i32>,
     /// Root file system: a directory on the host in which the container may write, or that is read only.
     pub rootfs: Option<PathBuf>,
     /// Variables that replace those of the container, and those that come beside them.
@@ -48,12 +59,13 @@ pub trait Isolator: Send + Sync + std::fmt::Debug {
     /// Its name in `--isolation`.
     fn name(&self) -> &'static str;
 
-    /// Takes over the containers of a former process of the agent that still run, and removes what it finds of others.
-    /// Called once, before anything else.
+    /// Takes over the containers of a former process of the agent: those that still run, and those that ended since,
+    /// for each of which [`Self::cleanup`] follows. What it finds of others it removes. Called once, before anything
+    /// else.
     ///
     /// # Errors
     /// With a text for the operator; the agent does not start.
-    fn recover(&self, _running: &[Running]) -> Result<(), String> {
+    fn recover(&self, _running: &[Running], _ended: &[String]) -> Result<(), String> {
         Ok(())
     }
 
@@ -83,8 +95,22 @@ pub trait Isolator: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// With a text for the log; statistics of other isolators are shown without it.
-    fn usage(&self, _running: &Running, _out: &mut v1::ResourceStatistics) -> Result<(), String> {
+    fn usage(
+        &self,
+        _running: &Running,
+        _processes: &Processes,
+        _out: &mut v1::ResourceStatistics,
+    ) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Kills the processes of a container that has no supervisor any more, as far as it knows them.
+    fn kill(&self, _container_id: &str) {}
+
+    /// Why a container that has ended was ended by what it may use, if it was; asked before [`Self::cleanup`].
+    /// `saw_oom`: the supervisor killed it for a lack of memory.
+    fn limitation(&self, _container_id: &str, _saw_oom: bool) -> Option<Limitation> {
+        None
     }
 
     /// Removes what it made for a container, whose processes are all gone; in reverse order of preparation; idempotent.
@@ -105,9 +131,9 @@ impl Isolators {
         Ok(Self(options.isolation.make(options)?))
     }
 
-    pub(crate) fn recover(&self, running: &[Running]) -> Result<(), String> {
+    pub(crate) fn recover(&self, running: &[Running], ended: &[String]) -> Result<(), String> {
         for isolator in &self.0 {
-            isolator.recover(running).map_err(|e| format!("{}: {e}", isolator.name()))?;
+            isolator.recover(running, ended).map_err(|e| format!("{}: {e}", isolator.name()))?;
         }
         Ok(())
     }
@@ -122,6 +148,45 @@ impl Isolators {
             }
         }
         Ok(preparation)
+    }
+
+    pub(crate) fn update(
+        &self,
+        container_id: &str,
+        resources: &[v1::Resource],
+        limits: &BTreeMap<String, f64>,
+    ) {
+        for isolator in &self.0 {
+            if let Err(error) = isolator.update(container_id, resources, limits) {
+                tracing::error!(container = %container_id, isolator = isolator.name(), %error, "cannot update");
+            }
+        }
+    }
+
+    /// What each of these containers uses.
+    pub(crate) fn usage(&self, running: &[Running]) -> Vec<v1::ResourceStatistics> {
+        let processes = Processes::default();
+        let usage = |running: &Running| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let mut out =
+                v1::ResourceStatistics { timestamp: now.as_secs_f64(), ..Default::default() };
+            for isolator in &self.0 {
+                if let Err(error) = isolator.usage(running, &processes, &mut out) {
+                    // It may have ended at this moment.
+                    tracing::debug!(container = %running.container_id, isolator = isolator.name(), %error, "no statistics");
+                }
+            }
+            out
+        };
+        running.iter().map(usage).collect()
+    }
+
+    pub(crate) fn kill(&self, container_id: &str) {
+        self.0.iter().for_each(|isolator| isolator.kill(container_id));
+    }
+
+    pub(crate) fn limitation(&self, container_id: &str, saw_oom: bool) -> Option<Limitation> {
+        self.0.iter().find_map(|isolator| isolator.limitation(container_id, saw_oom))
     }
 
     pub(crate) fn cleanup(&self, container_id: &str) {

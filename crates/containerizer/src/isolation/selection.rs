@@ -1,83 +1,190 @@
 //! Which isolators there are, and which of them are wanted.
 
 use super::Isolator;
+use super::cgroups::{self, Cgroups};
+use super::posix::Posix;
 use crate::MesosOptions;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Makes an isolator on this host, or says why there is none; [`None`]: nothing is to be done for it.
 type Make = fn(&MesosOptions) -> Result<Option<Box<dyn Isolator>>, String>;
 
-/// All isolators, in the order in which they prepare a container.
-const ISOLATORS: &[(&str, Make)] =
-    &[("filesystem/posix", |_| Ok(None)), ("posix/cpu", |_| Ok(None)), ("posix/mem", |_| Ok(None))];
+/// All isolators but those of cgroups, which one stands for, in the order in which they prepare a container.
+const ISOLATORS: &[(&str, Make)] = &[
+    ("filesystem/posix", |_| Ok(None)),
+    ("posix/cpu", |_| Ok(Some(Box::new(Posix::Cpu)))),
+    ("posix/mem", |_| Ok(Some(Box::new(Posix::Memory)))),
+];
+
+/// The last isolator before that of cgroups.
+const BEFORE_CGROUPS: &str = "posix/mem";
 
 /// Names that stand for several.
-const ALIASES: &[(&str, &[&str])] =
-    &[("process", &["posix/cpu", "posix/mem"]), ("posix", &["posix/cpu", "posix/mem"])];
+const ALIASES: &[(&str, &[&str])] = &[
+    ("process", &["posix/cpu", "posix/mem"]),
+    ("posix", &["posix/cpu", "posix/mem"]),
+    ("cgroups", &["cgroups/cpu", "cgroups/mem"]),
+];
 
-/// What `--isolation` asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection(BTreeSet<&'static str>);
+/// How processes are told apart and killed: `--launcher`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Launcher {
+    /// By descent.
+    #[default]
+    Posix,
+    /// By cgroups.
+    Linux,
+}
+
+/// What is asked for: `--isolation`, `--launcher` and the flags of cgroups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    names: BTreeSet<&'static str>,
+    launcher: Launcher,
+    cgroups: cgroups::Options,
+}
 
 impl Default for Selection {
-    /// The default of `--isolation`.
+    /// The isolators that are the default of `--isolation`, without cgroups.
     fn default() -> Self {
-        Self(["filesystem/posix", "posix/cpu", "posix/mem"].into())
+        Self {
+            names: ["filesystem/posix", "posix/cpu", "posix/mem"].into(),
+            launcher: Launcher::Posix,
+            cgroups: cgroups::Options::default(),
+        }
     }
 }
 
 impl Selection {
-    /// Reads names with commas between them.
+    /// Reads names with commas between them. `auto` stands for all that this host supports, `cgroups/all` for those of
+    /// cgroups. Without a launcher the one is taken that the host has: linux for root where there are cgroups in which
+    /// it can make its own.
     ///
     /// # Errors
-    /// Names the isolator that is not known, with the nearest name, or that comes twice.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut chosen = BTreeSet::new();
-        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, names)| *names);
-            let known =
-                || ISOLATORS.iter().find(|(known, _)| *known == name).map(|(name, _)| *name);
-            let names = match alias {
-                Some(names) => names.to_vec(),
-                None => known().map(|name| vec![name]).ok_or_else(|| unknown(name))?,
-            };
-            for name in names {
-                if !chosen.insert(name) {
+    /// Names the isolator that is not known, with the nearest name, or that comes twice, or that needs another launcher.
+    pub fn new(
+        isolation: &str,
+        launcher: Option<Launcher>,
+        cgroups: cgroups::Options,
+    ) -> Result<Self, String> {
+        let has_tracker = || Cgroups::new(&[], &cgroups, Path::new("")).is_ok();
+        let launcher = launcher
+            .unwrap_or_else(|| if has_tracker() { Launcher::Linux } else { Launcher::Posix });
+        let supported = || match launcher {
+            Launcher::Linux => cgroups::supported(&cgroups),
+            Launcher::Posix => Vec::new(),
+        };
+        let mut names = BTreeSet::new();
+        for name in isolation.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            for name in stands_for(name, supported)? {
+                if !names.insert(name) {
                     return Err(format!("isolator '{name}' is given twice"));
                 }
             }
         }
-        if !chosen.iter().any(|name| name.starts_with("filesystem/")) {
-            chosen.insert("filesystem/posix");
+        if !names.iter().any(|name| name.starts_with("filesystem/")) {
+            names.insert("filesystem/posix");
         }
-        Ok(Self(chosen))
+        let of_cgroups = names.iter().find(|name| cgroups::NAMES.contains(name));
+        match of_cgroups {
+            Some(name) if launcher == Launcher::Posix => Err(format!(
+                "isolator '{name}' needs --launcher=linux, root, and cgroups at {}",
+                cgroups.hierarchy.display()
+            )),
+            _ => Ok(Self { names, launcher, cgroups }),
+        }
     }
 
     /// Whether an isolator is wanted.
+    #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains(name)
+        self.names.contains(name)
+    }
+
+    /// The launcher.
+    #[must_use]
+    pub fn launcher(&self) -> Launcher {
+        self.launcher
+    }
+
+    /// The flags of cgroups.
+    #[must_use]
+    pub fn cgroups(&self) -> &cgroups::Options {
+        &self.cgroups
     }
 
     /// The names, in the order in which they prepare.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        ISOLATORS.iter().map(|(name, _)| *name).filter(|name| self.has(name))
+        known().filter(|name| self.has(name))
+    }
+
+    /// Whether this host has the cgroups that were asked for.
+    ///
+    /// # Errors
+    /// What it has not.
+    pub fn check_cgroups(&self) -> Result<(), String> {
+        self.make_cgroups(Path::new("")).map(drop)
+    }
+
+    fn make_cgroups(&self, owner: &Path) -> Result<Cgroups, String> {
+        let names: Vec<&str> = self.names().filter(|name| cgroups::NAMES.contains(name)).collect();
+        Cgroups::new(&names, &self.cgroups, owner)
     }
 
     pub(super) fn make(&self, options: &MesosOptions) -> Result<Vec<Box<dyn Isolator>>, String> {
-        let wanted = ISOLATORS.iter().filter(|(name, _)| self.has(name));
-        let made =
-            wanted.map(|(name, make)| make(options).map_err(|e| format!("isolator '{name}': {e}")));
-        made.filter_map(Result::transpose).collect()
+        let mut made: Vec<Box<dyn Isolator>> = Vec::new();
+        for (name, make) in ISOLATORS {
+            if self.has(name) {
+                made.extend(make(options).map_err(|e| format!("isolator '{name}': {e}"))?);
+            }
+            if *name == BEFORE_CGROUPS && self.launcher == Launcher::Linux {
+                made.push(Box::new(self.make_cgroups(&options.work_dir)?));
+            }
+        }
+        Ok(made)
+    }
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    let others = ISOLATORS.iter().map(|(name, _)| *name);
+    let at = ISOLATORS.iter().position(|(name, _)| *name == BEFORE_CGROUPS).map_or(0, |at| at + 1);
+    others.clone().take(at).chain(cgroups::NAMES).chain(others.skip(at))
+}
+
+/// The isolators that a name stands for.
+fn stands_for(
+    name: &str,
+    supported: impl Fn() -> Vec<&'static str>,
+) -> Result<Vec<&'static str>, String> {
+    if let Some((_, names)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
+        return Ok(names.to_vec());
+    }
+    match name {
+        "cgroups/all" => Ok(supported()),
+        "auto" => {
+            let cgroups = supported();
+            let has = |wanted: &str| cgroups.contains(&wanted);
+            let mut names = Vec::new();
+            names.extend((!has("cgroups/cpu")).then_some("posix/cpu"));
+            names.extend((!has("cgroups/mem")).then_some("posix/mem"));
+            names.extend(cgroups);
+            Ok(names)
+        }
+        _ => {
+            known().find(|known| *known == name).map(|name| vec![name]).ok_or_else(|| unknown(name))
+        }
     }
 }
 
 fn unknown(name: &str) -> String {
-    let known = || ISOLATORS.iter().map(|(name, _)| *name);
-    match base::nearest(name, known()) {
+    let names =
+        || ALIASES.iter().map(|(name, _)| *name).chain(["auto", "cgroups/all"]).chain(known());
+    match base::nearest(name, names()) {
         Some(near) => format!("there is no isolator '{name}'; did you mean '{near}'?"),
         None => {
-            let known: Vec<&str> = known().collect();
-            format!("there is no isolator '{name}'; there are: {}", known.join(", "))
+            let names: Vec<&str> = names().collect();
+            format!("there is no isolator '{name}'; there are: {}", names.join(", "))
         }
     }
 }
@@ -87,25 +194,32 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, want: Result<&[&str], &str>) {
-        let got = Selection::parse(text).map(|s| s.names().collect::<Vec<_>>());
+    fn check(text: &str, launcher: Launcher, want: Result<&[&str], &str>) {
+        let options = cgroups::Options { hierarchy: "/no/cgroups".into(), ..Default::default() };
+        let got = Selection::new(text, Some(launcher), options);
+        let got = got.map(|s| s.names().collect::<Vec<_>>());
         assert_eq!(got, want.map(<[&str]>::to_vec).map_err(str::to_owned));
     }
 
     #[test]
     fn names_aliases_and_mistakes() {
         let posix = ["filesystem/posix", "posix/cpu", "posix/mem"].as_slice();
-        check("posix/mem, posix/cpu", Ok(posix));
-        check("process", Ok(posix));
-        check("posix/cpu", Ok(&["filesystem/posix", "posix/cpu"]));
-        check("posix/cpu,process", Err("isolator 'posix/cpu' is given twice"));
-        check("posix/men", Err("there is no isolator 'posix/men'; did you mean 'posix/mem'?"));
-        check(
-            "network/xyz",
-            Err(
-                "there is no isolator 'network/xyz'; there are: filesystem/posix, posix/cpu, posix/mem",
-            ),
-        );
-        assert_eq!(Selection::parse("process"), Ok(Selection::default()));
+        for text in ["posix/mem, posix/cpu", "process", "auto"] {
+            check(text, Launcher::Posix, Ok(posix));
+        }
+        check("posix/cpu", Launcher::Posix, Ok(&["filesystem/posix", "posix/cpu"]));
+        let cgroups = ["filesystem/posix", "cgroups/cpu", "cgroups/mem"].as_slice();
+        check("cgroups/mem,cgroups/cpu", Launcher::Linux, Ok(cgroups));
+        check("cgroups", Launcher::Linux, Ok(cgroups));
+        let twice = "isolator 'posix/cpu' is given twice";
+        check("posix/cpu,process", Launcher::Posix, Err(twice));
+        let near = "there is no isolator 'cgroup/mem'; did you mean 'cgroups/mem'?";
+        check("cgroup/mem", Launcher::Linux, Err(near));
+        let launcher =
+            "isolator 'cgroups/cpu' needs --launcher=linux, root, and cgroups at /no/cgroups";
+        check("cgroups", Launcher::Posix, Err(launcher));
+        let options = cgroups::Options { hierarchy: "/no/cgroups".into(), ..Default::default() };
+        let chosen = Selection::new("process", None, options).map(|s| s.launcher());
+        assert_eq!(chosen, Ok(Launcher::Posix));
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 mod absence;
+mod cgroups;
 mod download;
 mod fetching;
 mod images;
@@ -29,11 +30,15 @@ impl Host {
     }
 
     fn at(directory: PathBuf) -> Self {
+        Self::with(directory, Selection::default())
+    }
+
+    fn with(directory: PathBuf, isolation: Selection) -> Self {
         let options = MesosOptions {
             runtime_dir: directory.join("run"),
             work_dir: directory.clone(),
             open_files: Some(777),
-            isolation: Selection::default(),
+            isolation,
             settings: containerizer::isolation::Settings::default(),
             fetcher: FetcherOptions::new(directory.join("fetcher"), directory.join("cache")),
         };
@@ -63,6 +68,7 @@ impl Host {
             user: None,
             container: None,
             resources: Vec::new(),
+            limits: BTreeMap::new(),
             volumes: Vec::new(),
             recovery_timeout: Duration::from_secs(600),
             shutdown_grace_period: Duration::from_secs(5),

@@ -105,7 +105,7 @@ impl World {
                 let input = Box::new(agent::Input::ContainerStarted { container_id, result });
                 self.after(Duration::from_micros(900), Event::AgentInput { agent, life, input });
             }
-            agent::Effect::CancelStart { .. } => {}
+            agent::Effect::CancelStart { .. } | agent::Effect::UpdateContainer { .. } => {}
             agent::Effect::SignalContainer { container_id, signal } => {
                 self.signal(agent, container_id, signal)
             }
@@ -169,8 +169,11 @@ impl World {
             return;
         };
         container.status = Some(status);
-        let input =
-            Box::new(agent::Input::ContainerExited { container_id: id, status: Some(status) });
+        let input = Box::new(agent::Input::ContainerExited {
+            container_id: id,
+            status: Some(status),
+            limitation: None,
+        });
         self.after(Duration::from_micros(300), Event::AgentInput { agent, life, input });
     }
 }

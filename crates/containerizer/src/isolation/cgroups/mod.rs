@@ -1,0 +1,451 @@
+//! Cgroups: what containers may use of cpus, memory, process ids and devices, and which processes are theirs.
+//!
+//! One isolator stands for all names `cgroups/…` and for the linux launcher. Each container has a directory
+//! `<root>/<container id>` in each hierarchy that is used; in one of them, the tracker's, its processes are found and
+//! killed whatever they did to hide: a process leaves its parent and its session at will, but not its cgroup. The tracker
+//! is in the tree of version 2 where there is one and it can kill (`cgroup.kill`), else in the freezer of version 1.
+//!
+//! A directory is made before the process that joins it, with the agent's work directory written on the tracker's (an
+//! extended attribute), so that an agent that recovers finds what is its own, and leaves alone what is another's.
+
+mod cpu;
+mod cpuset;
+mod device_program;
+mod devices;
+mod group;
+mod hierarchy;
+mod io;
+mod memory;
+mod owner;
+mod pids;
+
+pub use hierarchy::{Hierarchies, Place, Version};
+pub use pids::PidsLimit;
+
+use super::{Isolator, Preparation, Processes, Running};
+use crate::user::User;
+use crate::{ContainerSpec, Limitation};
+use group::Group;
+use resources::Resources;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use wire::v1::{self, ResourceStatistics};
+
+/// Settings: the flags of cgroups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// `--cgroups_hierarchy`.
+    pub hierarchy: PathBuf,
+    /// `--cgroups_root`: name of the cgroup of all containers.
+    pub root: String,
+    /// `--cgroups_enable_cfs`: requests are upper bounds of cpu time too.
+    pub enable_cfs: bool,
+    /// `--cgroups_limit_swap`.
+    pub limit_swap: bool,
+    /// `--cgroups_cpu_enable_pids_and_tids_count`.
+    pub count_threads: bool,
+    /// `--revocable_cpu_low_priority`.
+    pub revocable_cpu_low_priority: bool,
+    /// `--cgroups_pids_limit`.
+    pub pids_limit: PidsLimit,
+    /// `--allowed_devices`.
+    pub allowed_devices: Vec<v1::DeviceAccess>,
+    /// `--cgroups_destroy_timeout`: for how long the end of processes is waited for when a cgroup is removed.
+    pub destroy_timeout: Duration,
+}
+
+impl Default for Options {
+    /// The defaults of the flags.
+    fn default() -> Self {
+        Self {
+            hierarchy: "/sys/fs/cgroup".into(),
+            root: "mesos".to_owned(),
+            enable_cfs: false,
+            limit_swap: false,
+            count_threads: false,
+            revocable_cpu_low_priority: true,
+            pids_limit: PidsLimit::Percent(15),
+            allowed_devices: Vec::new(),
+            destroy_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a container may use.
+struct Wanted<'a> {
+    resources: Resources,
+    limits: &'a BTreeMap<String, f64>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(resources: &[v1::Resource], limits: &'a BTreeMap<String, f64>) -> Result<Self, String> {
+        let resources = Resources::from_wire(resources).map_err(|e| e.to_string())?;
+        Ok(Self { resources, limits })
+    }
+}
+
+/// One concern of the kernel. Its cgroup is there whenever it is asked.
+trait Controller: Send + Sync + std::fmt::Debug {
+    /// The kernel's controllers that it needs in version 1, and in version 2 unless [`Self::kernel_v2`] says otherwise.
+    fn kernel(&self) -> &'static [&'static str];
+    fn kernel_v2(&self) -> &'static [&'static str] {
+        self.kernel()
+    }
+    /// Whether the host has what the settings ask for, seen at the cgroup of all containers.
+    fn check(&self, _groups: &Groups) -> Result<(), String> {
+        Ok(())
+    }
+    /// Makes a new cgroup such that processes can join it.
+    fn initialize(&self, _group: &Group) -> Result<(), String> {
+        Ok(())
+    }
+    /// Adds what the container's process shall do for it.
+    fn prepare(
+        &self,
+        _groups: &Groups,
+        _wanted: &Wanted<'_>,
+        _out: &mut Preparation,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+    /// Sets limits, for the first time or again.
+    fn apply(&self, groups: &Groups, wanted: &Wanted<'_>, is_new: bool) -> Result<(), String>;
+    fn usage(&self, groups: &Groups, out: &mut ResourceStatistics) -> Result<(), String>;
+    /// Why the container was ended, if it was for this; `saw_oom`: its supervisor was told that memory was short.
+    fn limitation(&self, _groups: &Groups, _saw_oom: bool) -> Option<Limitation> {
+        None
+    }
+}
+
+/// The cgroups of a container by the kernel's controller.
+#[derive(Debug)]
+struct Groups(Vec<(&'static str, Group)>);
+
+impl Groups {
+    fn get(&self, controller: &str) -> Result<&Group, String> {
+        let found = self.0.iter().find(|(name, _)| *name == controller).map(|(_, group)| group);
+        found.ok_or_else(|| format!("the container has no cgroup of '{controller}'"))
+    }
+
+    /// Each directory once.
+    fn distinct(&self) -> BTreeSet<&Group> {
+        self.0.iter().map(|(_, group)| group).collect()
+    }
+}
+
+/// The isolator.
+#[derive(Debug)]
+pub(super) struct Cgroups {
+    controllers: Vec<Box<dyn Controller>>,
+    /// Where the controllers of the kernel are.
+    places: Vec<(&'static str, Place)>,
+    tracker: Place,
+    root: PathBuf,
+    destroy_timeout: Duration,
+    /// Written on what this agent made.
+    owner: PathBuf,
+    /// Directories of containers, below the mounts.
+    containers: Mutex<BTreeMap<String, PathBuf>>,
+}
+
+/// The names that there are, and what makes them.
+fn controller(name: &str, options: &Options) -> Result<Box<dyn Controller>, String> {
+    Ok(match name {
+        "cgroups/cpu" => Box::new(cpu::Cpu::new(options)),
+        "cgroups/mem" => Box::new(memory::Memory::new(options)),
+        "cgroups/pids" => Box::new(pids::Pids::new(options)),
+        "cgroups/blkio" => Box::new(io::Io),
+        "cgroups/devices" => Box::new(devices::Devices::new(options)?),
+        "cgroups/cpuset" => Box::new(cpuset::Cpuset),
+        "cgroups/hugetlb" => Box::new(cpuset::Hugetlb),
+        other => return Err(format!("there is no isolator '{other}'")),
+    })
+}
+
+/// All names, in the order in which they act.
+pub(super) const NAMES: [&str; 7] = [
+    "cgroups/cpu",
+    "cgroups/cpuset",
+    "cgroups/mem",
+    "cgroups/pids",
+    "cgroups/blkio",
+    "cgroups/devices",
+    "cgroups/hugetlb",
+];
+
+/// Which of all names this host has something for.
+pub(super) fn supported(options: &Options) -> Vec<&'static str> {
+    let Ok(hierarchies) = Hierarchies::detect(&options.hierarchy) else { return Vec::new() };
+    let has = |name: &&str| {
+        controller(name, options).is_ok_and(|c| place(&hierarchies, c.as_ref()).is_ok())
+    };
+    NAMES.into_iter().filter(has).collect()
+}
+
+/// Where a controller's cgroups are.
+fn place(
+    hierarchies: &Hierarchies,
+    controller: &dyn Controller,
+) -> Result<Vec<(&'static str, Place)>, String> {
+    let all = |names: &'static [&'static str], version| {
+        let at = |name: &&'static str| {
+            let place = hierarchies.place(name).filter(|place| place.version == version)?;
+            Some((*name, place))
+        };
+        names.iter().map(at).collect::<Option<Vec<_>>>()
+    };
+    all(controller.kernel(), Version::V1)
+        .or_else(|| all(controller.kernel_v2(), Version::V2))
+        .ok_or_else(|| {
+            let names = controller.kernel().join(",");
+            format!("the kernel's '{names}' is not mounted ({} cgroups)", hierarchies.layout())
+        })
+}
+
+impl Cgroups {
+    /// Makes the cgroup of all containers in each hierarchy that is used.
+    pub(super) fn new(names: &[&str], options: &Options, owner: &Path) -> Result<Self, String> {
+        let hierarchies = Hierarchies::detect(&options.hierarchy)?;
+        let mut controllers = Vec::new();
+        let mut places = Vec::new();
+        for name in names {
+            let made = controller(name, options)?;
+            places.extend(
+                place(&hierarchies, made.as_ref())
+                    .map_err(|e| format!("isolator '{name}': {e}"))?,
+            );
+            controllers.push(made);
+        }
+        let root = PathBuf::from(options.root.trim_matches('/'));
+        let plain = |c| matches!(c, std::path::Component::Normal(_));
+        if root.as_os_str().is_empty() || !root.components().all(plain) {
+            return Err(format!("--cgroups_root: expected a name, got '{}'", options.root));
+        }
+        let tracker = tracker(&hierarchies, &root)?;
+        let cgroups = Self {
+            controllers,
+            places,
+            tracker,
+            root,
+            destroy_timeout: options.destroy_timeout,
+            owner: owner.to_owned(),
+            containers: Mutex::default(),
+        };
+        cgroups.make_root()?;
+        let groups = cgroups.groups(&cgroups.root);
+        for controller in &cgroups.controllers {
+            controller.check(&groups)?;
+        }
+        tracing::info!(layout = hierarchies.layout(), tracker = %cgroups.tracker.mount.display(), "cgroups are used");
+        Ok(cgroups)
+    }
+
+    fn make_root(&self) -> Result<(), String> {
+        let mut mounts = BTreeMap::from([(self.tracker.mount.as_path(), &self.tracker)]);
+        mounts.extend(self.places.iter().map(|(_, place)| (place.mount.as_path(), place)));
+        for place in mounts.into_values() {
+            let mut at = PathBuf::new();
+            for component in self.root.components() {
+                if place.version == Version::V2 {
+                    self.enable(place, &at)?;
+                }
+                at.push(component);
+                let group = Group::at(place, &at);
+                group.create()?;
+                self.initialize(&group)?;
+            }
+            if place.version == Version::V2 {
+                self.enable(place, &at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the cgroups below one of version 2 be controlled.
+    fn enable(&self, place: &Place, relative: &Path) -> Result<(), String> {
+        let group = Group::at(place, relative);
+        let enabled = group.read("cgroup.subtree_control")?;
+        for (name, at) in &self.places {
+            let is_there = enabled.split_whitespace().any(|enabled| enabled == *name);
+            if at.mount == place.mount && *name != "devices" && !is_there {
+                group.write("cgroup.subtree_control", format!("+{name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn initialize(&self, group: &Group) -> Result<(), String> {
+        self.controllers.iter().try_for_each(|controller| controller.initialize(group))
+    }
+
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, PathBuf>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn groups(&self, relative: &Path) -> Groups {
+        Groups(self.places.iter().map(|(name, p)| (*name, Group::at(p, relative))).collect())
+    }
+
+    fn tracker(&self, relative: &Path) -> Group {
+        Group::at(&self.tracker, relative)
+    }
+
+    /// The cgroups of a container that is known.
+    fn known(&self, container_id: &str) -> Option<Groups> {
+        let relative = self.containers().get(container_id)?.clone();
+        Some(self.groups(&relative))
+    }
+
+    fn make(&self, spec: &ContainerSpec, relative: &Path) -> Result<(), String> {
+        let tracker = self.tracker(relative);
+        tracker.create()?;
+        owner::write(&tracker.path, &self.owner)?;
+        let user = spec.user.as_deref().map(User::named).transpose()?;
+        for group in self.groups(relative).distinct() {
+            if group.path != tracker.path {
+                group.create()?;
+            }
+            self.initialize(group)?;
+            // In version 1 a container divides what is its own among cgroups that it makes.
+            if let Some(user) = user.as_ref().filter(|_| !group.is_v2) {
+                user.own(&group.path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where processes are told apart: in the tree of version 2 if it can kill, or if there is no freezer.
+fn tracker(hierarchies: &Hierarchies, root: &Path) -> Result<Place, String> {
+    let freezer = hierarchies.place("freezer").filter(|place| place.version == Version::V1);
+    let unified = hierarchies.unified().filter(|place| {
+        // The root of the tree can't be killed and does not have the file.
+        let first = root.iter().next().unwrap_or_default();
+        let group = Group::at(place, Path::new(first));
+        freezer.is_none() || group.create().is_ok() && group.has("cgroup.kill")
+    });
+    unified.or(freezer).ok_or_else(|| {
+        "the kernel's controller 'freezer' is not mounted, nor cgroups of version 2".to_owned()
+    })
+}
+
+impl Isolator for Cgroups {
+    fn name(&self) -> &'static str {
+        "cgroups"
+    }
+
+    fn recover(&self, running: &[Running], ended: &[String]) -> Result<(), String> {
+        let is_known = |id: &str| {
+            running.iter().any(|r| r.container_id == id) || ended.iter().any(|e| e == id)
+        };
+        for directory in group::children(&self.tracker(&self.root).path) {
+            let Some(id) = directory.file_name().and_then(|n| n.to_str()) else { continue };
+            let known = is_known(id);
+            if known || owner::read(&directory).is_some_and(|owner| owner == self.owner) {
+                self.containers().insert(id.to_owned(), self.root.join(id));
+            }
+            if !known && self.containers().contains_key(id) {
+                tracing::warn!(container = %id, "a container that nobody knows is removed");
+                self.kill(id);
+                self.cleanup(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, spec: &ContainerSpec, preparation: &mut Preparation) -> Result<(), String> {
+        let wanted = Wanted::new(&spec.resources, &spec.limits)?;
+        let relative = self.root.join(&spec.container_id);
+        self.containers().insert(spec.container_id.clone(), relative.clone());
+        self.make(spec, &relative)?;
+        let groups = self.groups(&relative);
+        for controller in &self.controllers {
+            controller.apply(&groups, &wanted, true)?;
+            controller.prepare(&groups, &wanted, preparation)?;
+        }
+        let tracker = self.tracker(&relative);
+        let mut joined = groups.distinct();
+        joined.insert(&tracker);
+        preparation.cgroups.extend(joined.into_iter().map(|group| group.path.clone()));
+        preparation.tracker = Some(tracker.path);
+        Ok(())
+    }
+
+    fn update(
+        &self,
+        container_id: &str,
+        resources: &[v1::Resource],
+        limits: &BTreeMap<String, f64>,
+    ) -> Result<(), String> {
+        let Some(groups) = self.known(container_id) else { return Ok(()) };
+        let wanted = Wanted::new(resources, limits)?;
+        self.controllers.iter().try_for_each(|c| c.apply(&groups, &wanted, false))
+    }
+
+    fn usage(
+        &self,
+        running: &Running,
+        _processes: &Processes,
+        out: &mut ResourceStatistics,
+    ) -> Result<(), String> {
+        let Some(groups) = self.known(&running.container_id) else { return Ok(()) };
+        self.controllers.iter().try_for_each(|controller| controller.usage(&groups, out))
+    }
+
+    fn kill(&self, container_id: &str) {
+        let Some(relative) = self.containers().get(container_id).cloned() else { return };
+        let tracker = self.tracker(&relative);
+        if tracker.write("cgroup.kill", 1).is_ok() {
+            return;
+        }
+        let (file, frozen, thawed) = if tracker.is_v2 {
+            ("cgroup.freeze", "1", "0")
+        } else {
+            ("freezer.state", "FROZEN", "THAWED")
+        };
+        let deadline = Instant::now() + self.destroy_timeout;
+        loop {
+            let _ = tracker.write(file, frozen);
+            let processes = tracker.processes();
+            for pid in &processes {
+                // SAFETY: a plain system call.
+                unsafe { libc::kill(*pid, libc::SIGKILL) };
+            }
+            let _ = tracker.write(file, thawed);
+            if processes.is_empty() || Instant::now() >= deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn limitation(&self, container_id: &str, saw_oom: bool) -> Option<Limitation> {
+        let groups = self.known(container_id)?;
+        self.controllers.iter().find_map(|c| c.limitation(&groups, saw_oom))
+    }
+
+    fn cleanup(&self, container_id: &str) -> Result<(), String> {
+        let Some(relative) = self.containers().get(container_id).cloned() else { return Ok(()) };
+        let deadline = Instant::now() + self.destroy_timeout;
+        let tracker = self.tracker(&relative);
+        for group in self.groups(&relative).distinct() {
+            if group.path != tracker.path {
+                group.remove(deadline)?;
+            }
+        }
+        // The last one: it tells whose all of them are.
+        tracker.remove(deadline)?;
+        self.containers().remove(container_id);
+        Ok(())
+    }
+}
+
+/// Memory of the machine in bytes; 0: unknown.
+pub(crate) fn host_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
