@@ -4,7 +4,7 @@ use crate::run::{Failure, cargo, run};
 
 pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
-        ["launch", rest @ ..] => launch(rest),
+        [name @ ("launch" | "containers"), rest @ ..] => cluster(name, rest),
         ["allocator", rest @ ..] => {
             let package = ["bench", "--locked", "--package", "proffer-allocator"];
             let mut command = cargo(&package);
@@ -18,17 +18,20 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
             command.args(["--bin", "peer", "--"]).args(rest);
             run(command)
         }
-        _ => Err(Failure::new("expected 'bench launch', 'bench allocator' or 'bench peer'")),
+        _ => Err(Failure::new(
+            "expected 'bench launch', 'bench containers', 'bench allocator' or 'bench peer'",
+        )),
     }
 }
 
-fn launch(arguments: &[&str]) -> Result<(), Failure> {
+/// A benchmark of real processes.
+fn cluster(name: &str, arguments: &[&str]) -> Result<(), Failure> {
     run(cargo(&["build", "--release", "--locked", "--package", "proffer"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| "target".into(), std::path::PathBuf::from);
     let program = std::env::current_dir()?.join(target).join("release/proffer");
     let mut command =
-        cargo(&["bench", "--locked", "--package", "proffer-testkit", "--bench", "launch", "--"]);
+        cargo(&["bench", "--locked", "--package", "proffer-testkit", "--bench", name, "--"]);
     command.arg("--program").arg(program).args(arguments);
     run(command)
 }

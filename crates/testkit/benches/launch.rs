@@ -4,7 +4,8 @@
 
 use serde_json::json;
 use std::time::Instant;
-use testkit::framework::{TERMINAL, command_task, text};
+use testkit::framework::{TERMINAL, amount, command_task, text};
+use testkit::measure::{Quantiles, accept_to_running};
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
 
 fn main() {
@@ -21,23 +22,21 @@ fn main() {
     let (agents, tasks, rounds) =
         (number("--agents", 4), number("--tasks", 10_000), number("--rounds", 300));
 
-    let mut latencies = latency(&program, rounds);
-    latencies.sort_by(f64::total_cmp);
-    let quantile = |q: usize| latencies[(latencies.len() * q / 100).min(latencies.len() - 1)];
+    let latencies = latency(&program, rounds);
     let rate = rate(&program, agents, tasks);
     if arguments.iter().any(|a| a == "--json") {
         println!(
             "{}",
-            json!({"accept_to_running_ms": {"p50": round(quantile(50)), "p99": round(quantile(99))},
+            json!({"accept_to_running_ms": {"p50": round(latencies.at(50)), "p99": round(latencies.at(99))},
                 "tasks_per_second": round(rate), "rounds": rounds, "tasks": tasks, "agents": agents})
         );
     } else {
         println!("ACCEPT to TASK_RUNNING, {rounds} command tasks one at a time:");
         println!(
             "  p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
-            quantile(50),
-            quantile(99),
-            latencies[rounds - 1]
+            latencies.at(50),
+            latencies.at(99),
+            latencies.at(100)
         );
         println!(
             "{tasks} short tasks of 0.1 cpus on {agents} agents of 4 cpus: {rate:.0} tasks per second"
@@ -45,28 +44,10 @@ fn main() {
     }
 }
 
-/// Milliseconds from sending ACCEPT to having TASK_RUNNING, one task at a time.
-fn latency(program: &str, rounds: usize) -> Vec<f64> {
+fn latency(program: &str, rounds: usize) -> Quantiles {
     let cluster = Cluster::start(ClusterOptions::new(program, 1));
     let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
-    (0..rounds)
-        .map(|round| {
-            let offer = framework.offers().remove(0);
-            let id = format!("latency-{round}");
-            let task = command_task(&offer, &id, "true", 0.1, 32.0);
-            let start = Instant::now();
-            framework.launch(&offer, &[task]);
-            let running = loop {
-                let (at, status) = framework.update(Some(&id));
-                if status["state"] == "TASK_RUNNING" {
-                    break at;
-                }
-                assert_eq!(status["state"], "TASK_STARTING", "{status}");
-            };
-            framework.until_end(&id);
-            running.duration_since(start).as_secs_f64() * 1e3
-        })
-        .collect()
+    Quantiles::of(accept_to_running(&mut framework, "latency", rounds))
 }
 
 /// Short tasks per second, as many at a time as fit.
@@ -88,14 +69,8 @@ fn rate(program: &str, agents: usize, tasks: usize) -> f64 {
             continue;
         }
         for offer in event["offers"]["offers"].as_array().into_iter().flatten() {
-            let amount = |name: &str| {
-                let resources = offer["resources"].as_array().into_iter().flatten();
-                resources
-                    .filter(|r| r["name"] == name)
-                    .filter_map(|r| r["scalar"]["value"].as_f64())
-                    .sum::<f64>()
-            };
-            let fit = (amount("cpus") / 0.1 + 1e-6).min(amount("mem") / 32.0 + 1e-6) as usize;
+            let fit = (amount(offer, "cpus") / 0.1 + 1e-6).min(amount(offer, "mem") / 32.0 + 1e-6)
+                as usize;
             let count = fit.min(tasks - launched);
             let infos: Vec<_> = (launched..launched + count)
                 .map(|n| command_task(offer, &format!("rate-{n}"), "true", 0.1, 32.0))

@@ -317,6 +317,13 @@ pub fn command_task(offer: &Value, id: &str, command: &str, cpus: f64, mem: f64)
         "resources": [resource("cpus", cpus), resource("mem", mem)], "command": {"value": command}})
 }
 
+/// Sum of a scalar in an offer.
+#[must_use]
+pub fn amount(offer: &Value, name: &str) -> f64 {
+    let resources = offer["resources"].as_array().into_iter().flatten();
+    resources.filter(|r| r["name"] == name).filter_map(|r| r["scalar"]["value"].as_f64()).sum()
+}
+
 /// A JSON string's text; empty for anything else.
 #[must_use]
 pub fn text(value: &Value) -> String {

@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod framework;
 pub mod http;
+pub mod measure;
 pub mod registry;
 pub mod wait;
 

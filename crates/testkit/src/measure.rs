@@ -1,0 +1,78 @@
+//! What benchmarks measure of clusters and processes.
+
+use crate::Framework;
+use crate::framework::command_task;
+use std::path::Path;
+use std::time::Instant;
+
+/// Milliseconds from sending ACCEPT to having TASK_RUNNING, one task at a time; each has ended before the next.
+///
+/// # Panics
+/// When a task does not start.
+#[must_use]
+pub fn accept_to_running(framework: &mut Framework, name: &str, rounds: usize) -> Vec<f64> {
+    (0..rounds)
+        .map(|round| {
+            let offer = framework.offers().remove(0);
+            let id = format!("{name}-{round}");
+            let task = command_task(&offer, &id, "true", 0.1, 32.0);
+            let start = Instant::now();
+            framework.launch(&offer, &[task]);
+            let running = loop {
+                let (at, status) = framework.update(Some(&id));
+                if status["state"] == "TASK_RUNNING" {
+                    break at;
+                }
+                assert_eq!(status["state"], "TASK_STARTING", "{status}");
+            };
+            framework.until_end(&id);
+            running.duration_since(start).as_secs_f64() * 1e3
+        })
+        .collect()
+}
+
+/// Quantiles of figures.
+#[derive(Debug, Clone)]
+pub struct Quantiles(Vec<f64>);
+
+impl Quantiles {
+    /// Of these.
+    ///
+    /// # Panics
+    /// When there are none.
+    #[must_use]
+    pub fn of(mut figures: Vec<f64>) -> Self {
+        assert!(!figures.is_empty(), "nothing was measured");
+        figures.sort_by(f64::total_cmp);
+        Self(figures)
+    }
+
+    /// The figure below which so many percent are.
+    #[must_use]
+    pub fn at(&self, percent: usize) -> f64 {
+        self.0[(self.0.len() * percent / 100).min(self.0.len() - 1)]
+    }
+}
+
+/// KiB of a process: resident, and private to it (the supervisor's target counts those); None when it is gone.
+#[must_use]
+pub fn memory_kib(pid: u32) -> Option<(u64, u64)> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let sum = |prefix: &str| -> u64 {
+        let lines = rollup.lines().filter(|line| line.starts_with(prefix));
+        lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+    };
+    Some((sum("Rss:"), sum("Private_")))
+}
+
+/// Processes whose program lies below `directory`.
+#[must_use]
+pub fn processes_of(directory: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe.starts_with(directory))
+        })
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
