@@ -244,6 +244,8 @@ pub struct MountedVolume {
     pub container_path: String,
     /// Whether only this container uses it: then it belongs to the container's user.
     pub exclusive: bool,
+    /// Whether the container may not write to it.
+    pub read_only: bool,
 }
 
 /// A persistent volume that is destroyed.
@@ -414,6 +416,8 @@ pub struct Config {
     pub executor_environment: Option<BTreeMap<String, String>>,
     /// `PATH` and other variables of the agent itself that tasks inherit.
     pub inherited_environment: BTreeMap<String, String>,
+    /// `--default_container_info`: of executors and command tasks that have none.
+    pub default_container_info: Option<v1::ContainerInfo>,
     /// `--switch_user`.
     pub switch_user: bool,
     /// What of limits the isolation can enforce.

@@ -267,7 +267,10 @@ impl Agent {
                 user: self.user(&framework_info, &command),
                 command,
                 environment,
-                container: executor.info.container,
+                container: executor
+                    .info
+                    .container
+                    .or_else(|| self.config.default_container_info.clone()),
                 resources,
                 limits,
                 volumes,
@@ -382,6 +385,9 @@ impl Agent {
             let environment = self.pod_environment(&directory, &command, role);
             (directory, None, environment)
         };
+        // What is a default for executors is not one for what runs inside them.
+        let default = self.config.default_container_info.as_ref();
+        let default = default.filter(|_| executor.kind == ExecutorKind::Command);
         let (recovery_timeout, shutdown_grace_period) =
             self.absence(&framework.info, &executor.info);
         if executor.kind == ExecutorKind::Command {
@@ -402,7 +408,7 @@ impl Agent {
                 user: self.user(&framework.info, &command),
                 command,
                 environment,
-                container: task.info.container.clone(),
+                container: task.info.container.as_ref().or(default).cloned(),
                 resources,
                 limits,
                 volumes: self.mounted(&task.info.resources),

@@ -58,6 +58,7 @@ impl Agent {
                 path: self.volume_path(entry)?,
                 container_path: volume.container_path.clone(),
                 exclusive: !entry.identity.shared,
+                read_only: volume.mode() == v1::volume::Mode::Ro,
             })
         });
         mounted.collect()

@@ -308,6 +308,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         resources,
         limits,
         volumes: volumes.into_iter().map(mounted).collect(),
+        rootfs: None,
         recovery_timeout,
         shutdown_grace_period,
         unless_sandbox,
@@ -320,8 +321,8 @@ fn limitation(limitation: containerizer::Limitation) -> Box<contract::Limitation
 }
 
 fn mounted(volume: contract::MountedVolume) -> containerizer::MountedVolume {
-    let contract::MountedVolume { path, container_path, exclusive } = volume;
-    containerizer::MountedVolume { path, container_path, exclusive }
+    let contract::MountedVolume { path, container_path, exclusive, read_only } = volume;
+    containerizer::MountedVolume { path, container_path, exclusive, read_only }
 }
 
 fn link(path: &Path, target: &Path) -> std::io::Result<()> {

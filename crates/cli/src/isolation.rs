@@ -2,8 +2,9 @@
 
 use crate::flags::Flags;
 use agent::isolation::cgroups::{Options, PidsLimit};
-use agent::isolation::{Launcher, Selection};
+use agent::isolation::{Launcher, Selection, Settings};
 use agent_core::Limitable;
+use std::path::PathBuf;
 use wire::v1;
 
 pub(crate) fn selection(flags: &Flags) -> Result<Selection, String> {
@@ -39,4 +40,28 @@ pub(crate) fn limitable(selection: &Selection) -> Limitable {
         mem: selection.has("cgroups/mem"),
         cpus_by_request: selection.cgroups().enable_cfs,
     }
+}
+
+/// Settings of isolators other than those of cgroups.
+pub(crate) fn settings(flags: &Flags) -> Result<Settings, String> {
+    let size = flags.text("default_container_shm_size").map(base::bytes::parse).transpose();
+    let created = flags.text("host_path_volume_force_creation").unwrap_or_default();
+    let settings = Settings {
+        default_shm_size: size.map_err(|e| format!("--default_container_shm_size: {e}"))?,
+        disallow_sharing_ipc: flags.is_set("disallow_sharing_agent_ipc_namespace"),
+        disallow_sharing_pid: flags.is_set("disallow_sharing_agent_pid_namespace"),
+        effective_capabilities: flags.message("effective_capabilities")?,
+        bounding_capabilities: flags.message("bounding_capabilities")?,
+        seccomp_config_dir: flags.text("seccomp_config_dir").map(PathBuf::from),
+        seccomp_profile_name: flags.text("seccomp_profile_name").map(str::to_owned),
+        host_path_force_creation: created
+            .split(':')
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+            .collect(),
+        ..Settings::default()
+    };
+    let sandbox_directory = flags.text("sandbox_directory");
+    let sandbox_directory = sandbox_directory.unwrap_or(&settings.sandbox_directory).to_owned();
+    Ok(Settings { sandbox_directory, ..settings })
 }

@@ -3,6 +3,7 @@
 //! [`Mesos`] runs each container under a supervisor process of its own, which outlives the agent. How containers are
 //! separated from each other is the matter of a list of isolators: see [`isolation`].
 
+mod around;
 pub mod download;
 mod family;
 mod fetcher;
@@ -11,6 +12,7 @@ pub mod isolation;
 mod limits;
 mod mesos;
 mod processes;
+mod rooted;
 mod sandbox;
 mod supervisor;
 mod user;
@@ -31,6 +33,7 @@ pub struct ContainerSpec {
     /// Unique name (random UUID).
     pub container_id: String,
     /// The running container inside which this one runs: it shares its namespaces, root and cgroup, and ends with it.
+    /// With a description of its own (`container`) it shares only what that does not separate.
     pub parent: Option<String>,
     /// Sandbox: made with mode 0750, holds `stdout` and `stderr`.
     pub directory: String,
@@ -52,12 +55,21 @@ pub struct ContainerSpec {
     pub limits: BTreeMap<String, f64>,
     /// Persistent volumes that appear in the sandbox.
     pub volumes: Vec<MountedVolume>,
+    /// Root file system: a directory on the host; None: the host's.
+    pub rootfs: Option<String>,
     /// For how long the container waits for an agent that is gone, before it is shut down.
     pub recovery_timeout: Duration,
     /// Time from SIGTERM to SIGKILL of that shutdown.
     pub shutdown_grace_period: Duration,
     /// It may have been started before, for all that is known: the start fails if its sandbox is there.
     pub unless_sandbox: bool,
+}
+
+impl ContainerSpec {
+    /// Whether it is in another container as that container's own processes are.
+    pub(crate) fn shares_everything(&self) -> bool {
+        self.parent.is_some() && self.container.is_none()
+    }
 }
 
 /// A persistent volume in a container.
@@ -69,6 +81,8 @@ pub struct MountedVolume {
     pub container_path: String,
     /// Whether only this container uses it: then it belongs to the container's user.
     pub exclusive: bool,
+    /// Whether the container may not write to it. Links can't keep it from that, mounts do.
+    pub read_only: bool,
 }
 
 /// A container that was there when the agent started.

@@ -1,26 +1,23 @@
-//! What this containerizer can't do: refused by name, before anything is started.
+//! What this containerizer can't do: refused by name, before anything is started. What a container asks for is never
+//! just left out.
 
 use crate::ContainerSpec;
+use crate::isolation::Selection;
+use crate::isolation::volume::{self, Kind};
 use wire::v1;
+use wire::v1::linux_info::IpcMode;
 
-/// Whether the container needs something that is not there.
-pub(crate) fn check(spec: &ContainerSpec) -> Result<(), String> {
-    let environment = spec.command.environment.iter().flat_map(|e| &e.variables);
-    for variable in environment {
-        if variable.r#type() == v1::environment::variable::Type::Secret {
-            return Err(format!(
-                "secret variable '{}' of 'CommandInfo.environment' is not supported yet",
-                variable.name
-            ));
-        }
+/// Whether the container needs something that is not there, or that no isolator provides that was chosen.
+pub(crate) fn check(spec: &ContainerSpec, isolation: &Selection) -> Result<(), String> {
+    if spec.rootfs.is_some() && !isolation.has("filesystem/linux") {
+        return Err(
+            "a root file system of its own needs 'filesystem/linux' in --isolation".to_owned()
+        );
     }
     let Some(container) = &spec.container else { return Ok(()) };
     let refused = |field: &str| Err(format!("'ContainerInfo.{field}' is not supported yet"));
     if container.r#type() == v1::container_info::Type::Docker {
         return Err("containers of type DOCKER are not supported yet".to_owned());
-    }
-    if !container.volumes.is_empty() {
-        return refused("volumes");
     }
     if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
         return refused("mesos.image");
@@ -28,14 +25,62 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<(), String> {
     if !container.network_infos.is_empty() {
         return refused("network_infos");
     }
-    if container.linux_info.is_some() {
-        return refused("linux_info");
+    if container.hostname.is_some() {
+        return refused("hostname");
     }
+    for volume in &container.volumes {
+        check_volume(volume, isolation)?;
+    }
+    let mut wanted = Vec::new();
     if container.rlimit_info.is_some() {
-        return refused("rlimit_info");
+        wanted.push(("rlimit_info", "posix/rlimits"));
     }
-    if container.tty_info.is_some() {
-        return refused("tty_info");
+    if let Some(linux) = &container.linux_info {
+        wanted.extend(of_linux(linux));
     }
-    Ok(())
+    let missing = wanted.iter().find(|(_, isolator)| !isolation.has(isolator));
+    missing.map_or(Ok(()), |(field, isolator)| {
+        Err(format!("'ContainerInfo.{field}' needs '{isolator}' in --isolation"))
+    })
+}
+
+fn of_linux(linux: &v1::LinuxInfo) -> Vec<(&'static str, &'static str)> {
+    let capabilities = [
+        (linux.capability_info.is_some(), "linux_info.capability_info"),
+        (linux.effective_capabilities.is_some(), "linux_info.effective_capabilities"),
+        (linux.bounding_capabilities.is_some(), "linux_info.bounding_capabilities"),
+    ];
+    let capabilities = capabilities.into_iter().filter(|(is_set, _)| *is_set);
+    let mut wanted: Vec<_> = capabilities.map(|(_, field)| (field, "linux/capabilities")).collect();
+    // Without the isolators nothing is confined, and everything shared, as some ask for.
+    if linux.seccomp.as_ref().is_some_and(|seccomp| !seccomp.unconfined()) {
+        wanted.push(("linux_info.seccomp", "linux/seccomp"));
+    }
+    if linux.ipc_mode.is_some() && linux.ipc_mode() != IpcMode::ShareParent {
+        wanted.push(("linux_info.ipc_mode", "namespaces/ipc"));
+    }
+    if linux.shm_size.is_some() {
+        wanted.push(("linux_info.shm_size", "namespaces/ipc"));
+    }
+    wanted
+}
+
+fn check_volume(volume: &v1::Volume, isolation: &Selection) -> Result<(), String> {
+    let kind = volume::kind(volume)?;
+    if matches!(kind, Kind::Docker | Kind::Csi) {
+        return Err(format!(
+            "the volume at '{}' needs '{}', which is not supported yet",
+            volume.container_path,
+            kind.isolator()
+        ));
+    }
+    let legacy = isolation.has("filesystem/shared") && volume.host_path.is_some();
+    if legacy || isolation.has(kind.isolator()) {
+        return Ok(());
+    }
+    Err(format!(
+        "the volume at '{}' needs '{}' in --isolation",
+        volume.container_path,
+        kind.isolator()
+    ))
 }

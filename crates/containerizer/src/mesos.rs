@@ -3,12 +3,13 @@
 
 use crate::family::Family;
 use crate::fetcher::{Fetcher, FetcherFigures, FetcherOptions, Wanted};
-use crate::isolation::{Isolators, Running, Selection, Settings};
+use crate::isolation::{Isolators, Preparation, Running, Selection, Settings};
 use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
 use crate::{
-    BoxFuture, ContainerSpec, Containerizer, Exited, Found, StartError, limits, processes, sandbox,
+    BoxFuture, ContainerSpec, Containerizer, Exited, Found, StartError, around, limits, processes,
+    sandbox,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -51,6 +52,7 @@ pub struct Mesos {
     work_dir: PathBuf,
     program: PathBuf,
     open_files: Option<u64>,
+    isolation: Arc<Selection>,
     isolators: Arc<Isolators>,
     updates: mpsc::UnboundedSender<Update>,
     watch: Watch,
@@ -95,6 +97,7 @@ impl Mesos {
             work_dir: options.work_dir.clone(),
             program,
             open_files: options.open_files,
+            isolation: Arc::new(options.isolation.clone()),
             isolators,
             updates,
             watch,
@@ -124,8 +127,10 @@ impl Mesos {
             Ok(()) => {
                 let (isolators, open_files) = (self.isolators.clone(), self.open_files);
                 let files = files.clone();
+                let isolation = self.isolation.clone();
+                let around = spec.parent.as_ref().map(|parent| self.files(parent));
                 let preparing = tokio::task::spawn_blocking(move || {
-                    prepare(&spec, &isolators, open_files, &files)
+                    prepare(&spec, &isolation, &isolators, open_files, &files, around.as_ref())
                 });
                 preparing.await.map_err(|e| format!("cannot prepare the container: {e}"))
             }
@@ -264,21 +269,47 @@ fn update_all(isolators: &Isolators, mut queue: mpsc::UnboundedReceiver<Update>)
     }
 }
 
+/// The terminal that a container asks for.
+fn terminal(spec: &ContainerSpec) -> Result<Option<(u16, u16)>, String> {
+    let Some(terminal) = spec.container.as_ref().and_then(|c| c.tty_info.as_ref()) else {
+        return Ok(None);
+    };
+    let size = terminal.window_size.as_ref().map_or((0, 0), |size| (size.rows, size.columns));
+    match (u16::try_from(size.0), u16::try_from(size.1)) {
+        (Ok(rows), Ok(columns)) => Ok(Some((rows, columns))),
+        _ => Err("'tty_info.window_size' must have at most 65535 rows and columns".to_owned()),
+    }
+}
+
 /// Makes everything that a container needs before its supervisor starts; what that one is told. Blocks.
 fn prepare(
     spec: &ContainerSpec,
+    isolation: &Selection,
     isolators: &Isolators,
     open_files: Option<u64>,
     files: &Files,
+    around: Option<&Files>,
 ) -> Result<Vec<u8>, StartError> {
-    limits::check(spec)?;
-    let user = spec.user.as_deref().map(User::named).transpose();
+    limits::check(spec, isolation)?;
+    let parent = match around.map(|files| files.supervisor()) {
+        None => None,
+        Some(None) => return Err("the container around this one has ended".to_owned().into()),
+        Some(Some(supervisor)) => around::parent(supervisor)?,
+    };
+    let rootfs = spec.rootfs.as_ref().map(PathBuf::from);
+    let shared = parent.as_ref().filter(|_| spec.shares_everything()).and_then(around::root);
+    let users = rootfs.as_deref().or(shared.as_deref());
+    let user = spec.user.as_deref().map(|name| User::named(name, users)).transpose();
     let user = user.map_err(StartError::Sandbox)?;
     supervisor::check(spec)?;
     // First the directory, then the sandbox: who finds neither knows that nothing was started.
     files.create(spec.parent.as_deref())?;
     sandbox::prepare(spec, user.as_ref())?;
-    let preparation = isolators.prepare(spec)?;
+    let owner = user.as_ref().map(|user| (user.uid, user.gid));
+    let mut begun = Preparation { rootfs, owner, ..Default::default() };
+    begun.setup.terminal = terminal(spec)?;
+    begun.setup.parent = parent;
+    let preparation = isolators.prepare(spec, begun)?;
     supervisor::encode(spec, user.as_ref(), open_files, &preparation).map_err(|text| {
         isolators.cleanup(&spec.container_id);
         StartError::Launch(text)

@@ -81,6 +81,18 @@ pub(crate) fn kill(process: &OwnedFd) {
     }
 }
 
+/// The oldest child of a process: of a supervisor its main process, or the init around that.
+pub(crate) fn first_child(pid: u32) -> Option<u32> {
+    match std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) {
+        Ok(children) => children.split_whitespace().next()?.parse().ok(),
+        // Not every kernel has the file.
+        Err(_) => {
+            let children = Process::all().into_iter().filter(|p| p.parent == pid);
+            children.min_by_key(|p| p.started).map(|p| p.pid)
+        }
+    }
+}
+
 /// The sessions that children of a supervisor lead.
 pub(crate) fn sessions_below(supervisor: u32) -> Vec<u32> {
     let children = Process::all().into_iter().filter(|p| p.parent == supervisor);

@@ -1,12 +1,12 @@
 //! The directory in which a container runs.
 
 use crate::user::User;
-use crate::{ContainerSpec, MountedVolume, StartError};
+use crate::{ContainerSpec, StartError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
 
-/// Makes the sandbox, with links to its volumes and to itself.
+/// Makes the sandbox, and the link to it.
 pub(crate) fn prepare(spec: &ContainerSpec, user: Option<&User>) -> Result<(), StartError> {
     let directory = Path::new(&spec.directory);
     if spec.unless_sandbox && directory.symlink_metadata().is_ok() {
@@ -29,38 +29,10 @@ fn make(spec: &ContainerSpec, directory: &Path, user: Option<&User>) -> Result<(
     if let Some(user) = user {
         user.own(directory)?;
     }
-    for volume in &spec.volumes {
-        link_volume(directory, volume, user)?;
-    }
     if let Some(link) = &spec.latest_link {
         replace_link(Path::new(link), directory).map_err(|e| format!("cannot link {link}: {e}"))?;
     }
     Ok(())
-}
-
-/// Without mounts of its own a container sees a volume through a link in its sandbox.
-fn link_volume(sandbox: &Path, volume: &MountedVolume, user: Option<&User>) -> Result<(), String> {
-    let shown = &volume.container_path;
-    let relative = Path::new(shown);
-    let plain = |c| matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir);
-    if shown.is_empty() || !relative.components().all(plain) {
-        return Err(format!(
-            "the volume's container_path '{shown}' must be relative to the sandbox and without '..'"
-        ));
-    }
-    let link = sandbox.join(relative);
-    let fault = |e: io::Error| format!("cannot link the volume {} to {shown}: {e}", volume.path);
-    if !Path::new(&volume.path).is_dir() {
-        return Err(format!("the volume {} does not exist", volume.path));
-    }
-    if let Some(parent) = link.parent() {
-        std::fs::create_dir_all(parent).map_err(fault)?;
-    }
-    replace_link(&link, Path::new(&volume.path)).map_err(fault)?;
-    match user.filter(|_| volume.exclusive) {
-        Some(user) => user.own(Path::new(&volume.path)),
-        None => Ok(()),
-    }
 }
 
 /// Makes a symbolic link, in one step if there was one.

@@ -67,6 +67,7 @@ pub(crate) fn encode(
         memory,
         oom_score_adj,
         rootfs,
+        owner: _,
         environment: replaced,
         setup,
     } = preparation;

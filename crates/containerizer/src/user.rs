@@ -1,5 +1,6 @@
 //! Users of this host. They are looked up here, so that the supervisor needs no library for it.
 
+use crate::rooted::{self, Within};
 use std::ffi::{CStr, CString};
 use std::path::Path;
 
@@ -18,13 +19,43 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Finds a user by name.
-    pub(crate) fn named(name: &str) -> Result<Self, String> {
+    /// Finds a user by name: on this host or, if it has none of that name, in the root file system of the container.
+    ///
+    /// The host comes first, since that is what the operator allows, and what owns volumes. An image can't make somebody
+    /// root who is not.
+    pub(crate) fn named(name: &str, rootfs: Option<&Path>) -> Result<Self, String> {
         let text =
             CString::new(name).map_err(|_| "the user's name contains a zero byte".to_owned())?;
-        let (uid, gid) =
-            ids(&text).ok_or_else(|| format!("there is no user '{name}' on this host"))?;
-        Ok(Self { uid, gid, groups: groups(&text, gid) })
+        if let Some((uid, gid)) = ids(&text) {
+            return Ok(Self { uid, gid, groups: groups(&text, gid) });
+        }
+        let Some(rootfs) = rootfs else {
+            return Err(format!("there is no user '{name}' on this host"));
+        };
+        match Self::of_image(name, rootfs) {
+            None => Err(format!("there is no user '{name}' on this host, nor in the image")),
+            Some(user) if user.uid == 0 => {
+                Err(format!("the user '{name}' of the image is root, under another name"))
+            }
+            Some(user) => Ok(user),
+        }
+    }
+
+    fn of_image(name: &str, rootfs: &Path) -> Option<Self> {
+        let read = |path: &str| rooted::read(rootfs, Path::new(path), Within::Root).ok();
+        // Name, password, user, group.
+        let users = read("/etc/passwd")?;
+        let mut entries = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let entry = entries.find(|fields| fields.first() == Some(&name))?;
+        let (uid, gid) = (entry.get(2)?.parse().ok()?, entry.get(3)?.parse().ok()?);
+        // Name, password, group, members.
+        let table = read("/etc/group").unwrap_or_default();
+        let groups = table.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let is_member = fields.get(3)?.split(',').any(|member| member.trim() == name);
+            fields.get(2)?.parse().ok().filter(|group| is_member && *group != gid)
+        });
+        Some(Self { uid, gid, groups: std::iter::once(gid).chain(groups).collect() })
     }
 
     /// Gives a file or directory to the user.
@@ -84,10 +115,10 @@ mod tests {
 
     #[test]
     fn root_has_the_id_zero_and_is_in_its_group() {
-        let root = User::named("root").expect("every system has it");
+        let root = User::named("root", None).expect("every system has it");
         assert_eq!((root.uid, root.gid), (0, 0));
         assert!(root.groups.contains(&0), "{root:?}");
-        let error = User::named("nobody-has-this-name").expect_err("there is none");
+        let error = User::named("nobody-has-this-name", None).expect_err("there is none");
         assert_eq!(error, "there is no user 'nobody-has-this-name' on this host");
     }
 }

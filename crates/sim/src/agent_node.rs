@@ -108,6 +108,7 @@ impl AgentNode {
             max_completed_executors_per_framework: 150,
             executor_environment: None,
             inherited_environment: BTreeMap::new(),
+            default_container_info: None,
             switch_user: false,
             limitable: agent_core::Limitable::default(),
             local: false,

@@ -88,8 +88,8 @@ pub(crate) enum Step {
         /// No fault if the source is not there.
         optional: bool,
     },
-    /// Mounts a new file system.
-    Mount { kind: CString, options: CString, attributes: u64, target: Target },
+    /// Mounts a new file system, on a directory that is made if it is not there; no link leads to it.
+    Mount { kind: CString, options: CString, attributes: u64, path: CString },
     /// Makes a symbolic link.
     Link { to: CString, path: CString },
     /// Makes a device, with type and permissions.
@@ -145,7 +145,7 @@ fn step(rest: &mut &[u8]) -> Option<Step> {
             kind: text(rest)?,
             options: text(rest)?,
             attributes: long(rest)?,
-            target: target(rest)?,
+            path: text(rest)?,
         },
         2 => Step::Link { to: text(rest)?, path: text(rest)? },
         3 => Step::Device { path: text(rest)?, mode: number(rest)?, number: long(rest)? },

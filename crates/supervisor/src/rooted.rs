@@ -12,6 +12,8 @@ const TRIES: u32 = 100;
 pub(crate) enum Within {
     /// It is the root: absolute paths and links start in it, and `..` stays in it.
     Root,
+    /// It is the root, and no link is followed.
+    Plain,
     /// Whatever leads out of it is an error.
     Bounds,
 }
@@ -36,6 +38,7 @@ pub(crate) fn open(
     how.mode = if flags & libc::O_CREAT == 0 { 0 } else { 0o644 };
     let bounds = match within {
         Within::Root => libc::RESOLVE_IN_ROOT,
+        Within::Plain => libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS,
         Within::Bounds => libc::RESOLVE_BENEATH,
     };
     how.resolve = bounds | libc::RESOLVE_NO_MAGICLINKS;

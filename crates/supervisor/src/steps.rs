@@ -189,11 +189,13 @@ impl Place<'_> {
                 let at = self.target(target, made).map_err(|e| refused(target, &e))?;
                 mount::attach(copied.as_fd(), at.as_fd()).map_err(|e| refused(target, &e))
             }
-            Step::Mount { kind, options, attributes, target } => {
+            Step::Mount { kind, options, attributes, path } => {
                 let made = mount::new(kind, options, *attributes);
                 let made = made.map_err(|e| format!("cannot make a {}: {e}", shown(kind)))?;
-                let at = self.target(target, Made::Directory).map_err(|e| refused(target, &e))?;
-                mount::attach(made.as_fd(), at.as_fd()).map_err(|e| refused(target, &e))
+                let fault = |e| format!("cannot mount on {}: {e}", shown(path));
+                let root = self.root.as_fd();
+                let at = rooted::make(root, path, Within::Plain, Made::Directory).map_err(fault)?;
+                mount::attach(made.as_fd(), at.as_fd()).map_err(fault)
             }
             Step::Link { to, path } => {
                 let (parent, name) = self.parent(path).map_err(|e| fault(path, &e))?;

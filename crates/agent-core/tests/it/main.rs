@@ -37,6 +37,7 @@ fn config() -> Config {
         max_completed_executors_per_framework: 150,
         executor_environment: None,
         inherited_environment: BTreeMap::new(),
+        default_container_info: None,
         switch_user: false,
         limitable: agent_core::Limitable::default(),
         oversubscription: agent_core::Oversubscription::default(),

@@ -158,6 +158,21 @@ fn what_can_not_be_started_is_explained() {
 }
 
 #[test]
+fn a_command_task_without_a_container_has_the_default_one() {
+    let container = |hostname: &str| {
+        let json = json!({"type": "MESOS", "hostname": hostname});
+        wire::json::from_value::<v1::ContainerInfo>(&json).expect("a container")
+    };
+    let config = Config { default_container_info: Some(container("default")), ..config() };
+    let (mut node, _) = Node::recovered_with(config, Vec::new(), Vec::new());
+    node.connect();
+    assert_eq!(started(&node.run(task("t"))).container, Some(container("default")));
+    let mut own = task("u");
+    own["container"] = json!({"type": "MESOS", "hostname": "own"});
+    assert_eq!(started(&node.run(own)).container, Some(container("own")));
+}
+
+#[test]
 fn what_is_not_supported_is_refused_by_name() {
     let mut node = Node::registered();
     let mut check = |name: &str, value: Value, text: &str| {

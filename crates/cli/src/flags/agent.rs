@@ -1,7 +1,7 @@
 //! Flags of the agent.
 
 use super::master::COMMON;
-use super::{Kind, Row, Table, only, row};
+use super::{Kind, Row, Table, alias, only, row};
 
 const ROWS: &[Row] = &[
     row(
@@ -139,6 +139,70 @@ const ROWS: &[Row] = &[
         Some("0ns"),
         "shortest time between two corrections; the load is looked at every 5 s at most",
     ),
+    row(
+        "allowed_devices",
+        Kind::Text,
+        None,
+        "devices of every container with a root file system, as JSON or a path to it; for linux/devices",
+    ),
+    row(
+        "bounding_capabilities",
+        Kind::Text,
+        None,
+        "capabilities that containers can have at all, as JSON or a path to it; for linux/capabilities",
+    ),
+    row(
+        "default_container_info",
+        Kind::Text,
+        None,
+        "container of executors and command tasks that have none, as JSON or a path to it",
+    ),
+    row(
+        "default_container_shm_size",
+        Kind::Text,
+        None,
+        "size of a private /dev/shm, such as 64MB; for namespaces/ipc",
+    ),
+    row(
+        "disallow_sharing_agent_ipc_namespace",
+        Kind::Bool,
+        Some("false"),
+        "refuse containers that share the ipc namespace of the host",
+    ),
+    row(
+        "disallow_sharing_agent_pid_namespace",
+        Kind::Bool,
+        Some("false"),
+        "refuse containers that share the pid namespace of the host",
+    ),
+    alias(
+        "allowed_capabilities",
+        row(
+            "effective_capabilities",
+            Kind::Text,
+            None,
+            "capabilities of containers that ask for none, as JSON or a path to it; for linux/capabilities",
+        ),
+    ),
+    row(
+        "host_path_volume_force_creation",
+        Kind::Text,
+        None,
+        "directories, with colons between them, below which missing host paths of volumes are made",
+    ),
+    row(
+        "sandbox_directory",
+        Kind::Text,
+        Some("/mnt/mesos/sandbox"),
+        "where the sandbox is in containers with a root file system",
+    ),
+    row("seccomp_config_dir", Kind::Text, None, "directory of seccomp profiles; for linux/seccomp"),
+    row(
+        "seccomp_profile_name",
+        Kind::Text,
+        None,
+        "profile of containers that name none, relative to that directory",
+    ),
     only("agent_features", Kind::Text, None, &[]),
     only("agent_subsystems", Kind::Text, None, &[]),
     only("appc_simple_discovery_uri_prefix", Kind::Text, Some("http://"), &[]),
@@ -149,7 +213,6 @@ const ROWS: &[Row] = &[
     only("authentication_timeout_min", Kind::Duration, Some("5secs"), &[]),
     only("authenticate_http_executors", Kind::Bool, Some("false"), &[]),
     only("authorizer", Kind::Text, Some("local"), &[]),
-    only("bounding_capabilities", Kind::Text, None, &[]),
     only("cgroups_net_cls_primary_handle", Kind::Text, None, &[]),
     only("cgroups_net_cls_secondary_handles", Kind::Text, None, &[]),
     only("container_disk_watch_interval", Kind::Duration, Some("15secs"), &[]),
@@ -158,10 +221,6 @@ const ROWS: &[Row] = &[
     only("credential", Kind::Text, None, &[]),
     only("csi_plugin_config_dir", Kind::Text, None, &[]),
     only("default_container_dns", Kind::Text, None, &[]),
-    only("default_container_info", Kind::Text, None, &[]),
-    only("default_container_shm_size", Kind::Text, None, &[]),
-    only("disallow_sharing_agent_ipc_namespace", Kind::Bool, Some("false"), &[]),
-    only("disallow_sharing_agent_pid_namespace", Kind::Bool, Some("false"), &[]),
     only("disk_profile_adaptor", Kind::Text, None, &[]),
     only("docker", Kind::Text, Some("docker"), &[]),
     only("docker_config", Kind::Text, None, &[]),
@@ -181,12 +240,10 @@ const ROWS: &[Row] = &[
     ),
     only("docker_volume_chown", Kind::Bool, Some("false"), &[]),
     only("domain_socket_location", Kind::Text, None, &[]),
-    only("effective_capabilities", Kind::Text, None, &[]),
     only("enforce_container_disk_quota", Kind::Bool, Some("false"), &[]),
     only("enforce_container_ports", Kind::Bool, Some("false"), &[]),
     only("ephemeral_ports_per_container", Kind::Number, None, &[]),
     only("executor_reregistration_retry_interval", Kind::Duration, None, &[]),
-    only("host_path_volume_force_creation", Kind::Text, None, &[]),
     only("http_command_executor", Kind::Bool, Some("false"), &[]),
     only("http_executor_domain_sockets", Kind::Bool, Some("false"), &[]),
     only("http_heartbeat_interval", Kind::Duration, Some("30secs"), &[]),
@@ -209,9 +266,6 @@ const ROWS: &[Row] = &[
     only("reconfiguration_policy", Kind::Text, Some("equal"), &[]),
     only("registration_backoff_factor", Kind::Duration, Some("1secs"), &[]),
     only("resource_provider_config_dir", Kind::Text, None, &[]),
-    only("sandbox_directory", Kind::Text, Some("/mnt/mesos/sandbox"), &[]),
-    only("seccomp_config_dir", Kind::Text, None, &[]),
-    only("seccomp_profile_name", Kind::Text, None, &[]),
     only("secret_resolver", Kind::Text, None, &[]),
     only("systemd_runtime_directory", Kind::Text, Some("/run/systemd/system"), &[]),
     only("volume_gid_range", Kind::Text, None, &[]),

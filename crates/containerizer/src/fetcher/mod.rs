@@ -87,6 +87,8 @@ pub(crate) struct Wanted {
     container_id: String,
     directory: PathBuf,
     user: Option<String>,
+    /// Users may be those of an image.
+    rootfs: Option<PathBuf>,
     command: v1::CommandInfo,
 }
 
@@ -98,7 +100,9 @@ impl Wanted {
         }
         let command = v1::CommandInfo { uris: spec.command.uris.clone(), ..Default::default() };
         let (container_id, user) = (spec.container_id.clone(), spec.user.clone());
-        Some(Self { container_id, directory: PathBuf::from(&spec.directory), user, command })
+        let rootfs = spec.rootfs.as_ref().map(PathBuf::from);
+        let directory = PathBuf::from(&spec.directory);
+        Some(Self { container_id, directory, user, rootfs, command })
     }
 }
 
@@ -148,7 +152,8 @@ impl Fetcher {
     async fn run(&self, wanted: &Wanted, cancel: &Notify) -> Result<(), String> {
         let items = uri::items(&wanted.command, self.options.frameworks_home.as_deref())
             .map_err(|e| format!("Could not fetch: {e}"))?;
-        let user = wanted.user.as_deref().map(User::named).transpose()?;
+        let user = wanted.user.as_deref();
+        let user = user.map(|name| User::named(name, wanted.rootfs.as_deref())).transpose()?;
         let log = logs(&wanted.directory, user.as_ref())?;
         let name = wanted.user.as_deref();
         let cache = self.cache.as_ref().filter(|_| name.is_none_or(|name| !name.contains('/')));

@@ -7,11 +7,16 @@
 //! that it gives, and nothing is started.
 
 pub mod cgroups;
+mod filesystem;
+mod linux;
+mod namespaces;
 mod posix;
 mod processes;
+mod rlimits;
 mod selection;
 mod settings;
 mod setup;
+pub(crate) mod volume;
 
 pub use processes::Processes;
 pub use selection::{Launcher, Selection};
@@ -38,6 +43,8 @@ pub struct Preparation {
     pub oom_score_adj: Option<i32>,
     /// Root file system: a directory on the host in which the container may write, or that is read only.
     pub rootfs: Option<PathBuf>,
+    /// User and group of the container, if they are not the agent's.
+    pub owner: Option<(u32, u32)>,
     /// Variables that replace those of the container, and those that come beside them.
     pub environment: BTreeMap<String, String>,
     /// Namespaces, mounts, privileges, terminal.
@@ -139,8 +146,11 @@ impl Isolators {
     }
 
     /// Has every isolator prepare; when one can't, nothing is left of what the others made.
-    pub(crate) fn prepare(&self, spec: &ContainerSpec) -> Result<Preparation, String> {
-        let mut preparation = Preparation::default();
+    pub(crate) fn prepare(
+        &self,
+        spec: &ContainerSpec,
+        mut preparation: Preparation,
+    ) -> Result<Preparation, String> {
         for isolator in &self.0 {
             if let Err(text) = isolator.prepare(spec, &mut preparation) {
                 self.cleanup(&spec.container_id);

@@ -1,8 +1,9 @@
 //! Which isolators there are, and which of them are wanted.
 
-use super::Isolator;
 use super::cgroups::{self, Cgroups};
 use super::posix::Posix;
+use super::rlimits::Rlimits;
+use super::{Isolator, filesystem, linux, namespaces, volume};
 use crate::MesosOptions;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,13 +13,27 @@ type Make = fn(&MesosOptions) -> Result<Option<Box<dyn Isolator>>, String>;
 
 /// All isolators but those of cgroups, which one stands for, in the order in which they prepare a container.
 const ISOLATORS: &[(&str, Make)] = &[
-    ("filesystem/posix", |_| Ok(None)),
-    ("posix/cpu", |_| Ok(Some(Box::new(Posix::Cpu)))),
-    ("posix/mem", |_| Ok(Some(Box::new(Posix::Memory)))),
+    ("filesystem/posix", |_| made(filesystem::Posix)),
+    ("filesystem/shared", |_| made(filesystem::Shared::new()?)),
+    ("filesystem/linux", |options| made(filesystem::Linux::new(options)?)),
+    ("posix/cpu", |_| made(Posix::Cpu)),
+    ("posix/mem", |_| made(Posix::Memory)),
+    ("posix/rlimits", |_| made(Rlimits)),
+    ("linux/devices", |options| made(linux::Devices::new(options)?)),
+    ("linux/capabilities", |options| made(linux::Capabilities::new(options)?)),
+    ("linux/nnp", |_| made(linux::NoNewPrivileges)),
+    ("namespaces/ipc", |options| made(namespaces::Ipc::new(options)?)),
+    ("namespaces/pid", |options| made(namespaces::Pid::new(options)?)),
+    ("volume/host_path", |options| made(volume::HostPath::new(options)?)),
+    ("volume/image", |options| made(volume::Image::new(options)?)),
+    ("volume/sandbox_path", |options| made(volume::SandboxPath::new(options))),
+    ("volume/secret", |options| made(volume::Secret::new(options)?)),
+    ("linux/seccomp", |options| made(linux::Seccomp::new(options)?)),
+    ("environment_secret", |_| made(volume::EnvironmentSecret)),
 ];
 
 /// The last isolator before that of cgroups.
-const BEFORE_CGROUPS: &str = "posix/mem";
+const BEFORE_CGROUPS: &str = "posix/rlimits";
 
 /// Names that stand for several.
 const ALIASES: &[(&str, &[&str])] = &[
@@ -26,6 +41,16 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("posix", &["posix/cpu", "posix/mem"]),
     ("cgroups", &["cgroups/cpu", "cgroups/mem"]),
 ];
+
+/// What is always there, and what comes with others.
+const IMPLIED: &[(Option<&str>, &[&str])] = &[
+    (None, &["environment_secret"]),
+    (Some("filesystem/linux"), &["volume/host_path", "volume/image", "volume/sandbox_path"]),
+];
+
+fn made(isolator: impl Isolator + 'static) -> Result<Option<Box<dyn Isolator>>, String> {
+    Ok(Some(Box::new(isolator)))
+}
 
 /// How processes are told apart and killed: `--launcher`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +74,7 @@ impl Default for Selection {
     /// The isolators that are the default of `--isolation`, without cgroups.
     fn default() -> Self {
         Self {
-            names: ["filesystem/posix", "posix/cpu", "posix/mem"].into(),
+            names: ["filesystem/posix", "posix/cpu", "posix/mem", "environment_secret"].into(),
             launcher: Launcher::Posix,
             cgroups: cgroups::Options::default(),
         }
@@ -83,8 +108,18 @@ impl Selection {
                 }
             }
         }
-        if !names.iter().any(|name| name.starts_with("filesystem/")) {
-            names.insert("filesystem/posix");
+        let filesystems = names.iter().copied().filter(|name| name.starts_with("filesystem/"));
+        match filesystems.collect::<Vec<_>>().as_slice() {
+            [] => drop(names.insert("filesystem/posix")),
+            [_] => {}
+            [one, other, ..] => {
+                return Err(format!("isolators '{one}' and '{other}' exclude each other"));
+            }
+        }
+        for (with, implied) in IMPLIED {
+            if with.is_none_or(|with| names.contains(with)) {
+                names.extend(implied.iter().copied());
+            }
         }
         let of_cgroups = names.iter().find(|name| cgroups::NAMES.contains(name));
         match of_cgroups {
@@ -203,12 +238,27 @@ mod tests {
 
     #[test]
     fn names_aliases_and_mistakes() {
-        let posix = ["filesystem/posix", "posix/cpu", "posix/mem"].as_slice();
+        let posix = ["filesystem/posix", "posix/cpu", "posix/mem", "environment_secret"].as_slice();
         for text in ["posix/mem, posix/cpu", "process", "auto"] {
             check(text, Launcher::Posix, Ok(posix));
         }
-        check("posix/cpu", Launcher::Posix, Ok(&["filesystem/posix", "posix/cpu"]));
-        let cgroups = ["filesystem/posix", "cgroups/cpu", "cgroups/mem"].as_slice();
+        check(
+            "posix/cpu",
+            Launcher::Posix,
+            Ok(&["filesystem/posix", "posix/cpu", "environment_secret"]),
+        );
+        let linux = [
+            "filesystem/linux",
+            "volume/host_path",
+            "volume/image",
+            "volume/sandbox_path",
+            "environment_secret",
+        ];
+        check("filesystem/linux", Launcher::Posix, Ok(&linux));
+        let both = "isolators 'filesystem/linux' and 'filesystem/posix' exclude each other";
+        check("filesystem/linux,filesystem/posix", Launcher::Posix, Err(both));
+        let cgroups =
+            ["filesystem/posix", "cgroups/cpu", "cgroups/mem", "environment_secret"].as_slice();
         check("cgroups/mem,cgroups/cpu", Launcher::Linux, Ok(cgroups));
         check("cgroups", Launcher::Linux, Ok(cgroups));
         let twice = "isolator 'posix/cpu' is given twice";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use wire::v1;
 
-/// All of them; each isolator takes what is for it.
+/// All but those of cgroups; each isolator takes what is for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// `--sandbox_directory`: where the sandbox is for a container with a root file system of its own.
@@ -22,8 +22,6 @@ pub struct Settings {
     pub seccomp_config_dir: Option<PathBuf>,
     /// `--seccomp_profile_name`, relative to that directory.
     pub seccomp_profile_name: Option<String>,
-    /// `--allowed_devices`.
-    pub allowed_devices: Vec<v1::DeviceAccess>,
     /// `--host_path_volume_force_creation`: what is missing of a volume's host path is made below these.
     pub host_path_force_creation: Vec<PathBuf>,
 }
@@ -40,7 +38,6 @@ impl Default for Settings {
             bounding_capabilities: None,
             seccomp_config_dir: None,
             seccomp_profile_name: None,
-            allowed_devices: Vec::new(),
             host_path_force_creation: Vec::new(),
         }
     }

@@ -130,7 +130,7 @@ pub enum Step {
         /// No fault if the source is not there.
         optional: bool,
     },
-    /// Mounts a new file system. No symbolic link leads to where it is mounted.
+    /// Mounts a new file system, on a directory that is made if it is not there; no symbolic link leads to it.
     Mount {
         /// Name of the file system.
         kind: &'static str,
@@ -138,8 +138,8 @@ pub enum Step {
         options: String,
         /// What is not allowed there.
         attributes: Attributes,
-        /// Where.
-        target: Target,
+        /// Absolute path of the directory.
+        path: String,
     },
     /// Makes a symbolic link.
     Link {
@@ -180,7 +180,35 @@ impl Step {
     }
 }
 
+impl Step {
+    /// A file system in memory that everybody may write to, of so many bytes.
+    pub(super) fn memory(path: &str, size: Option<u64>) -> Self {
+        Self::Mount {
+            kind: "tmpfs",
+            options: match size {
+                Some(size) => format!("mode=1777,size={size}"),
+                None => "mode=1777".to_owned(),
+            },
+            attributes: Attributes::NO_SUID_NO_DEV,
+            path: path.to_owned(),
+        }
+    }
+}
+
 impl Setup {
+    /// Puts a mount in the place of another one on the same path, if there is one.
+    pub(super) fn replace(&mut self, path: &str, step: Step) {
+        let is_there = |one: &Step| match one {
+            Step::Bind { target, .. } => !target.in_sandbox && target.path == path,
+            Step::Mount { path: mounted, .. } => mounted == path,
+            _ => false,
+        };
+        match self.steps.iter_mut().find(|one| is_there(one)) {
+            Some(found) => *found = step,
+            None => self.steps.push(step),
+        }
+    }
+
     /// Adds a namespace of its own.
     pub fn own(&mut self, namespace: i32) {
         self.namespaces |= namespace;
@@ -247,12 +275,12 @@ fn step(out: &mut Vec<u8>, step: &Step) -> Result<(), String> {
             flag(out, *shared)?;
             flag(out, *optional)
         }
-        Step::Mount { kind, options, attributes, target: to } => {
+        Step::Mount { kind, options, attributes, path } => {
             number(out, 1)?;
             text(out, kind)?;
             text(out, options)?;
             long(out, attributes.0);
-            target(out, to)
+            text(out, path)
         }
         Step::Link { to, path } => {
             number(out, 2)?;

@@ -16,12 +16,24 @@ mod download;
 mod fetching;
 mod images;
 mod inside;
+mod isolation;
 mod lost;
 
 struct Host {
     directory: PathBuf,
     mesos: Arc<Mesos>,
     exits: UnboundedReceiver<Exited>,
+}
+
+fn options(directory: &Path) -> MesosOptions {
+    MesosOptions {
+        runtime_dir: directory.join("run"),
+        work_dir: directory.to_owned(),
+        open_files: Some(777),
+        isolation: Selection::default(),
+        settings: containerizer::isolation::Settings::default(),
+        fetcher: FetcherOptions::new(directory.join("fetcher"), directory.join("cache")),
+    }
 }
 
 impl Host {
@@ -34,14 +46,7 @@ impl Host {
     }
 
     fn with(directory: PathBuf, isolation: Selection) -> Self {
-        let options = MesosOptions {
-            runtime_dir: directory.join("run"),
-            work_dir: directory.clone(),
-            open_files: Some(777),
-            isolation,
-            settings: containerizer::isolation::Settings::default(),
-            fetcher: FetcherOptions::new(directory.join("fetcher"), directory.join("cache")),
-        };
+        let options = MesosOptions { isolation, ..options(&directory) };
         let (mesos, exits) = Mesos::new(&options).expect("a containerizer");
         Self { directory, mesos, exits }
     }
@@ -70,6 +75,7 @@ impl Host {
             resources: Vec::new(),
             limits: BTreeMap::new(),
             volumes: Vec::new(),
+            rootfs: None,
             recovery_timeout: Duration::from_secs(600),
             shutdown_grace_period: Duration::from_secs(5),
             unless_sandbox: false,
@@ -282,6 +288,7 @@ async fn a_container_runs_as_its_user_and_owns_its_sandbox_and_volume() {
         path: volume.to_str().expect("text").to_owned(),
         container_path: "data".to_owned(),
         exclusive: true,
+        read_only: false,
     }];
     host.mesos.start(spec).await.expect("it starts");
     assert_eq!(host.exit().await, ("a".to_owned(), Some(0)), "{}", host.stdout("a"));

@@ -22,8 +22,7 @@ mod pids;
 pub use hierarchy::{Hierarchies, Place, Version};
 pub use pids::PidsLimit;
 
-use super::{Isolator, Preparation, Processes, Running};
-use crate::user::User;
+use super::{Isolator, Preparation, Processes, Running, filesystem};
 use crate::{ContainerSpec, Limitation};
 use group::Group;
 use resources::Resources;
@@ -298,19 +297,18 @@ impl Cgroups {
         Some(self.groups(&relative))
     }
 
-    fn make(&self, spec: &ContainerSpec, relative: &Path) -> Result<(), String> {
+    fn make(&self, relative: &Path, user: Option<(u32, u32)>) -> Result<(), String> {
         let tracker = self.tracker(relative);
         tracker.create()?;
         owner::write(&tracker.path, &self.owner)?;
-        let user = spec.user.as_deref().map(User::named).transpose()?;
         for group in self.groups(relative).distinct() {
             if group.path != tracker.path {
                 group.create()?;
             }
             self.initialize(group)?;
             // In version 1 a container divides what is its own among cgroups that it makes.
-            if let Some(user) = user.as_ref().filter(|_| !group.is_v2) {
-                user.own(&group.path)?;
+            if let Some(user) = user.filter(|_| !group.is_v2) {
+                filesystem::give(&group.path, user)?;
             }
         }
         Ok(())
@@ -359,7 +357,7 @@ impl Isolator for Cgroups {
         let wanted = Wanted::new(&spec.resources, &spec.limits)?;
         let relative = self.root.join(&spec.container_id);
         self.containers().insert(spec.container_id.clone(), relative.clone());
-        self.make(spec, &relative)?;
+        self.make(&relative, preparation.owner)?;
         let groups = self.groups(&relative);
         for controller in &self.controllers {
             controller.apply(&groups, &wanted, true)?;
