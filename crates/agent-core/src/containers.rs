@@ -279,8 +279,8 @@ impl Agent {
             }
             ExecutorKind::Default => {
                 let Some(task) = executor.tasks.get(id) else { return };
-                let ends_group = task.preempted.is_some()
-                    || matches!(task.state, TaskState::TaskFailed | TaskState::TaskKilled);
+                let ends_group =
+                    matches!(task.state, TaskState::TaskFailed | TaskState::TaskKilled);
                 let others = task.group.iter().filter(|other| ends_group && *other != id).cloned();
                 let others: Vec<String> = others
                     .filter(|o| {
@@ -290,6 +290,7 @@ impl Agent {
                 for other in others {
                     self.kill_one(cx, framework, executor_id, &other, None);
                 }
+                self.preempt_mates(cx, framework, executor_id, id);
                 self.end_idle_pod(cx, framework, executor_id);
             }
             ExecutorKind::Custom => {}

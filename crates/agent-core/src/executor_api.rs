@@ -235,8 +235,9 @@ impl Agent {
                 });
             } else if !groups.contains(&task.group.as_slice()) {
                 groups.push(&task.group);
-                let tasks =
-                    task.group.iter().filter_map(|id| known.tasks.get(id)).map(|t| t.info.clone());
+                // Those that were preempted meanwhile are missing.
+                let tasks = task.group.iter().filter_map(|id| known.tasks.get(id));
+                let tasks = tasks.filter(|t| !t.is_terminal()).map(|t| t.info.clone());
                 let task_group = v1::TaskGroupInfo { tasks: tasks.collect() };
                 let launch_group = executor::event::LaunchGroup { task_group };
                 let kind = executor::event::Type::LaunchGroup;
@@ -323,10 +324,17 @@ impl Agent {
             self.send_acknowledged(cx, framework, executor, &task_id, &uuid);
             return;
         }
+        let preempted = task.and_then(|t| t.preempted.clone());
         self.count("slave/valid_status_updates");
         status.source = Some(Source::Executor as i32);
         status.executor_id = Some(executor.into());
+        if let Some(message) = preempted.filter(|_| status.state() == v1::TaskState::TaskKilled) {
+            status.state = self.preempted_status(framework, &task_id, &message).state;
+            status.reason = Some(Reason::ContainerPreempted as i32);
+            status.message = Some(message);
+        }
         self.update(cx, framework, status);
+        self.end_disobedient(cx, framework, executor);
     }
 
     /// An update is kept: its executor may forget it.

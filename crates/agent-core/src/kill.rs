@@ -29,10 +29,11 @@ impl Agent {
         if known.is_terminal() {
             return;
         }
+        if let Some(message) = kill.preemption.clone() {
+            self.preempt_task(cx, framework, &executor, kill, &message);
+            return;
+        }
         if known.launched {
-            if let Some(message) = &kill.preemption {
-                self.mark_preempted(framework, &executor, task, message);
-            }
             self.kill_one(cx, framework, &executor, task, kill.kill_policy.as_ref());
             return;
         }
@@ -76,7 +77,11 @@ impl Agent {
         };
         known.queue.retain(|queued| queued != id);
         let reason = Reason::TaskKilledDuringLaunch;
-        self.update(cx, framework, agent_status(id, TaskState::TaskKilled, reason, message));
+        let mut status = agent_status(id, TaskState::TaskKilled, reason, message);
+        if let Some(message) = task.preempted.clone() {
+            status = self.preempted_status(framework, id, &message);
+        }
+        self.update(cx, framework, status);
     }
 
     /// Nothing is queued any more: an executor that never got anything has nothing to do.

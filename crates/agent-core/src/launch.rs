@@ -349,7 +349,10 @@ impl Agent {
             } else {
                 "Another task of the group ended before this one was started"
             };
-            let status = agent_status(task_id, TaskState::TaskKilled, reason, message);
+            let status = match &task.preempted {
+                Some(message) => self.preempted_status(framework_id, task_id, message),
+                None => agent_status(task_id, TaskState::TaskKilled, reason, message),
+            };
             self.update(cx, framework_id, status);
             self.after_task_end(cx, framework_id, executor_id, task_id);
             return;

@@ -1,4 +1,7 @@
 //! Who uses revocable resources on an agent, and who of them has to go when some are wanted back.
+//!
+//! Each task that uses some goes alone, whatever runs beside it in its group or executor. An executor that holds some
+//! itself goes with all its tasks: what it uses, they use.
 
 use crate::lending::revocable;
 use crate::master::Master;
@@ -90,7 +93,7 @@ impl Master {
             for task in tasks.filter(|t| t.holds_resources()) {
                 let executor = task.wire.executor_id.as_ref().map(|id| id.value.as_str());
                 let is_whole = executor.is_some_and(|id| has_own(framework, agent, id));
-                if is_whole || !may_end(framework, task) {
+                if is_whole || !uses_revocable(&task.resources) {
                     continue;
                 }
                 units.push(Unit {
@@ -105,11 +108,10 @@ impl Master {
                 if *on != agent {
                     break;
                 }
-                let tasks: Vec<&Task> = tasks_of(framework, agent, id).collect();
-                let all_borrow = tasks.iter().all(|t| uses_revocable(&t.resources));
-                if !has_own(framework, agent, id) || !all_borrow {
+                if !has_own(framework, agent, id) {
                     continue;
                 }
+                let tasks: Vec<&Task> = tasks_of(framework, agent, id).collect();
                 let mut all = executor.resources.clone();
                 tasks.iter().for_each(|t| all += &t.resources);
                 units.push(Unit {
@@ -141,15 +143,6 @@ pub(crate) fn tasks_of<'a>(
         move |task: &&Task| task.wire.executor_id.as_ref().is_some_and(|id| id.value == executor);
     let tasks = framework.tasks.values().map(AsRef::as_ref).filter(move |t| t.agent == agent);
     tasks.filter(|t| t.holds_resources()).filter(is_of)
-}
-
-/// Whether a task uses revocable resources, and so do all that share its executor.
-pub(crate) fn may_end(framework: &Framework, task: &Task) -> bool {
-    let shared = task.wire.executor_id.as_ref();
-    uses_revocable(&task.resources)
-        && shared.is_none_or(|id| {
-            tasks_of(framework, task.agent, &id.value).all(|t| uses_revocable(&t.resources))
-        })
 }
 
 /// Whether an executor holds revocable resources itself.

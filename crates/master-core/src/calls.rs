@@ -174,6 +174,7 @@ impl Master {
             task_id: kill.task_id.clone(),
             kill_policy: kill.kill_policy,
             preemption: None,
+            at_once: None,
         };
         if let Some(agent) = self.agent_mut(agent) {
             agent.killed.insert((key, kill.task_id.value));

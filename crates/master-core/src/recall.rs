@@ -1,9 +1,9 @@
 //! Lent resources are wanted back: offers of them are rescinded, then the frameworks of the youngest tasks that use them
 //! are told by inverse offers, and after a grace period the tasks are killed (spec/agent.md 7.4 for how they end).
 //!
-//! A task that uses nothing revocable is never killed for it, nor one whose end would take such a task with it.
+//! A task that uses nothing revocable, nor runs in an executor that does, is never killed for it.
 
-use crate::borrowers::{Unit, choose, helps, may_end, take, tasks_of, uses_revocable};
+use crate::borrowers::{Unit, choose, helps, take, tasks_of, uses_revocable};
 use crate::frameworks::event;
 use crate::lending::revocable;
 use crate::master::{Cx, Master, Timer};
@@ -20,6 +20,8 @@ use wire::{internal, v1};
 
 /// Grace period of a task that names none (spec/agent.md 3.2).
 const KILL_GRACE: Duration = Duration::from_secs(3);
+/// Time between reminders of what should have ended.
+const REPEAT_MIN: Duration = Duration::from_secs(1);
 
 /// What a framework was told about some of its tasks on an agent.
 #[derive(Debug, Clone)]
@@ -223,7 +225,7 @@ impl Master {
     pub(crate) fn preempt(&mut self, cx: &mut Cx<'_>, id: &str) {
         let Some(notice) = self.notices.get(id).cloned() else { return };
         if notice.killed_for.is_some() {
-            self.shut_down_preempted(cx, &notice);
+            self.shut_down_preempted(cx, id, &notice);
             return;
         }
         let Some(recall) = self.allocator.recalls().get(&notice.agent) else {
@@ -250,8 +252,7 @@ impl Master {
         let most = self.config.preemption_grace_period;
         let mut kills = Vec::new();
         for task in tasks.iter().filter_map(|id| framework.tasks.get(id)) {
-            // It may have come to share an executor with one that must not end.
-            if task.holds_resources() && may_end(framework, task) {
+            if task.holds_resources() {
                 kills.push(kill_of(framework, task, most, &message));
             }
         }
@@ -271,26 +272,42 @@ impl Master {
         self.timers.set(Timer::Preempt(id.to_owned()), cx.now.mono + most);
     }
 
-    /// Executors that did not end their tasks, or hold what is wanted back themselves.
-    fn shut_down_preempted(&mut self, cx: &mut Cx<'_>, notice: &Notice) {
+    /// What did not end in time: executors are shut down, unless they run tasks that must not end; then the agent says of
+    /// the others that they are gone. Said again and again, as the agent may be away.
+    fn shut_down_preempted(&mut self, cx: &mut Cx<'_>, id: &str, notice: &Notice) {
         let Some(framework) = self.framework(notice.framework) else { return };
-        let tasks = notice.tasks.iter().filter_map(|id| framework.tasks.get(id));
-        let tasks = tasks.filter(|t| t.agent == notice.agent && t.holds_resources());
-        let of_tasks = tasks.filter_map(|t| t.wire.executor_id.as_ref().map(|id| &id.value));
-        let executors: BTreeSet<&String> = of_tasks.chain(&notice.executors).collect();
+        let mut executors: BTreeSet<&str> = notice.executors.iter().map(String::as_str).collect();
         let mut messages = Vec::new();
-        for id in executors {
-            let mut tasks = tasks_of(framework, notice.agent, id);
-            if tasks.all(|t| uses_revocable(&t.resources)) {
-                messages.push(internal::ShutdownExecutor {
+        for task in notice.tasks.iter().filter_map(|id| framework.tasks.get(id)) {
+            let executor = task.wire.executor_id.as_ref().map(|id| id.value.as_str());
+            let is_here = task.agent == notice.agent && task.holds_resources();
+            let Some(executor) = executor.filter(|id| is_here && !executors.contains(id)) else {
+                continue;
+            };
+            let mut mates = tasks_of(framework, notice.agent, executor);
+            if mates.all(|t| uses_revocable(&t.resources)) {
+                executors.insert(executor);
+            } else {
+                messages.push(Message::KillTask(internal::KillTask {
                     framework_id: framework.id.as_str().into(),
-                    executor_id: id.as_str().into(),
-                });
+                    task_id: task.id().into(),
+                    kill_policy: None,
+                    preemption: notice.killed_for.clone(),
+                    at_once: Some(true),
+                }));
             }
         }
+        messages.extend(executors.into_iter().map(|id| {
+            Message::ShutdownExecutor(internal::ShutdownExecutor {
+                framework_id: framework.id.as_str().into(),
+                executor_id: id.into(),
+            })
+        }));
         for message in messages {
-            self.send_to_agent(cx, notice.agent, Message::ShutdownExecutor(message));
+            self.send_to_agent(cx, notice.agent, message);
         }
+        let again = cx.now.mono + self.config.preemption_grace_period.max(REPEAT_MIN);
+        self.timers.set(Timer::Preempt(id.to_owned()), again);
     }
 
     /// What the end of a task is told to be for, if it was killed to give back what it borrowed.
@@ -340,5 +357,6 @@ fn kill_of(
         task_id: task.id().into(),
         kill_policy: Some(v1::KillPolicy { grace_period }),
         preemption: Some(message.to_owned()),
+        at_once: None,
     }
 }

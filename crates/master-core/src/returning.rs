@@ -242,6 +242,7 @@ impl Master {
                 task_id: task.as_str().into(),
                 kill_policy: None,
                 preemption,
+                at_once: None,
             };
             self.send_to_agent(cx, key, Message::KillTask(message));
         }

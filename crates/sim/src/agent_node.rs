@@ -82,7 +82,7 @@ impl AgentNode {
         let cpus = CPUS_MILLI as f64 / 1000.0;
         let mut resources = vec![scalar("disk", 1000.0, "*")];
         let role = ["a", "b"][self.index % 2];
-        for (name, amount) in [("cpus", cpus), ("mem", 4096.0)] {
+        for (name, amount) in [("cpus", cpus), ("mem", 4096.0), ("tokens", 4.0)] {
             if self.is_reserved {
                 resources.extend(["*", role].map(|role| scalar(name, amount / 2.0, role)));
             } else {

@@ -1,12 +1,9 @@
 //! A framework that knows what it asked for: the oracle of a run.
 
-use crate::lending;
-use crate::operations;
 use crate::options::Options;
 use crate::plan::Plan;
 use base::{Rng, Token};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 use wire::v1::{self, TaskState, scheduler};
 
 /// What the framework knows about one of its tasks.
@@ -21,8 +18,10 @@ pub(crate) struct Task {
     pub(crate) state: Option<TaskState>,
     /// It uses revocable resources.
     pub(crate) revocable: bool,
+    /// All tasks of its group, itself included; none if it came alone.
+    pub(crate) group: Vec<String>,
     /// It was running once.
-    has_run: bool,
+    pub(crate) has_run: bool,
     /// The terminal state that came from the executor itself, which nothing may contradict.
     pub(crate) end: Option<TaskState>,
     /// Distinct updates that wanted an acknowledgement.
@@ -41,14 +40,14 @@ pub(crate) struct Request {
 
 /// What a framework does that uses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hoarding {
+pub(crate) enum Hoarding {
     Keeps,
     Declines,
 }
 
 #[derive(Debug)]
 pub(crate) struct Framework {
-    index: usize,
+    pub(crate) index: usize,
     pub(crate) id: Option<String>,
     pub(crate) stream: Option<Token>,
     pub(crate) stream_id: String,
@@ -56,18 +55,22 @@ pub(crate) struct Framework {
     pub(crate) checkpoint: bool,
     pub(crate) tasks: BTreeMap<String, Task>,
     /// Ids of operations, and whether each is known to be done.
-    operations: BTreeMap<String, bool>,
-    wanted: usize,
+    pub(crate) operations: BTreeMap<String, bool>,
+    pub(crate) wanted: usize,
     forgotten_acks: u64,
     killing_state: bool,
     /// Takes revocable resources.
     borrows: bool,
+    /// Launches task groups in one pod on each agent, some of their tasks on revocable resources, some not.
+    pub(crate) has_pods: bool,
+    /// Offers that it has not answered yet: a pod may want those of an agent together.
+    pub(crate) kept: Vec<v1::Offer>,
     /// Wants nothing from time to time.
     dozes: bool,
     /// What it does with all offers, if it uses nothing.
-    hoards: Option<Hoarding>,
+    pub(crate) hoards: Option<Hoarding>,
     /// Declines nothing that it can use.
-    is_eager: bool,
+    pub(crate) is_eager: bool,
     /// Set when faults are over: launches nothing more.
     pub(crate) calm: bool,
     /// What went wrong, as the framework sees it.
@@ -85,6 +88,8 @@ impl Framework {
             checkpoint: rng.chance(3, 4),
             killing_state: rng.chance(1, 2),
             borrows: options.lending && rng.chance(2, 3),
+            has_pods: options.lending && rng.chance(1, 2),
+            kept: Vec::new(),
             dozes: options.lending && rng.chance(1, 2),
             hoards: (options.hoarding && index > 0)
                 .then(|| if rng.chance(1, 2) { Hoarding::Keeps } else { Hoarding::Declines }),
@@ -131,7 +136,7 @@ impl Framework {
         }
     }
 
-    fn call(&self, kind: scheduler::call::Type) -> scheduler::Call {
+    pub(crate) fn call(&self, kind: scheduler::call::Type) -> scheduler::Call {
         scheduler::Call {
             framework_id: self.id.clone().map(|value| v1::FrameworkId { value }),
             r#type: Some(kind as i32),
@@ -150,12 +155,19 @@ impl Framework {
                         Some(format!("subscribed as {:?}, answered as {id:?}", self.id));
                 }
                 self.id = id;
+                self.kept.clear();
                 vec![self.reconcile(true), self.reconcile(false)]
             }
             Type::Offers if self.hoards == Some(Hoarding::Keeps) && !self.calm => Vec::new(),
             Type::Offers => {
                 let offers = event.offers.as_ref().map_or(&[][..], |o| &o.offers);
-                offers.iter().map(|offer| self.answer(offer, rng)).collect()
+                self.kept.extend_from_slice(offers);
+                if self.has_pods && rng.chance(3, 4) { Vec::new() } else { self.answer_all(rng) }
+            }
+            Type::Rescind => {
+                let id = event.rescind.as_ref().map(|r| &r.offer_id);
+                self.kept.retain(|offer| Some(&offer.id) != id);
+                Vec::new()
             }
             Type::Update => {
                 let status = event.update.as_ref().map(|u| u.status.clone()).unwrap_or_default();
@@ -200,6 +212,11 @@ impl Framework {
             self.complaint = Some(format!("task {id} ran, but its agent forgot it"));
         }
         task.has_run |= state == TaskState::TaskRunning;
+        // Of what is left after a task in the same call, another may not fit.
+        let is_invalid = !status.message().contains("more than available");
+        if state == TaskState::TaskError && is_invalid {
+            self.complaint = Some(format!("task {id} is invalid: {}", status.message()));
+        }
         if status.reason() == v1::task_status::Reason::ContainerPreempted && !task.revocable {
             self.complaint = Some(format!("task {id} was preempted, but uses nothing revocable"));
         }
@@ -214,11 +231,14 @@ impl Framework {
             }
             let expected =
                 if task.plan.code == 0 { TaskState::TaskFinished } else { TaskState::TaskFailed };
-            if state != expected && !(task.kill_asked && state == TaskState::TaskKilled) {
-                self.complaint =
-                    Some(format!("task {id} ended as {state:?}, its plan is {:?}", task.plan));
-            }
+            let is_killed = state == TaskState::TaskKilled;
+            let (asked, plan, group) = (task.kill_asked, task.plan, task.group.clone());
+            let may_end_early = asked || task.revocable && !group.is_empty();
             task.end = Some(state);
+            if state != expected && !(is_killed && (may_end_early || self.may_end(&group))) {
+                self.complaint =
+                    Some(format!("task {id} ended as {state:?}, its plan is {plan:?}"));
+            }
         } else if let Some(end) = task.end {
             task.state = Some(end);
         }
@@ -233,6 +253,13 @@ impl Framework {
             uuid,
         });
         Some(Request { call, tasks: Vec::new() })
+    }
+
+    /// Whether one of a group may have ended so that the others go with it: preemption is no such end.
+    fn may_end(&self, group: &[String]) -> bool {
+        let mut tasks = group.iter().filter_map(|id| self.tasks.get(id));
+        // Tasks of a framework without checkpoints fail with their agent.
+        !group.is_empty() && !self.checkpoint || tasks.any(|t| t.kill_asked || t.plan.code != 0)
     }
 
     fn on_operation(&mut self, status: &v1::OperationStatus, rng: &mut Rng) -> Option<Request> {
@@ -269,96 +296,6 @@ impl Framework {
             operation_id: id,
         });
         Some(Request { call, tasks: Vec::new() })
-    }
-
-    /// Makes or undoes a reservation with a volume.
-    fn reserve_or_not(&mut self, offer: &v1::Offer) -> Option<Request> {
-        let (number, index) = (self.operations.len(), self.index);
-        let mut operations = operations::on(offer, &format!("f{index}-v{number}"));
-        if operations.is_empty() {
-            return None;
-        }
-        for (at, operation) in operations.iter_mut().enumerate() {
-            let id = format!("f{index}-o{}", number + at);
-            self.operations.insert(id.clone(), false);
-            operation.id = Some(v1::OperationId { value: id });
-        }
-        let mut call = self.call(scheduler::call::Type::Accept);
-        call.accept = Some(scheduler::call::Accept {
-            offer_ids: vec![offer.id.clone()],
-            operations,
-            filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
-        });
-        Some(Request { call, tasks: Vec::new() })
-    }
-
-    /// Launches on an offer or declines it.
-    fn answer(&mut self, offer: &v1::Offer, rng: &mut Rng) -> Request {
-        if !self.calm
-            && !self.is_eager
-            && rng.chance(1, 4)
-            && let Some(request) = self.reserve_or_not(offer)
-        {
-            return request;
-        }
-        let picked = lending::pick(offer, rng).unwrap_or_default();
-        let fit = lending::fit(&picked);
-        let left = self.wanted.saturating_sub(self.tasks.len());
-        let hoards = self.hoards.is_some();
-        let is_picky = !self.is_eager && rng.chance(1, 4);
-        if self.calm || fit == 0 || left == 0 || hoards || is_picky {
-            let refuse_seconds = if self.calm || left == 0 {
-                100_000.0
-            } else if hoards || self.is_eager {
-                1.0
-            } else {
-                [0.0, 1.0, 10.0][rng.below(3) as usize]
-            };
-            let mut call = self.call(scheduler::call::Type::Decline);
-            call.decline = Some(scheduler::call::Decline {
-                offer_ids: vec![offer.id.clone()],
-                filters: Some(v1::Filters { refuse_seconds: Some(refuse_seconds) }),
-            });
-            return Request { call, tasks: Vec::new() };
-        }
-        let count = (1 + rng.below(4) as usize).min(fit).min(left);
-        let mut names = Vec::new();
-        let task_infos = (0..count)
-            .map(|_| {
-                let name = format!("f{}-t{}", self.index, self.tasks.len());
-                let plan = Plan {
-                    runs: Duration::from_millis(rng.below(60_000)),
-                    code: if rng.chance(1, 4) { 1 + rng.below(100) as i32 } else { 0 },
-                    stubborn: rng.chance(1, 4),
-                };
-                let task = Task {
-                    agent: offer.agent_id.value.clone(),
-                    plan,
-                    settled: false,
-                    kill_asked: false,
-                    state: None,
-                    revocable: picked.iter().any(|r| r.revocable.is_some()),
-                    has_run: false,
-                    end: None,
-                    updates: BTreeSet::new(),
-                    acknowledged: BTreeSet::new(),
-                };
-                self.tasks.insert(name.clone(), task);
-                names.push(name.clone());
-                task_info(offer, &name, plan, &picked)
-            })
-            .collect();
-        let mut call = self.call(scheduler::call::Type::Accept);
-        call.accept = Some(scheduler::call::Accept {
-            offer_ids: vec![offer.id.clone()],
-            operations: vec![v1::offer::Operation {
-                r#type: Some(v1::offer::operation::Type::Launch as i32),
-                launch: Some(v1::offer::operation::Launch { task_infos }),
-                ..Default::default()
-            }],
-            filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
-        });
-        Request { call, tasks: names }
     }
 
     /// Some end their tasks when what these use is wanted back, some say that they will not, some say nothing.
@@ -407,7 +344,7 @@ impl Framework {
 
     /// What the framework does from time to time.
     pub(crate) fn tick(&mut self, rng: &mut Rng) -> Vec<Request> {
-        let mut requests = Vec::new();
+        let mut requests = self.answer_all(rng);
         if self.calm || rng.chance(1, 10) {
             requests.push(self.reconcile(false));
         }
@@ -474,15 +411,4 @@ pub(crate) fn is_terminal(state: TaskState) -> bool {
             | TaskGoneByOperator
             | TaskUnknown
     )
-}
-
-fn task_info(offer: &v1::Offer, name: &str, plan: Plan, picked: &[v1::Resource]) -> v1::TaskInfo {
-    v1::TaskInfo {
-        name: name.to_owned(),
-        task_id: v1::TaskId { value: name.to_owned() },
-        agent_id: offer.agent_id.clone(),
-        resources: lending::of_task(picked),
-        command: Some(v1::CommandInfo { value: Some(plan.command()), ..Default::default() }),
-        ..Default::default()
-    }
 }

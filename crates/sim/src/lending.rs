@@ -1,6 +1,5 @@
 //! What simulated frameworks do with resources that are lent, and wanted back.
 
-use base::Rng;
 use wire::v1;
 
 /// Resources of an offer that one task may use together: for good, reserved, or revocable.
@@ -25,22 +24,20 @@ pub(crate) fn fit(class: &[v1::Resource]) -> usize {
     fit
 }
 
-/// What such a task uses.
-pub(crate) fn of_task(class: &[v1::Resource]) -> Vec<v1::Resource> {
+/// What a task or an executor uses.
+pub(crate) fn of_task(class: &[v1::Resource], cpus: f64, mem: f64) -> Vec<v1::Resource> {
     let part = |name: &str, value: f64| {
         let like = class.iter().find(|r| r.name == name).cloned().unwrap_or_default();
         v1::Resource { scalar: Some(v1::value::Scalar { value }), ..like }
     };
-    vec![part("cpus", 0.5), part("mem", 64.0)]
+    vec![part("cpus", cpus), part("mem", mem)]
 }
 
-/// Something of which a task fits, at random.
-pub(crate) fn pick(offer: &v1::Offer, rng: &mut Rng) -> Option<Vec<v1::Resource>> {
-    let mut classes = classes(offer);
-    classes.retain(|class| fit(class) > 0);
-    match classes.len() {
-        0 => None,
-        1 => classes.pop(),
-        several => Some(classes.swap_remove(rng.below(several as u64) as usize)),
-    }
+/// One of a scalar from each of an offer's classes that has so much. Of what is lent, this is what a task may borrow while
+/// another of its group does not.
+pub(crate) fn one(offer: &v1::Offer, name: &str) -> Vec<v1::Resource> {
+    let has_one = |r: &&v1::Resource| r.scalar.as_ref().is_some_and(|s| s.value >= 1.0);
+    let found = offer.resources.iter().filter(|r| r.name == name && r.disk.is_none());
+    let one = Some(v1::value::Scalar { value: 1.0 });
+    found.filter(has_one).map(|r| v1::Resource { scalar: one, ..r.clone() }).collect()
 }

@@ -13,6 +13,7 @@
 mod agent_node;
 mod framework;
 pub mod invariants;
+mod launching;
 mod lending;
 mod master_node;
 mod network;

@@ -18,9 +18,9 @@ pub(crate) fn own(id: &str) -> Value {
     task
 }
 
-const STREAM: Token = Token(50);
+pub(super) const STREAM: Token = Token(50);
 
-fn events(effects: &[Effect]) -> Vec<String> {
+pub(super) fn events(effects: &[Effect]) -> Vec<String> {
     let sent = effects.iter().filter_map(|e| match e {
         Effect::SendEvent { event, .. } => Some(event.r#type().as_str_name().to_owned()),
         _ => None,
@@ -48,7 +48,7 @@ pub(crate) fn status(id: &str, state: &str, uuid: &str) -> Value {
     json!({"update": {"status": {"task_id": {"value": id}, "state": state, "source": "SOURCE_EXECUTOR", "uuid": uuid}}})
 }
 
-const UUID: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
+pub(super) const UUID: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
 #[track_caller]
 fn answers(node: &mut Node, call: Box<executor::Call>, status: u16, text: &str) -> Vec<Effect> {
@@ -119,6 +119,7 @@ fn a_later_task_goes_to_the_running_executor() {
         task_id: "b".into(),
         kill_policy: None,
         preemption: None,
+        at_once: None,
     };
     assert_eq!(events(&node.hear(master_to_agent::Message::KillTask(kill))), ["KILL"]);
 }

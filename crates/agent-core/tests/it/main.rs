@@ -15,6 +15,7 @@ mod gc;
 mod limits;
 mod operations;
 mod oversubscription;
+mod preemption;
 mod reconfiguration;
 mod recovery;
 mod slow_starts;

@@ -79,6 +79,7 @@ fn a_kill_outlives_the_agent() {
         task_id: "t".into(),
         kill_policy: None,
         preemption: None,
+        at_once: None,
     };
     node.hear(master_to_agent::Message::KillTask(kill));
     node.stored();

@@ -247,16 +247,15 @@ fn a_task_that_uses_nothing_revocable_is_never_killed_for_it() {
     assert_eq!(killed(&effects), ["lent"]);
 }
 
-#[test]
-fn a_task_whose_executor_runs_one_that_must_not_end_stays() {
+/// Borrower with a firm task and one that borrows, in one executor.
+fn sharing(executor: Value) -> Loan {
     let mut loan = lent();
-    let effects = loan.return_with("cpus(owner):4;mem(owner):400;cpus:4");
+    let effects = loan.return_with("cpus(owner):4;mem(owner):400;cpus:4;disk:10");
     loan.offer = sent_to(&effects, BORROWER).remove(0);
-    let executor =
-        json!({"type": "CUSTOM", "executor_id": {"value": "e"}, "command": {"value": "true"}});
+    let disk = json!({"name": "disk", "type": "SCALAR", "scalar": {"value": 1.0}});
     let mut tasks = vec![
-        task(&loan.offer, "firm", cpus(4.0, false)),
-        task(&loan.offer, "lent", cpus(4.0, true)),
+        task(&loan.offer, "firm", disk),
+        task(&loan.offer, "lent", cpus(4.0 - own_cpus(&executor), true)),
     ];
     for task in &mut tasks {
         task.as_object_mut().expect("a task").remove("command");
@@ -264,10 +263,66 @@ fn a_task_whose_executor_runs_one_that_must_not_end_stays() {
     }
     loan.launch(tasks);
     assert_eq!(loan.w.master.view().lent()["owner"]["cpus"], 4000, "it was launched");
-    let mut effects = loan.revive();
-    effects.extend(loan.w.wait(1000));
-    assert_eq!(killed(&effects), [] as [&str; 0]);
-    assert!(inverse_offers(&effects).is_empty());
+    loan
+}
+
+fn own_cpus(executor: &Value) -> f64 {
+    executor["resources"][0]["scalar"]["value"].as_f64().unwrap_or(0.0)
+}
+
+fn custom() -> Value {
+    json!({"type": "CUSTOM", "executor_id": {"value": "e"}, "command": {"value": "true"}})
+}
+
+fn shut_down(effects: &[Effect]) -> usize {
+    let is_shutdown =
+        |m: &&master_to_agent::Message| matches!(m, master_to_agent::Message::ShutdownExecutor(_));
+    to_agent(effects).iter().filter(|m| is_shutdown(m)).count()
+}
+
+#[test]
+fn a_task_that_borrows_goes_alone_from_an_executor_that_runs_others() {
+    let mut loan = sharing(custom());
+    let told = inverse_offers(&loan.revive());
+    assert_eq!(told[0]["resources"][0]["scalar"]["value"], 4.0);
+    let effects = loan.w.wait(GRACE + 1);
+    assert_eq!(killed(&effects), ["lent"]);
+    assert_eq!(kills(&effects)[0].at_once, None);
+    // The executor is not shut down: the agent takes from it what it does not give.
+    let effects = loan.w.wait(GRACE);
+    assert_eq!((killed(&effects), shut_down(&effects)), (vec!["lent".to_owned()], 0));
+    assert_eq!(kills(&effects)[0].at_once, Some(true));
+    assert!(kills(&effects)[0].preemption.is_some());
+    let mut effects = loan.update("lent", "TASK_GONE", 70.0);
+    effects.extend(loan.w.wait(1));
+    assert!(offers(&effects).iter().any(|o| o.to_string().contains("cpus")), "{effects:?}");
+    assert_eq!(killed(&loan.w.wait(1000)), [] as [&str; 0]);
+}
+
+/// What an executor uses, its tasks use.
+#[test]
+fn an_executor_that_borrows_itself_goes_with_all_its_tasks() {
+    let mut executor = custom();
+    executor["resources"] = json!([cpus(1.0, true)]);
+    let mut loan = sharing(executor);
+    let told = inverse_offers(&loan.revive());
+    assert_eq!(told[0]["resources"][0]["scalar"]["value"], 4.0, "with the executor's own");
+    assert_eq!(killed(&loan.w.wait(GRACE + 1)), ["firm", "lent"]);
+    let effects = loan.w.wait(GRACE);
+    assert_eq!((killed(&effects).len(), shut_down(&effects)), (0, 1));
+}
+
+/// An agent that was away when the last word was said hears it when it is back.
+#[test]
+fn what_should_have_ended_is_asked_for_again_and_again() {
+    let mut loan = sharing(custom());
+    loan.revive();
+    loan.w.wait(GRACE + 1);
+    loan.w.step(Input::AgentClosed { connection: AGENT });
+    assert_eq!(killed(&loan.w.wait(GRACE + 5)), [] as [&str; 0]);
+    loan.return_with("cpus(owner):4;mem(owner):400;cpus:4;disk:10");
+    let effects = loan.w.wait(GRACE);
+    assert_eq!(kills(&effects).iter().filter(|k| k.at_once()).count(), 1);
 }
 
 #[test]
@@ -338,10 +393,7 @@ fn an_executor_that_does_not_obey_is_shut_down() {
     let asked: f64 = told[0]["resources"][0]["scalar"]["value"].as_f64().expect("a number");
     assert_eq!(asked, 4.0, "with the executor's own");
     assert_eq!(killed(&loan.w.wait(GRACE + 1)), ["one"]);
-    let effects = loan.w.wait(GRACE);
-    let is_shutdown =
-        |m: &&master_to_agent::Message| matches!(m, master_to_agent::Message::ShutdownExecutor(_));
-    assert_eq!(to_agent(&effects).iter().filter(|m| is_shutdown(m)).count(), 1);
+    assert_eq!(shut_down(&loan.w.wait(GRACE)), 1);
 }
 
 #[test]
