@@ -103,7 +103,7 @@ impl Hierarchical {
         let mut serving = Serving::new(self, id, agent, quotas, is_first_stage, recorder);
         serving.serve(now, rng);
         let Serving { served, is_held_back, is_settled, is_round_over, .. } = serving;
-        let length = self.config.max_time_to_offer;
+        let length = self.config.aimed_time_to_offer();
         if let Some(agent) = self.agents.get_mut(&id) {
             served.iter().for_each(|s| agent.turns.take(s.seat, now, length));
             // In the first stage only some are served.

@@ -106,6 +106,15 @@ pub struct Config {
     pub lending_min_idle: Duration,
 }
 
+impl Config {
+    /// What turns and leases aim at: four fifths of `max_time_to_offer`. The rest is for messages, and for machines that
+    /// are busy.
+    #[must_use]
+    pub fn aimed_time_to_offer(&self) -> Duration {
+        self.max_time_to_offer * 4 / 5
+    }
+}
+
 /// In which order siblings are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sorter {

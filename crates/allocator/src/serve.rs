@@ -84,7 +84,7 @@ impl<'a> Serving<'a> {
     /// after the others.
     pub(crate) fn serve(&mut self, now: Time, rng: &mut Rng) {
         let policy = self.policy;
-        let round = self.agent.turns.since(now, policy.config.max_time_to_offer);
+        let round = self.agent.turns.since(now, policy.config.aimed_time_to_offer());
         let turn = |seat| policy.turn(&self.agent.turns, round, seat, now);
         if self.serve_overdue(now, rng, turn).is_break() {
             return;
@@ -144,7 +144,7 @@ impl<'a> Serving<'a> {
         turn: impl Fn(Seat) -> Turn,
     ) -> ControlFlow<()> {
         let (policy, turns) = (self.policy, &self.agent.turns);
-        let since = turns.overdue(self.id, now, policy.config.max_time_to_offer);
+        let since = turns.overdue(self.id, now, policy.config.aimed_time_to_offer());
         let Some(since) = since.filter(|_| !self.is_first_stage) else {
             return ControlFlow::Continue(());
         };
@@ -299,7 +299,7 @@ impl Hierarchical {
         }
         let seat = self.seat(framework, role);
         if let Some(agent) = self.agents.get_mut(&on) {
-            agent.turns.pass(seat, now, length);
+            agent.turns.pass(seat, now, self.config.aimed_time_to_offer());
         }
         let is_polite = refuse.is_some_and(|refuse| refuse >= length);
         !is_polite && self.standings[seat as usize].pass(now, length)
@@ -334,7 +334,7 @@ impl Hierarchical {
             quotas.change_free(tree, &offered, 1);
         }
         let circumstances = Circumstances { ignores_loans: true, ..self.circumstances(&quotas) };
-        let round = agent.turns.since(now, self.config.max_time_to_offer);
+        let round = agent.turns.since(now, self.config.aimed_time_to_offer());
         let (mut waiting, mut is_before) = (0, false);
         for (seat, framework, role) in tree.competitors().filter(|(seat, ..)| *seat != own) {
             let wants = &self.wants[seat as usize];

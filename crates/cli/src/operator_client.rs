@@ -26,6 +26,18 @@ impl Failure {
     pub(crate) fn failed(text: impl Into<String>) -> Self {
         Self::Failed(text.into())
     }
+
+    /// The same with the flag of commands that the master's field `force` is.
+    pub(crate) fn naming_force(self) -> Self {
+        let named = |text: String| {
+            let text = text.replace("(use 'force' flag to", "(use --force to");
+            text.replace("(use 'force' to", "(use --force to")
+        };
+        match self {
+            Self::Failed(text) => Self::Failed(named(text)),
+            usage @ Self::Usage(_) => usage,
+        }
+    }
 }
 
 /// The master that is meant: that of `--master`, else of `PROFFER_MASTER`, `MESOS_MASTER` or the configuration file,

@@ -49,9 +49,12 @@ impl Master {
         let offers = match self.check_offers(key, &accept.offer_ids) {
             Ok(offers) => offers,
             Err(text) => {
-                for id in &accept.offer_ids {
-                    if self.offers.get(&id.value).is_some_and(|o| o.framework == key) {
-                        self.pass(cx, &id.value, None);
+                for id in accept.offer_ids.iter().map(|id| &id.value) {
+                    match self.offers.get(id).map(|o| o.framework == key) {
+                        Some(true) => self.pass(cx, id, None),
+                        // The peer discards it without a word; its framework may as well know.
+                        Some(false) => self.rescind(cx, id),
+                        None => {}
                     }
                 }
                 self.refuse_all(cx, key, &accept.operations, &text);
@@ -108,37 +111,38 @@ impl Master {
         if ids.is_empty() {
             return Err("No offers specified".to_owned());
         }
+        // One check of all offers after the other: of several faults the peer names the first of these.
+        let ids = || ids.iter().map(|id| &id.value);
         let mut seen = BTreeSet::new();
-        let mut offers: Vec<Arc<Offer>> = Vec::new();
-        for id in ids.iter().map(|id| &id.value) {
-            if !seen.insert(id) {
-                return Err(format!("Duplicate offer {id} in offer list"));
-            }
-            let offer =
-                self.offers.get(id).ok_or_else(|| format!("Offer {id} is no longer valid"))?;
-            if offer.framework != key {
-                let name = |key| self.framework(key).map_or("", |f| f.id.as_str()).to_owned();
-                return Err(format!(
-                    "Offer {id} has invalid framework {} while framework {} is expected",
-                    name(offer.framework),
-                    name(key)
-                ));
-            }
-            if let Some(first) = offers.first() {
-                if first.role != offer.role {
-                    return Err(format!(
-                        "Aggregated offers must be allocated to the same role. Offer {id} is allocated to role {} but role {} is expected",
-                        offer.role, first.role
-                    ));
-                }
-                if first.agent != offer.agent {
-                    return Err(format!(
-                        "Aggregated offers must belong to one single agent. Offer {id} uses another agent than offer {}",
-                        first.id
-                    ));
-                }
-            }
-            offers.push(offer.clone());
+        if let Some(id) = ids().find(|id| !seen.insert(*id)) {
+            return Err(format!("Duplicate offer {id} in offer list"));
+        }
+        let known = |id: &String| {
+            let offer = self.offers.get(id).cloned();
+            offer.ok_or_else(|| format!("Offer {id} is no longer valid"))
+        };
+        let offers: Vec<Arc<Offer>> = ids().map(known).collect::<Result<_, _>>()?;
+        if let Some(offer) = offers.iter().find(|offer| offer.framework != key) {
+            let name = |key| self.framework(key).map_or("", |f| f.id.as_str()).to_owned();
+            return Err(format!(
+                "Offer {} has invalid framework {} while framework {} is expected",
+                offer.id,
+                name(offer.framework),
+                name(key)
+            ));
+        }
+        let Some(first) = offers.first() else { return Ok(offers) };
+        if let Some(offer) = offers.iter().find(|offer| offer.role != first.role) {
+            return Err(format!(
+                "Aggregated offers must be allocated to the same role. Offer {} is allocated to role {} but role {} is expected",
+                offer.id, offer.role, first.role
+            ));
+        }
+        if let Some(offer) = offers.iter().find(|offer| offer.agent != first.agent) {
+            return Err(format!(
+                "Aggregated offers must belong to one single agent. Offer {} uses another agent than offer {}",
+                offer.id, first.id
+            ));
         }
         Ok(offers)
     }

@@ -52,6 +52,7 @@ impl Master {
             recovered,
             registered: cx.now.wall,
             reregistered: cx.now.wall,
+            disconnected: None,
             unregistered: None,
             tasks: BTreeMap::new(),
             unreachable_tasks: VecDeque::new(),
@@ -96,6 +97,7 @@ impl Master {
         if let Some(framework) = self.framework_mut(key)
             && let Some(stream) = framework.stream.take()
         {
+            framework.disconnected = Some(cx.now.wall);
             self.streams.remove(&stream);
         }
     }

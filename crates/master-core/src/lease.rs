@@ -2,8 +2,8 @@
 //! nobody waits, it is kept for as long as its framework likes.
 //!
 //! Those before somebody who begins to wait have one lease each at most (see the allocator's turns). With `n` others
-//! each lease is 0.6 T / (n + 1), where T is `--max_time_to_offer`; the one that runs when the wait begins adds half of
-//! that. So T is kept, with a tenth of it for messages and for noticing.
+//! each lease is 0.6 T / (n + 1), where T is four fifths of `--max_time_to_offer`; the one that runs when the wait begins
+//! adds half of that. So T is kept, with a tenth of it for noticing; the fifth is for messages and a busy machine.
 
 use crate::master::{Cx, Master, Timer};
 use crate::state::Offer;
@@ -37,7 +37,7 @@ impl Master {
     /// How long an offer may be kept while `others` wait for it.
     fn lease(&self, others: usize) -> Duration {
         let parts = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        (self.config.allocator.max_time_to_offer * 3 / 5 / parts).max(SHORTEST)
+        (self.config.allocator.aimed_time_to_offer() * 3 / 5 / parts).max(SHORTEST)
     }
 
     /// Puts a new offer on lease.
@@ -87,7 +87,7 @@ impl Master {
             return;
         }
         // Others may begin to wait at any time.
-        let notice = cx.now.mono + (self.config.allocator.max_time_to_offer / 10).max(SHORTEST);
+        let notice = cx.now.mono + (self.config.allocator.aimed_time_to_offer() / 10).max(SHORTEST);
         let at = if waiting > 0 { end.min(notice) } else { notice };
         self.leases.add(at, offer);
     }

@@ -13,7 +13,7 @@ use crate::state::{Agent, Framework, Offer, State};
 use allocator::{AgentId, Allocator, FrameworkId, Overlap};
 use base::{Held, Now, Rng, Time, Timers, Token, WriteId};
 use resources::Resources;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use wire::{internal, v1};
 
@@ -98,6 +98,8 @@ pub struct Master {
     pub(crate) leases: Leases,
     pub(crate) history: History,
     pub(crate) soft_offers: SoftOffers,
+    /// Roles whose overlap operators have set: `state.overlaps` has those of the flag too.
+    pub(crate) set_overlaps: BTreeSet<String>,
     /// Registrations that wait for the registry: connection to agent id ("" for a new one).
     pub(crate) registering: BTreeMap<Token, String>,
     /// Agents to be marked unreachable when the rate limit allows, with why.
@@ -153,6 +155,7 @@ impl Master {
             leases: Leases::default(),
             history: History::default(),
             soft_offers: SoftOffers::new(),
+            set_overlaps: BTreeSet::new(),
             registering: BTreeMap::new(),
             removals: VecDeque::new(),
             acknowledged: Acknowledged::default(),

@@ -98,6 +98,15 @@ impl Master {
             let text = format!("'role': Unknown role '{role}': it is not on the roles whitelist");
             return cx.respond(token, 400, text);
         }
+        if overlap.is_none() && !self.set_overlaps.contains(&role) {
+            let set: Vec<&str> = self.set_overlaps.iter().map(String::as_str).collect();
+            let which = match set[..] {
+                [] => "none was set for any role".to_owned(),
+                _ => format!("one was set for: {}", set.join(", ")),
+            };
+            let text = format!("No overlap was set for role '{role}'; {which}");
+            return cx.respond(token, 404, text);
+        }
         let (section, key) = (OFFER_OVERLAP.to_owned(), role.clone());
         let op = match overlap {
             Some(overlap) => {
@@ -143,6 +152,10 @@ impl Master {
 
     /// What is not set counts as the flag says.
     pub(crate) fn put_overlap(&mut self, role: &str, overlap: Option<Overlap>) {
+        match overlap {
+            Some(_) => self.set_overlaps.insert(role.to_owned()),
+            None => self.set_overlaps.remove(role),
+        };
         let overlap = overlap.or_else(|| self.config.offer_overlap.get(role).copied());
         self.allocator.set_overlap(role, overlap);
         match overlap {

@@ -31,6 +31,8 @@ pub(crate) struct Notice {
     pub(crate) tasks: BTreeSet<String>,
     /// Executors that have to go with them.
     pub(crate) executors: BTreeSet<String>,
+    /// When the tasks are killed, in nanoseconds since 1970.
+    until: i64,
     /// The framework said what it thinks of it.
     is_answered: bool,
     /// What is told of the end of the tasks, once they are killed.
@@ -162,6 +164,9 @@ impl Master {
 
     /// Tells the frameworks of those who have to give back so much.
     fn give_notice(&mut self, cx: &mut Cx<'_>, agent: AgentId, wanted: &Amounts) {
+        let grace = self.config.preemption_grace_period;
+        let until = u128::from(cx.now.wall.0) + grace.as_nanos();
+        let until = i64::try_from(until).unwrap_or(i64::MAX);
         let mut notices: BTreeMap<FrameworkId, Notice> = BTreeMap::new();
         for unit in choose(wanted, self.units(agent, wanted)) {
             let notice = notices.entry(unit.framework).or_insert_with(|| Notice {
@@ -169,6 +174,7 @@ impl Master {
                 agent,
                 tasks: BTreeSet::new(),
                 executors: BTreeSet::new(),
+                until,
                 is_answered: false,
                 killed_for: None,
             });
@@ -178,20 +184,41 @@ impl Master {
         for (framework, notice) in notices {
             let id = format!("{}-O{}", self.config.info.id, self.next_offer);
             self.next_offer += 1;
-            let offer = self.inverse_offer(cx, &id, &notice);
+            let offer = self.inverse_offer(&id, &notice);
             self.notices.insert(id.clone(), notice);
-            let grace = self.config.preemption_grace_period;
             self.timers.set(Timer::Preempt(id), cx.now.mono + grace);
-            self.count("master/inverse_offers_sent");
-            let offers = event::InverseOffers { inverse_offers: vec![offer] };
-            let kind = event(event::Type::InverseOffers);
-            self.send_event(cx, framework, Event { inverse_offers: Some(offers), ..kind });
+            self.send_inverse_offers(cx, framework, vec![offer]);
         }
     }
 
-    fn inverse_offer(&self, cx: &Cx<'_>, id: &str, notice: &Notice) -> v1::InverseOffer {
-        let grace = self.config.preemption_grace_period.as_nanos();
-        let start = i64::try_from(u128::from(cx.now.wall.0) + grace).unwrap_or(i64::MAX);
+    /// A framework that was away hears again what it is to give back.
+    pub(crate) fn repeat_notices(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
+        let open = |notice: &Notice| notice.framework == framework && notice.killed_for.is_none();
+        for notice in self.notices.values_mut().filter(|notice| open(notice)) {
+            notice.is_answered = false;
+        }
+        let notices = self.notices.iter().filter(|(_, notice)| open(notice));
+        let offers: Vec<_> = notices.map(|(id, notice)| self.inverse_offer(id, notice)).collect();
+        if !offers.is_empty() {
+            self.send_inverse_offers(cx, framework, offers);
+        }
+    }
+
+    fn send_inverse_offers(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        inverse_offers: Vec<v1::InverseOffer>,
+    ) {
+        for _ in &inverse_offers {
+            self.count("master/inverse_offers_sent");
+        }
+        let offers = event::InverseOffers { inverse_offers };
+        let kind = event(event::Type::InverseOffers);
+        self.send_event(cx, framework, Event { inverse_offers: Some(offers), ..kind });
+    }
+
+    fn inverse_offer(&self, id: &str, notice: &Notice) -> v1::InverseOffer {
         let mut wanted = Resources::new();
         let framework = self.framework(notice.framework);
         if let Some(framework) = framework {
@@ -213,7 +240,7 @@ impl Master {
             framework_id: framework.map_or("", |f| f.id.as_str()).into(),
             agent_id: self.agent(notice.agent).map(|a| a.id.as_str().into()),
             unavailability: v1::Unavailability {
-                start: v1::TimeInfo { nanoseconds: start },
+                start: v1::TimeInfo { nanoseconds: notice.until },
                 duration: None,
             },
             resources: wanted.to_wire(),

@@ -63,6 +63,8 @@ pub struct Framework {
     pub registered: WallTime,
     /// When it last subscribed.
     pub reregistered: WallTime,
+    /// Since when its stream is closed, as long as it is.
+    pub disconnected: Option<WallTime>,
     /// When it was removed.
     pub unregistered: Option<WallTime>,
     /// Live tasks, including terminal ones that are not acknowledged.

@@ -130,6 +130,7 @@ impl Master {
         framework.reregistered = cx.now.wall;
         framework.info = info.clone();
         framework.stream = Some(stream);
+        framework.disconnected = None;
         framework.stream_id = stream_id;
         framework.suppressed = suppressed;
         framework.constraints = constraints;
@@ -152,6 +153,7 @@ impl Master {
             Event { subscribed: Some(subscribed), ..event(event::Type::Subscribed) },
         );
         self.heartbeat(cx, key);
+        self.repeat_notices(cx, key);
         if came_back {
             self.tell_agents(cx, &info);
             self.announce(cx, || Announcement::FrameworkUpdated { framework: key });

@@ -1,7 +1,8 @@
 //! Why a framework gets no offers: asked of the policy that decides it, never 'no reason'.
 
 use crate::history::Period;
-use crate::master::Master;
+use crate::master::{Master, Timer};
+use crate::schedule::utc;
 use crate::state::{Agent, Framework};
 use allocator::Reason;
 use base::{Now, Time, WallTime};
@@ -210,7 +211,7 @@ impl Master {
                 "no offers are made until enough agents are back after the master's start"
                     .to_owned()
             }
-            Reason::Inactive => format!("the framework is not subscribed to role '{role}'"),
+            Reason::Inactive => self.who_is_away(now, framework, role),
             Reason::Suppressed => format!("the framework suppressed offers for role '{role}'"),
             Reason::AgentInactive => {
                 "the agent is not connected, or uses more than it has".to_owned()
@@ -248,6 +249,26 @@ impl Master {
                 "the framework used nothing of many offers, so that others come first for another {}",
                 in_short(until.since(now))
             ),
+        }
+    }
+
+    /// Why a framework does not compete for a role at all.
+    fn who_is_away(&self, now: Time, framework: &Framework, role: &str) -> String {
+        if framework.recovered {
+            return "the framework is known from its agents only: it has not subscribed to this master"
+                .to_owned();
+        }
+        let Some(since) = framework.disconnected else {
+            return format!("the framework is not subscribed to role '{role}'");
+        };
+        let whole = WallTime(since.0 - since.0 % 1_000_000_000);
+        let since = format!("the framework is disconnected since {}", utc(whole));
+        match self.timers.get(&Timer::Failover(framework.key)) {
+            Some(at) => format!(
+                "{since}, and is removed in {}, when its failover_timeout ends",
+                in_short(at.since(now))
+            ),
+            None => since,
         }
     }
 

@@ -34,12 +34,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request, limit: usize)
             "Expecting 'Accept' to allow application/json or application/x-protobuf",
         );
     };
-    let expect = |name: &str| {
-        respond::text(
-            400,
-            format!("Failed to validate master::Call: Expecting '{name}' to be present"),
-        )
-    };
+    let expect = |field: &str| respond::text(400, writes::missing(field));
     if call.r#type() == Type::Subscribe {
         return subscribe(shared, encoding);
     }

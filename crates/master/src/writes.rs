@@ -79,7 +79,17 @@ pub(crate) fn change(call: &Call) -> Option<Result<OperatorCall, &'static str>> 
     })
 }
 
+/// Missing in a call that resizes a volume.
 const RESIZED_AGENT: &str = "agent_id";
+
+/// What a call is told that lacks a field.
+pub(crate) fn missing(field: &str) -> String {
+    let more = match field {
+        RESIZED_AGENT => "; only agent default resources are supported right now",
+        _ => "",
+    };
+    format!("Failed to validate master::Call: Expecting '{field}' to be present{more}")
+}
 
 fn of(kind: Kind) -> Operation {
     Operation { r#type: Some(kind as i32), ..Default::default() }
@@ -174,18 +184,14 @@ pub(crate) async fn policy(
     if is_read && role.is_none() {
         return Err(request);
     }
-    let change = match (path, method) {
-        ("/quota", Method::POST) => quota_request(request).await,
-        ("/weights", Method::PUT) => weights_request(request).await,
+    Ok(match (path, method) {
+        ("/quota", Method::POST) => ask_as(shared, request, quota_request).await,
+        ("/weights", Method::PUT) => ask_as(shared, request, weights_request).await,
         (_, Method::DELETE) if role.is_some() => {
-            Ok(OperatorCall::RemoveQuota { role: role.unwrap_or_default() })
+            ask(shared, OperatorCall::RemoveQuota { role: role.unwrap_or_default() }).await
         }
-        ("/weights", method) => return Ok(respond::method_not_allowed("GET, PUT", &method)),
-        (_, method) => return Ok(respond::method_not_allowed("GET, POST, DELETE", &method)),
-    };
-    Ok(match change {
-        Ok(call) => ask(shared, call).await,
-        Err(text) => respond::text(400, text),
+        ("/weights", method) => respond::method_not_allowed("GET, PUT", &method),
+        (_, method) => respond::method_not_allowed("GET, POST, DELETE", &method),
     })
 }
 
@@ -201,37 +207,44 @@ pub(crate) async fn by_role(
     if !allowed.split(", ").any(|m| m == method.as_str()) {
         return respond::method_not_allowed(allowed, &method);
     }
-    let call = if method == http::Method::DELETE {
-        let role = respond::query_value(request.uri().query().unwrap_or_default(), "role");
-        role.map(remove).ok_or_else(|| "Expecting 'role=<name>' in the query".to_owned())
-    } else {
-        body(request).await.and_then(|text| parse(&text))
-    };
-    match call {
-        Ok(call) => ask(shared, call).await,
-        Err(text) => respond::text(400, text),
+    if method != http::Method::DELETE {
+        return ask_as(shared, request, parse).await;
+    }
+    match respond::query_value(request.uri().query().unwrap_or_default(), "role") {
+        Some(role) => ask(shared, remove(role)).await,
+        None => respond::text(400, "Expecting 'role=<name>' in the query"),
     }
 }
 
-async fn body(request: Request) -> Result<String, String> {
-    let whole = http_api::intake::body(request, FORM_MAX).await;
-    let whole = whole
-        .map_err(|_| format!("The body is longer than {FORM_MAX} bytes or could not be read"))?;
+/// The text of a request; Err: the answer that refuses it.
+async fn body(request: Request) -> Result<String, Box<Response>> {
+    let whole = http_api::intake::body(request, FORM_MAX).await?;
     Ok(String::from_utf8_lossy(&whole).into_owned())
 }
 
-async fn quota_request(request: Request) -> Result<OperatorCall, String> {
-    let text = body(request).await?;
-    let value: serde_json::Value = serde_json::from_str(&text)
+/// Has the core carry out what a body asks for, as `parse` understands it.
+async fn ask_as(
+    shared: &Arc<Shared>,
+    request: Request,
+    parse: fn(&str) -> Result<OperatorCall, String>,
+) -> Response {
+    match body(request).await.map(|text| parse(&text)) {
+        Ok(Ok(call)) => ask(shared, call).await,
+        Ok(Err(text)) => respond::text(400, text),
+        Err(refusal) => *refusal,
+    }
+}
+
+fn quota_request(text: &str) -> Result<OperatorCall, String> {
+    let value: serde_json::Value = serde_json::from_str(text)
         .map_err(|e| format!("Failed to parse set quota request JSON '{text}': {e}"))?;
     let request = wire::json::from_value(&value)
         .map_err(|e| format!("Failed to validate set quota request JSON '{text}': {e}"))?;
     Ok(OperatorCall::SetQuota { request: Box::new(request) })
 }
 
-async fn weights_request(request: Request) -> Result<OperatorCall, String> {
-    let text = body(request).await?;
-    let values: Vec<serde_json::Value> = serde_json::from_str(&text)
+fn weights_request(text: &str) -> Result<OperatorCall, String> {
+    let values: Vec<serde_json::Value> = serde_json::from_str(text)
         .map_err(|e| format!("Failed to parse update weights request JSON '{text}': {e}"))?;
     let infos = values.iter().map(wire::json::from_value::<v1::WeightInfo>);
     let infos = infos
@@ -262,6 +275,20 @@ mod tests {
         let wrong = form_change("/unreserve", "slaveId=a&resources=[{}]").expect_err("no resource");
         assert!(wrong.starts_with("Error parsing 'resources' query parameter"), "{wrong}");
         assert!(wrong.contains("name"), "{wrong}");
+    }
+
+    #[test]
+    fn a_volume_is_resized_on_a_named_agent() {
+        let volume: serde_json::Value = serde_json::json!({"name": "disk", "type": "SCALAR"});
+        let call = serde_json::json!({
+            "type": "GROW_VOLUME", "grow_volume": {"volume": volume, "addition": volume},
+        });
+        let call: Call = wire::json::from_value(&call).expect("a call");
+        let field = change(&call).expect("a change").expect_err("no agent");
+        assert_eq!(
+            missing(field),
+            "Failed to validate master::Call: Expecting 'agent_id' to be present; only agent default resources are supported right now"
+        );
     }
 
     #[test]

@@ -85,12 +85,7 @@ async fn set(client: &OperatorClient, role: &str, matches: &ArgMatches) -> Resul
     });
     let update = json!({"force": matches.get_flag("force"), "quota_configs": [config]});
     let refused = client.call(&json!({"type": "UPDATE_QUOTA", "update_quota": update})).await;
-    refused.map(drop).map_err(|failure| match failure {
-        Failure::Failed(text) => {
-            Failure::Failed(text.replace("(use 'force' flag to", "(use --force to"))
-        }
-        usage @ Failure::Usage(_) => usage,
-    })
+    refused.map(drop).map_err(Failure::naming_force)
 }
 
 /// `cpus=10,mem=1024` as the wire has it; `none` is nothing.

@@ -54,7 +54,8 @@ pub(crate) async fn run(client: &OperatorClient, matches: &ArgMatches) -> Result
     match matches.subcommand() {
         Some(("set", matches)) => {
             let body = body(&role(matches), matches)?;
-            client.json(Method::PUT, "/shares", Some(&body)).await?;
+            let set = client.json(Method::PUT, "/shares", Some(&body)).await;
+            set.map_err(Failure::naming_force)?;
         }
         Some(("remove", matches)) => {
             let path = format!("/shares?role={}", escaped(&role(matches)));

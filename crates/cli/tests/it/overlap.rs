@@ -82,6 +82,14 @@ fn the_command_line_sets_lists_and_removes_overlaps() {
     assert_eq!(list["overlaps"][1], json!({"role": "race/fast", "overlap": "all"}));
     let (done, text) = proffer(&cluster, &["overlap", "remove", "race/fast"]);
     assert!(done && !text.contains("race"), "{text}");
+    let (done, text) = proffer(&cluster, &["overlap", "remove", "nope"]);
+    assert!(!done && text.contains("none was set for any role"), "{text}");
+    proffer(&cluster, &["overlap", "set", "race", "2"]);
+    let (done, text) = proffer(&cluster, &["overlap", "remove", "nope"]);
+    assert!(
+        !done && text.contains("No overlap was set for role 'nope'; one was set for: race"),
+        "{text}"
+    );
 }
 
 #[test]

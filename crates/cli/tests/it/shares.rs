@@ -2,9 +2,26 @@
 
 use crate::commands::{done, refused};
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 use testkit::http;
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
+
+#[test]
+fn a_body_that_is_too_large_is_told_so() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 0));
+    for (method, path) in [("PUT", "/shares"), ("PUT", "/weights"), ("POST", "/quota")] {
+        let mut stream = TcpStream::connect(cluster.master()).expect("a connection");
+        // It is refused before any of it is sent.
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: m\r\nContent-Length: 4194305\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("a request");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 413", "{path}");
+    }
+}
 
 fn put(cluster: &Cluster, body: &Value) {
     let answer = http::send(&cluster.master(), "PUT", "/shares", &body.to_string());
@@ -139,6 +156,7 @@ fn the_command_sets_lists_and_removes_shares() {
         1,
         "shares of 'cpus' add up to 105 percent",
     );
+    refused(&master, &["share", "set", "db", "cpus=80%"], 1, "(use --force to bypass this check)");
     refused(&master, &["share", "set", "db", "cpus"], 2, "'cpus': expected a percentage");
     refused(&master, &["share", "set", "db", "cpus=1%", "cpus=2%"], 2, "'cpus' is given twice");
     let wrong = ["share", "set", "db", "cpus=1", "--when", "mon 8-20 UTC"];

@@ -47,7 +47,7 @@ fn an_offer_ends_after_its_lease_when_another_waits() {
     joins(&mut w, 2, "b");
     assert_eq!(offers(&w.agent()).len(), 1);
     let told = story(&mut w, &[1, 2], 20);
-    let expected = [(9, 1, "RESCIND".to_owned()), (9, 2, "OFFERS".to_owned())];
+    let expected = [(8, 1, "RESCIND".to_owned()), (8, 2, "OFFERS".to_owned())];
     assert_eq!(told, expected);
     assert_eq!(counter(&w, "master/offers_rescinded_by_lease"), 1);
 }

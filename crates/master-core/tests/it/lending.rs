@@ -505,3 +505,24 @@ fn a_request_counts_as_wanting() {
     let (_, _, effects) = loan.w.call(json!({"type": "REQUEST", "request": {"requests": []}}));
     assert_eq!(inverse_offers(&effects).len(), 1);
 }
+
+/// A scheduler that was away, or another in its place, hears what is to come back.
+#[test]
+fn a_framework_that_comes_back_hears_its_inverse_offers_again() {
+    let mut loan = lent();
+    let one = task(&loan.offer, "one", cpus(4.0, true));
+    loan.launch(vec![one]);
+    let told = inverse_offers(&loan.revive());
+    loan.w.wait(10);
+    loan.w.step(Input::StreamClosed { stream: BORROWER });
+    let mut info = framework_info(&["REVOCABLE_RESOURCES", "PARTITION_AWARE"]);
+    info["roles"] = json!(["batch"]);
+    info["id"] = json!({"value": "m-0001"});
+    info["failover_timeout"] = json!(10_000.0);
+    let effects = loan.w.subscribe(BORROWER, info.clone());
+    assert_eq!(inverse_offers(&effects), told, "with the time as it was");
+    assert_eq!(types(&effects, BORROWER)[..2], ["SUBSCRIBED", "HEARTBEAT"]);
+    assert_eq!(killed(&loan.w.wait(GRACE)), ["one"]);
+    loan.w.step(Input::StreamClosed { stream: BORROWER });
+    assert!(inverse_offers(&loan.w.subscribe(BORROWER, info)).is_empty(), "it is being killed");
+}

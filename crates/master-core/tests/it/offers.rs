@@ -191,3 +191,33 @@ fn the_least_that_is_offered_is_a_flag() {
     let effects = w.update("t", "TASK_FINISHED", &[1; 16]);
     assert_eq!(offers(&effects).len(), 1);
 }
+
+/// As with the peer; but the other framework is told.
+#[test]
+fn an_accept_of_the_offers_of_others_ends_them() {
+    let mut w = world();
+    w.framework(&[]);
+    let offer = offers(&w.agent()).remove(0);
+    let other = Token(2);
+    let mut info = framework_info(&["PARTITION_AWARE"]);
+    info["roles"] = json!(["*"]);
+    w.subscribe(other, info);
+    let accept = |ids: Value| {
+        json!({"type": "ACCEPT", "framework_id": {"value": "m-0001"}, "accept": {"offer_ids": ids,
+            "operations": [{"type": "LAUNCH", "launch": {"task_infos": [
+                {"name": "t", "task_id": {"value": "t"}, "agent_id": {"value": "m-S0"},
+                    "command": {"value": "true"}, "resources": []}]}}]}})
+    };
+    let ids = json!([offer["id"], {"value": "m-O99"}]);
+    let (_, _, effects) = w.raw_call(accept(ids), Some("stream-2"));
+    let update = events(&effects, other).into_iter().find(|e| e["type"] == "UPDATE");
+    let status = update.expect("an update")["update"]["status"].clone();
+    assert_eq!(status["reason"], "REASON_INVALID_OFFERS");
+    // All are looked up before their frameworks are compared.
+    assert_eq!(
+        status["message"],
+        "Task launched with invalid offers: Offer m-O99 is no longer valid"
+    );
+    assert_eq!(types(&effects, STREAM), ["RESCIND"]);
+    assert!(w.master.view().framework("m-0000").expect("it").offers.is_empty());
+}

@@ -106,3 +106,21 @@ fn a_reason_that_offers_interrupt_holds_since_the_last_of_them() {
     let lasts = why(&w).lasts.expect("it is known");
     assert!(lasts <= Duration::from_secs(120), "{lasts:?}");
 }
+
+#[test]
+fn a_framework_that_is_away_is_told_so_and_until_when_it_may_come_back() {
+    let mut w = world();
+    let mut info = framework_info(&[]);
+    info["roles"] = json!(["*"]);
+    info["failover_timeout"] = json!(600.0);
+    w.subscribe(STREAM, info);
+    w.agent();
+    w.step(Input::StreamClosed { stream: STREAM });
+    pass(&mut w, 60);
+    let answer = why(&w);
+    assert_eq!(answer.reasons[0].reason, "INACTIVE");
+    assert_eq!(
+        answer.reasons[0].message,
+        "the framework is disconnected since 1970-01-01T00:00:01Z, and is removed in 8 min 59 s, when its failover_timeout ends"
+    );
+}
