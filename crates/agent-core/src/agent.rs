@@ -1,5 +1,6 @@
 //! The state machine: one match, no logic of its own.
 
+use crate::checks::{Checks, Key};
 use crate::contract::{Config, Effect, Input, Limitation, Purpose};
 use crate::gc::Garbage;
 use crate::operations::Operations;
@@ -26,6 +27,10 @@ pub(crate) enum Timer {
     RetryOperation(Vec<u8>),
     /// SIGKILL to a task that was asked to end: framework, executor, task.
     Escalate(String, String, String),
+    /// A check is to be made.
+    Check(Key),
+    /// A check takes too long.
+    CheckTimeout(Key),
     /// A task ran for its longest time.
     Completion(String, String, String),
     /// An executor did not subscribe: framework, executor, container.
@@ -100,6 +105,7 @@ pub struct Agent {
     /// The machine was restarted since the last run: what ran before runs no more.
     pub(crate) rebooted: bool,
     pub(crate) garbage: Garbage,
+    pub(crate) checks: Checks,
 }
 
 /// To whom a container belongs.
@@ -155,6 +161,7 @@ impl Agent {
             busy: None,
             rebooted: false,
             garbage: Garbage::default(),
+            checks: Checks::default(),
         }
     }
 
@@ -183,6 +190,7 @@ impl Agent {
             Input::VolumesSynced { operation, result } => {
                 self.on_volumes_synced(cx, &operation, result)
             }
+            Input::Probed { id, result } => self.on_probed(cx, id, result),
             Input::DirectoryFound { path, age } => self.on_directory_found(cx, path, age),
             Input::DirectoryRemoved { result } => self.on_directory_removed(&result),
             Input::DiskMeasured { disk } => self.on_disk_measured(cx, disk),
@@ -218,6 +226,8 @@ impl Agent {
             Timer::Escalate(framework, executor, task) => {
                 self.escalate(cx, &framework, &executor, &task)
             }
+            Timer::Check(key) => self.on_check_due(cx, &key),
+            Timer::CheckTimeout(key) => self.on_check_timeout(cx, &key),
             Timer::Completion(framework, executor, task) => {
                 self.on_overdue(cx, &framework, &executor, &task)
             }

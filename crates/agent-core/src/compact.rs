@@ -1,5 +1,6 @@
 //! What of the agent's log is still needed at the next start.
 
+use crate::compact_checks::compact_checks;
 use std::collections::BTreeSet;
 use wire::internal;
 use wire::internal::AgentRecord;
@@ -61,11 +62,11 @@ fn framework_of(record: &Record) -> Option<&str> {
     Some(&id.value)
 }
 
-/// Leaves out what belongs to executors and frameworks that were forgotten, and operations that were acknowledged: an
-/// agent that recovers from the rest is the same.
+/// Leaves out what belongs to executors and frameworks that were forgotten, operations that were acknowledged, and what
+/// checks said before: an agent that recovers from the rest is the same.
 #[must_use]
 pub fn compact(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
-    let records = compact_operations(records);
+    let records = compact_checks(compact_operations(records));
     let mut keep = vec![true; records.len()];
     // From the end: a framework or executor may come again after it was forgotten.
     let (mut frameworks, mut containers) = (BTreeSet::new(), BTreeSet::new());

@@ -18,6 +18,9 @@ impl Agent {
         container_id: &str,
         result: Result<u32, StartError>,
     ) {
+        if self.on_check_started(cx, container_id, &result) {
+            return;
+        }
         let Some(owner) = self.containers.get_mut(container_id) else {
             // Of something that is gone: nothing of it may stay.
             let container_id = container_id.to_owned();
@@ -153,6 +156,7 @@ impl Agent {
         if let Some(longest) = longest {
             self.set_completion(cx, framework, executor_id, id, longest);
         }
+        self.begin_checks(cx, framework, executor_id, id, false);
         // Its end was asked for while it was being started.
         if self.task(framework, executor_id, id).is_some_and(|t| t.killed) {
             self.begin_kill(cx, framework, executor_id, id);
@@ -187,9 +191,13 @@ impl Agent {
         if let Some(container_id) = task.container_id.clone() {
             cx.out.push(Effect::DestroyContainer { container_id });
         }
+        self.stop_checks(cx, framework, executor, id);
     }
 
     pub(crate) fn on_container_exited(&mut self, cx: &mut Cx<'_>, container_id: &str, exit: Exit) {
+        if self.on_check_exited(cx, container_id, exit.status) {
+            return;
+        }
         if let Some(owner) = self.containers.get_mut(container_id).filter(|o| !o.started) {
             // The answer to its start is still on its way, and comes first.
             owner.exited = Some(exit);
@@ -235,6 +243,10 @@ impl Agent {
         } else if let Some(message) = task.preempted.clone() {
             update = self.preempted_status(framework, id, &message);
         }
+        if self.executor(framework, executor).is_some_and(|e| e.unhealthy) {
+            update.healthy = Some(false);
+        }
+        self.stop_checks(cx, framework, executor, id);
         for timer in [Timer::Escalate, Timer::Completion] {
             self.timers.cancel(&timer(framework.to_owned(), executor.to_owned(), id.to_owned()));
         }

@@ -81,6 +81,13 @@ pub enum Input {
         /// What could not be done.
         result: Result<(), String>,
     },
+    /// Completion of [`Effect::Probe`].
+    Probed {
+        /// As in the effect.
+        id: u64,
+        /// What was learnt, or why nothing.
+        result: Result<ProbeAnswer, String>,
+    },
     /// A directory of an executor or framework was found after [`Input::Recovered`]. What belongs to nothing that lives
     /// is removed in its time.
     DirectoryFound {
@@ -152,6 +159,32 @@ pub enum StartError {
     Launch(String),
 }
 
+/// What a check looks at over the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Whether somebody listens.
+    Tcp {
+        /// IP address.
+        host: String,
+        /// Port, as the framework gave it.
+        port: u32,
+    },
+    /// What status a GET is answered with, after redirects; certificates are not checked.
+    Http {
+        /// `http://` or `https://`, as the framework gave it.
+        uri: String,
+    },
+}
+
+/// What a check learnt over the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// Of [`Target::Tcp`]: whether somebody listens.
+    Connected(bool),
+    /// Of [`Target::Http`]: the status, once the body has come.
+    Status(u16),
+}
+
 /// What a measurement of the node is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -211,6 +244,8 @@ pub struct ContainerSpec {
     pub directory: String,
     /// Where the process starts; None: in the sandbox.
     pub working_directory: Option<String>,
+    /// Directory whose `stderr` takes all output; None: the sandbox, with `stdout` apart.
+    pub output: Option<String>,
     /// Link to be pointed at `directory` (`…/runs/latest`), if any.
     pub latest_link: Option<String>,
     /// Command: `shell`, `value`, `arguments` as in CommandInfo. URIs and container info are checked by the containerizer.
@@ -352,6 +387,20 @@ pub enum Effect {
         make: Vec<String>,
         /// Directories that shall be gone with their content.
         remove: Vec<RemovedVolume>,
+    },
+    /// Look at something over the network of a container; answered by [`Input::Probed`] unless it is stopped.
+    Probe {
+        /// Tells it from others.
+        id: u64,
+        /// The container.
+        container_id: String,
+        /// What to look at.
+        target: Target,
+    },
+    /// Nobody waits for a probe any more.
+    StopProbe {
+        /// Which one.
+        id: u64,
     },
     /// Find out how busy the node is; answered by [`Input::Measured`].
     Measure {

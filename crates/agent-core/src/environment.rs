@@ -1,6 +1,8 @@
 //! The environment of executors and command tasks (spec/agent.md 2.2).
 
 use crate::agent::Agent;
+use crate::launch::role_of;
+use crate::state::{Executor, ExecutorKind, Framework, Task};
 use base::duration;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +16,28 @@ pub(crate) fn from_wire(duration: &v1::DurationInfo) -> Duration {
 }
 
 impl Agent {
+    /// Sandbox and environment of a command task or of a pod's task.
+    pub(crate) fn task_surroundings(
+        &self,
+        framework: &Framework,
+        executor: &Executor,
+        task: &Task,
+    ) -> Option<(String, BTreeMap<String, String>)> {
+        let command = task.info.command.clone().unwrap_or_default();
+        let role = role_of(&task.info).unwrap_or_default();
+        if executor.kind == ExecutorKind::Command {
+            let directory = executor.directory.clone();
+            let (framework, executor) = (&framework.info, &executor.info);
+            let environment =
+                self.task_environment(framework, executor, &directory, &command, role);
+            return Some((directory, environment));
+        }
+        let directory =
+            format!("{}/containers/{}", executor.directory, task.container_id.as_ref()?);
+        let environment = self.pod_environment(&directory, &command, role);
+        Some((directory, environment))
+    }
+
     /// Variables that the agent generates for an executor, then those of its command.
     pub(crate) fn environment(
         &self,

@@ -124,6 +124,11 @@ impl Agent {
         };
         let first = !std::mem::replace(&mut task.killed, true);
         let preemption = task.preempted.clone();
+        if first {
+            self.stop_checks(cx, framework, executor, id);
+        }
+        let unhealthy = self.executor(framework, executor).is_some_and(|e| e.unhealthy);
+        let Some(task) = self.task_mut(framework, executor, id) else { return };
         // The peer's pod executor ignores a second kill.
         if first || kind != ExecutorKind::Default {
             let grace = policy.and_then(|p| p.grace_period.as_ref()).map(from_wire);
@@ -139,6 +144,7 @@ impl Agent {
                 task_id: id.into(),
                 kill_policy: policy.copied(),
                 preemption,
+                unhealthy: unhealthy.then_some(true),
             };
             let waiting = Waiting::Kill {
                 framework: framework.to_owned(),

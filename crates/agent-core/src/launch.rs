@@ -263,6 +263,7 @@ impl Agent {
                 parent: None,
                 directory: executor.directory,
                 working_directory: None,
+                output: None,
                 latest_link: Some(format!("{base}/runs/latest")),
                 user: self.user(&framework_info, &command),
                 command,
@@ -375,22 +376,17 @@ impl Agent {
             exited: None,
         };
         self.containers.insert(container_id.clone(), owner);
-        let role = role_of(&task.info).unwrap_or_default();
         let Allotment { resources, limits } = Allotment::of_task(&task.info);
-        let (directory, latest_link, environment) = if executor.kind == ExecutorKind::Command {
-            let directory = executor.directory.clone();
-            let base = self.executor_directory(framework_id, executor_id);
-            let environment =
-                self.task_environment(&framework.info, &executor.info, &directory, &command, role);
-            (directory, Some(format!("{base}/runs/latest")), environment)
-        } else {
-            let directory = format!("{}/containers/{container_id}", executor.directory);
-            let environment = self.pod_environment(&directory, &command, role);
-            (directory, None, environment)
+        let Some((directory, environment)) = self.task_surroundings(&framework, executor, task)
+        else {
+            return;
         };
         // What is a default for executors is not one for what runs inside them.
         let default = self.config.default_container_info.as_ref();
         let default = default.filter(|_| executor.kind == ExecutorKind::Command);
+        let base = self.executor_directory(framework_id, executor_id);
+        let latest_link =
+            (executor.kind == ExecutorKind::Command).then(|| format!("{base}/runs/latest"));
         let (recovery_timeout, shutdown_grace_period) =
             self.absence(&framework.info, &executor.info);
         if executor.kind == ExecutorKind::Command {
@@ -407,6 +403,7 @@ impl Agent {
                 parent: None,
                 directory,
                 working_directory: None,
+                output: None,
                 latest_link,
                 user: self.user(&framework.info, &command),
                 command,
@@ -436,7 +433,11 @@ impl Agent {
         (recovery, self.shutdown_grace_period(executor))
     }
 
-    fn user(&self, framework: &v1::FrameworkInfo, command: &v1::CommandInfo) -> Option<String> {
+    pub(crate) fn user(
+        &self,
+        framework: &v1::FrameworkInfo,
+        command: &v1::CommandInfo,
+    ) -> Option<String> {
         let user = command.user.clone().unwrap_or_else(|| framework.user.clone());
         Some(user).filter(|user| self.config.switch_user && !user.is_empty())
     }
@@ -481,7 +482,7 @@ pub(crate) fn agent_status(
 }
 
 /// Role to which a task's resources are allocated.
-fn role_of(task: &v1::TaskInfo) -> Option<&str> {
+pub(crate) fn role_of(task: &v1::TaskInfo) -> Option<&str> {
     task.resources.iter().find_map(|r| r.allocation_info.as_ref()?.role.as_deref())
 }
 

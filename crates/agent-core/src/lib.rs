@@ -4,12 +4,17 @@
 //! For command tasks and pods the agent itself speaks as Mesos' command executor and default executor would
 //! (docs/decisions/003-command-tasks-without-executor.md).
 //!
+//! Checks of tasks: `checks` (when and how), `check_results` (what follows).
+//!
 //! Architecture invariant: an update of a framework that checkpoints leaves only after the store has it.
 #![forbid(unsafe_code)]
 
 mod agent;
 mod allotment;
+mod check_results;
+mod checks;
 mod compact;
+mod compact_checks;
 mod containers;
 pub mod contract;
 mod environment;

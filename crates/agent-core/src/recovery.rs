@@ -11,10 +11,10 @@ use resources::Resources;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use wire::internal;
 use wire::internal::agent_record::Record;
 use wire::v1::TaskState;
 use wire::v1::task_status::Reason;
-use wire::{internal, v1};
 
 /// What is said of a task whose container is not there after a restart.
 pub(crate) const UNKNOWN_CONTAINER: &str = "Abnormal executor termination: unknown container";
@@ -170,9 +170,11 @@ impl Agent {
             Record::Kill(record) => {
                 let (framework, task) =
                     (record.framework_id.value.as_str(), record.task_id.value.as_str());
-                if let Some(executor) = self.executor_of(framework, task)
-                    && let Some(task) = self.task_mut(framework, &executor, task)
-                {
+                let Some(executor) = self.executor_of(framework, task) else { return };
+                if let Some(executor) = self.executor_mut(framework, &executor) {
+                    executor.unhealthy |= record.unhealthy();
+                }
+                if let Some(task) = self.task_mut(framework, &executor, task) {
                     task.killed = true;
                     task.kill_recorded = true;
                     let grace = record.kill_policy.and_then(|p| p.grace_period);
@@ -349,9 +351,7 @@ impl Agent {
         let (is_killed, is_starting) = (task.killed, task.state == TaskState::TaskStarting);
         if let Some(longest) = task.info.max_completion_time.as_ref().map(from_wire) {
             // Only the wall clock tells for how long it ran before. If it jumped, the task gets the whole time again.
-            let running = |s: &&v1::TaskStatus| s.state() == TaskState::TaskRunning;
-            let since = task.statuses.iter().find(running).and_then(|s| s.timestamp);
-            let ran = since.map_or(0.0, |since| cx.now.wall.as_secs_f64() - since);
+            let ran = task.running_since.map_or(0.0, |since| cx.now.wall.as_secs_f64() - since);
             let ran = Duration::try_from_secs_f64(ran).unwrap_or_default();
             let left = longest.saturating_sub(ran);
             self.set_completion(cx, framework_id, executor_id, id, left);
@@ -362,6 +362,7 @@ impl Agent {
         if is_killed {
             self.begin_kill(cx, framework_id, executor_id, id);
         }
+        self.begin_checks(cx, framework_id, executor_id, id, true);
     }
 }
 

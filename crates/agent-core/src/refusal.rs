@@ -142,8 +142,6 @@ fn unsupported(
     if let Some(field) = executor.filter(|e| is_pod_executor(e)).and_then(unsupported_in_pod) {
         return failed(format!("'ExecutorInfo.container.{field}' is not supported yet"));
     }
-    // Checks of a custom executor's tasks are that executor's business.
-    let ours = executor.is_none_or(is_pod_executor);
     for task in tasks {
         let id = &task.task_id.value;
         let isolators =
@@ -156,12 +154,6 @@ fn unsupported(
                 );
                 return Some(Refusal::drop(Reason::GcError, message));
             }
-        }
-        if ours && task.health_check.is_some() {
-            return failed(format!("Task '{id}': 'health_check' is not supported yet"));
-        }
-        if ours && task.check.is_some() {
-            return failed(format!("Task '{id}': 'check' is not supported yet"));
         }
     }
     None

@@ -94,6 +94,8 @@ pub struct Executor {
     pub had_tasks: bool,
     /// Whether its container was asked for: not before the store knows of it.
     pub started: bool,
+    /// A health check had one of its tasks killed: the ends of its tasks say so.
+    pub unhealthy: bool,
     /// What its end means for its tasks, if that was decided before: reason and message.
     pub pending_end: Option<(v1::task_status::Reason, String)>,
     /// After a restart nothing was found of its container, which may mean that it was never started.
@@ -131,6 +133,12 @@ pub struct Task {
     pub kill_grace: Option<Duration>,
     /// It was sent SIGTERM.
     pub signalled: bool,
+    /// When it began to run, by the wall clock: seconds since the epoch.
+    pub running_since: Option<f64>,
+    /// Its health check succeeded once.
+    pub was_healthy: bool,
+    /// Failures of its health check since it succeeded last, as far as they count.
+    pub failures_in_a_row: u32,
     /// It ran longer than `max_completion_time`.
     pub overdue: bool,
     /// What it uses is wanted back: the message of its last status.
@@ -155,6 +163,9 @@ impl Task {
             kill_recorded: false,
             kill_grace: None,
             signalled: false,
+            running_since: None,
+            was_healthy: false,
+            failures_in_a_row: 0,
             overdue: false,
             preempted: None,
             was_found_missing: false,
@@ -173,6 +184,15 @@ impl Task {
             return;
         }
         self.state = status.state();
+        if self.state == v1::TaskState::TaskRunning {
+            self.running_since = self.running_since.or(status.timestamp);
+        }
+        if status.reason() == v1::task_status::Reason::TaskHealthCheckStatusUpdated {
+            let healthy = status.healthy();
+            self.was_healthy |= healthy;
+            self.failures_in_a_row =
+                if healthy { 0 } else { self.failures_in_a_row.saturating_add(1) };
+        }
         if self.statuses.last().is_some_and(|last| last.state == status.state) {
             self.statuses.pop();
         }
@@ -230,6 +250,7 @@ impl Executor {
             completed_tasks: VecDeque::new(),
             had_tasks: false,
             started: false,
+            unhealthy: false,
             pending_end: None,
             was_found_missing: false,
             limitation: None,

@@ -2,6 +2,7 @@
 //! update is stored before it is sent, and sent again until it is acknowledged.
 
 use crate::agent::{Agent, Cx, Timer, Waiting};
+use crate::check_results::empty_status;
 use crate::contract::Effect;
 use crate::state::is_terminal;
 use std::collections::{BTreeMap, VecDeque};
@@ -192,7 +193,7 @@ impl Agent {
         self.count(metric);
     }
 
-    /// Network and process of a task, as the peer adds them to each update that is not made for a queued task.
+    /// Network, process and checks of a task, as the peer adds them to each update that is not made for a queued task.
     fn fill_container_status(
         &self,
         framework_id: &str,
@@ -203,6 +204,11 @@ impl Agent {
         status.executor_id = Some(executor_id.into());
         let task = executor.tasks.get(&status.task_id.value);
         let Some(task) = task.filter(|t| t.launched) else { return };
+        let is_ours = executor.kind != internal::ExecutorKind::Custom
+            && status.source() == v1::task_status::Source::Executor;
+        if let Some(check) = task.info.check.as_ref().filter(|_| is_ours) {
+            status.check_status.get_or_insert_with(|| empty_status(check));
+        }
         let own = task.container_id.clone().map(|id| (id, task.pid));
         let (container_id, pid) =
             own.unwrap_or_else(|| (executor.container_id.clone(), executor.pid));

@@ -4,15 +4,19 @@ use crate::Outside;
 use crate::garbage::{self, Bin};
 use crate::shared::Shared;
 use crate::store::{Store, is_full};
-use agent_core::contract::{self, DiskUse, Effect, FoundContainer, FoundState, Input, StartError};
+use agent_core::contract::{
+    self, DiskUse, Effect, FoundContainer, FoundState, Input, ProbeAnswer, StartError,
+};
 use agent_core::{Agent, State};
 use base::{Now, Time, WallTime, WriteId};
 use containerizer::Containerizer;
 use http_api::respond;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use wire::internal;
 
 /// Inputs taken at once before readers are served.
@@ -30,6 +34,8 @@ pub(crate) struct Engine {
     outside: Option<Outside>,
     start: Instant,
     bin: Bin,
+    /// Probes that somebody waits for.
+    probes: BTreeMap<u64, AbortHandle>,
     /// Event streams that were dropped for being slow or closed.
     lost: Vec<base::Token>,
 }
@@ -65,6 +71,7 @@ impl Engine {
             outside: Some(outside),
             start: Instant::now(),
             bin,
+            probes: BTreeMap::new(),
             lost: Vec::new(),
         }
     }
@@ -221,6 +228,29 @@ impl Engine {
             Effect::SyncVolumes { operation, make, remove } => {
                 let _ = volumes.send(VolumeWork { operation, make, remove });
             }
+            Effect::Probe { id, container_id, target } => {
+                let target = match target {
+                    contract::Target::Tcp { host, port } => {
+                        containerizer::Target::Tcp { host, port }
+                    }
+                    contract::Target::Http { uri } => containerizer::Target::Http { uri },
+                };
+                let (probe, inputs) =
+                    (containerizer.probe(&container_id, target), self.shared.inputs.clone());
+                let probing = tokio::spawn(async move {
+                    let result = probe.await.map(|answer| match answer {
+                        containerizer::ProbeAnswer::Connected(yes) => ProbeAnswer::Connected(yes),
+                        containerizer::ProbeAnswer::Status(code) => ProbeAnswer::Status(code),
+                    });
+                    if let Err(error) = &result {
+                        tracing::info!(container = %container_id, %error, "a check failed");
+                    }
+                    let _ = inputs.send(Input::Probed { id, result }).await;
+                });
+                self.probes.retain(|_, probe| !probe.is_finished());
+                self.probes.insert(id, probing.abort_handle());
+            }
+            Effect::StopProbe { id } => self.probes.remove(&id).iter().for_each(AbortHandle::abort),
             Effect::Measure { purpose } => {
                 let inputs = self.shared.inputs.clone();
                 tokio::task::spawn_blocking(move || {
@@ -283,6 +313,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         parent,
         directory,
         working_directory,
+        output,
         latest_link,
         command,
         environment,
@@ -300,6 +331,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         parent,
         directory,
         working_directory,
+        output,
         latest_link,
         command,
         environment,

@@ -11,6 +11,8 @@ pub mod images;
 pub mod isolation;
 mod limits;
 mod mesos;
+mod network;
+mod probe;
 mod processes;
 mod rooted;
 mod sandbox;
@@ -20,6 +22,8 @@ mod watch;
 
 pub use fetcher::{FetcherFigures, FetcherOptions};
 pub use mesos::{Mesos, MesosOptions};
+
+pub use probe::{ProbeAnswer, Target};
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -39,6 +43,8 @@ pub struct ContainerSpec {
     pub directory: String,
     /// Where the process starts; None: in the sandbox.
     pub working_directory: Option<String>,
+    /// Directory whose `stderr` takes all output; None: the sandbox, with `stdout` apart.
+    pub output: Option<String>,
     /// Link that shall point at `directory`, if any.
     pub latest_link: Option<String>,
     /// `shell`, `value`, `arguments` as in CommandInfo (spec/agent.md 3.6).
@@ -182,6 +188,15 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     );
     /// What running containers use, one for each. Blocks.
     fn usage(&self, running: &[isolation::Running]) -> Vec<v1::ResourceStatistics>;
+    /// Looks at something from inside the network of a container. Takes as long as the other side does.
+    ///
+    /// # Errors
+    /// Why nothing was learnt.
+    fn probe(
+        &self,
+        container_id: &str,
+        target: Target,
+    ) -> BoxFuture<'static, Result<ProbeAnswer, String>>;
     /// Sends a signal to all processes of a container. No error if it is gone.
     fn signal(&self, container_id: &str, signal: i32);
     /// Kills all processes of a container; idempotent.

@@ -4,6 +4,8 @@
 use crate::family::Family;
 use crate::fetcher::{Fetcher, FetcherFigures, FetcherOptions, Wanted};
 use crate::isolation::{Isolators, Preparation, Running, Selection, Settings};
+use crate::network::Network;
+use crate::probe::{self, ProbeAnswer, Target};
 use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
@@ -399,6 +401,18 @@ impl Containerizer for Mesos {
 
     fn usage(&self, running: &[Running]) -> Vec<v1::ResourceStatistics> {
         self.isolators.usage(running)
+    }
+
+    fn probe(
+        &self,
+        container_id: &str,
+        target: Target,
+    ) -> BoxFuture<'static, Result<ProbeAnswer, String>> {
+        let files = self.files(container_id);
+        Box::pin(async move {
+            let network = files.main().map_or_else(Network::default, Network::of);
+            probe::probe(network, target).await
+        })
     }
 
     fn signal(&self, container_id: &str, signal: i32) {

@@ -75,7 +75,8 @@ pub(crate) fn encode(
     let environment = kept.chain(replaced).map(|(name, value)| format!("{name}={value}"));
     let environment: Vec<String> = environment.collect();
     list(&mut out, environment.iter().map(String::as_str))?;
-    text(&mut out, &spec.directory)?;
+    text(&mut out, spec.output.as_ref().unwrap_or(&spec.directory))?;
+    number(&mut out, usize::from(spec.output.is_some()))?;
     let inside = setup.working_directory.as_ref().or(spec.working_directory.as_ref());
     text(&mut out, inside.or(setup.sandbox.as_ref()).unwrap_or(&spec.directory))?;
     number(&mut out, usize::from(user.is_some()))?;
@@ -197,6 +198,13 @@ impl Files {
             None => Ok(()),
         })
         .map_err(|e| format!("cannot create {}: {e}", self.0.display()))
+    }
+
+    /// The process that was started first, if it is there: its namespaces are the container's.
+    pub(crate) fn main(&self) -> Option<u32> {
+        let supervisor = self.supervisor()?;
+        let children = format!("/proc/{supervisor}/task/{supervisor}/children");
+        std::fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()
     }
 
     /// The container inside which this one runs, if any.

@@ -11,6 +11,8 @@ use wire::{internal, v1};
 #[derive(Debug)]
 pub(crate) struct Container {
     pub(crate) plan: Plan,
+    /// The container around it.
+    pub(crate) parent: Option<String>,
     pub(crate) pid: u32,
     pub(crate) status: Option<i32>,
     /// Milli-cpus, to see that a node is never overcommitted.
@@ -140,15 +142,28 @@ impl AgentNode {
         let command = spec.command.value.as_deref().unwrap_or("");
         let plan = Plan::parse(command)
             .ok_or_else(|| StartError::Launch(format!("no plan in '{command}'")))?;
+        let is_alone = |parent: &String| {
+            self.containers.get(parent).is_none_or(|around| around.status.is_some())
+        };
+        if let Some(parent) = spec.parent.as_ref().filter(|parent| is_alone(parent)) {
+            return Err(StartError::Launch(format!("the container '{parent}' is not running")));
+        }
         let cpus =
             spec.resources.iter().filter(|r| r.name == "cpus").filter_map(|r| r.scalar.as_ref());
         // The generated command executor adds 0.1 cpus that are not offered resources.
         let cpus_milli = cpus.map(|s| (s.value * 1000.0).round() as u64).sum::<u64>();
         self.next_pid += 1;
         let pid = self.next_pid;
-        let container = Container { plan, pid, status: None, cpus_milli, dying: false };
+        let parent = spec.parent.clone();
+        let container = Container { plan, parent, pid, status: None, cpus_milli, dying: false };
         self.containers.insert(spec.container_id.clone(), container);
         Ok(pid)
+    }
+
+    /// Containers that run directly inside another one.
+    pub(crate) fn inside(&self, parent: &str) -> Vec<String> {
+        let inside = |c: &Container| c.parent.as_deref() == Some(parent) && c.status.is_none();
+        self.containers.iter().filter(|(_, c)| inside(c)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Wait status with which a signal ends a container; None if it ignores it or is gone.

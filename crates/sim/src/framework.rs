@@ -22,6 +22,8 @@ pub(crate) struct Task {
     pub(crate) group: Vec<String>,
     /// It was running once.
     pub(crate) has_run: bool,
+    /// Its health is checked: it may be killed for that.
+    pub(crate) is_checked: bool,
     /// The terminal state that came from the executor itself, which nothing may contradict.
     pub(crate) end: Option<TaskState>,
     /// Distinct updates that wanted an acknowledgement.
@@ -233,7 +235,8 @@ impl Framework {
                 if task.plan.code == 0 { TaskState::TaskFinished } else { TaskState::TaskFailed };
             let is_killed = state == TaskState::TaskKilled;
             let (asked, plan, group) = (task.kill_asked, task.plan, task.group.clone());
-            let may_end_early = asked || task.revocable && !group.is_empty();
+            let is_unhealthy = task.is_checked && status.healthy == Some(false);
+            let may_end_early = asked || is_unhealthy || task.revocable && !group.is_empty();
             task.end = Some(state);
             if state != expected && !(is_killed && (may_end_early || self.may_end(&group))) {
                 self.complaint =
@@ -259,7 +262,8 @@ impl Framework {
     fn may_end(&self, group: &[String]) -> bool {
         let mut tasks = group.iter().filter_map(|id| self.tasks.get(id));
         // Tasks of a framework without checkpoints fail with their agent.
-        !group.is_empty() && !self.checkpoint || tasks.any(|t| t.kill_asked || t.plan.code != 0)
+        !group.is_empty() && !self.checkpoint
+            || tasks.any(|t| t.kill_asked || t.is_checked || t.plan.code != 0)
     }
 
     fn on_operation(&mut self, status: &v1::OperationStatus, rng: &mut Rng) -> Option<Request> {

@@ -1,5 +1,6 @@
 //! What a simulated framework makes of its offers: tasks, groups of them, reservations, or nothing.
 
+use crate::checks::health_check;
 use crate::framework::{Framework, Request, Task};
 use crate::lending;
 use crate::operations;
@@ -96,6 +97,7 @@ impl Framework {
             };
             let mut resources = lending::of_task(&picked, 0.5, 64.0);
             resources.extend(tokens.pop_if(|_| rng.chance(1, 2)));
+            let health_check = rng.chance(1, 4).then(|| health_check(rng));
             let task = Task {
                 agent: agent_id.value.clone(),
                 plan,
@@ -105,12 +107,14 @@ impl Framework {
                 revocable: resources.iter().any(|r| r.revocable.is_some()),
                 group: Vec::new(),
                 has_run: false,
+                is_checked: health_check.is_some(),
                 end: None,
                 updates: BTreeSet::new(),
                 acknowledged: BTreeSet::new(),
             };
             self.tasks.insert(name.clone(), task);
-            task_infos.push(task_info(agent_id, &name, plan, resources));
+            let info = task_info(agent_id, &name, plan, resources);
+            task_infos.push(v1::TaskInfo { health_check, ..info });
         }
         let names: Vec<String> = task_infos.iter().map(|t| t.task_id.value.clone()).collect();
         let operation = if self.has_pods {

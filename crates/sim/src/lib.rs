@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod agent_node;
+mod checks;
 mod framework;
 pub mod invariants;
 mod launching;

@@ -74,7 +74,8 @@ struct Channels {
 /// A command that can't be executed counts as started: it says why on its standard error and ends with status 1, as
 /// the peer's launcher does.
 pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
-    let (stdout, stderr) = (open_output(spec, c"stdout")?, open_output(spec, c"stderr")?);
+    let first = if spec.is_joined { c"stderr" } else { c"stdout" };
+    let (stdout, stderr) = (open_output(spec, first)?, open_output(spec, c"stderr")?);
     let null = File::open("/dev/null").map_err(|e| format!("cannot open /dev/null: {e}"))?;
     let container = spec.container.as_ref();
     let has_init = container.is_some_and(namespaces::needs_init);

@@ -25,6 +25,8 @@ pub(crate) struct Spec {
     pub(crate) environment: Vec<CString>,
     /// Where `stdout` and `stderr` are opened.
     pub(crate) directory: CString,
+    /// All output goes to `stderr`.
+    pub(crate) is_joined: bool,
     /// Where the process starts.
     pub(crate) working_directory: CString,
     /// User to become, if any.
@@ -48,6 +50,7 @@ impl Spec {
         let arguments = list(&mut rest)?;
         let environment = list(&mut rest)?;
         let directory = text(&mut rest)?;
+        let is_joined = number(&mut rest)? == 1;
         let working_directory = text(&mut rest)?;
         let user = if number(&mut rest)? == 1 { Some(user(&mut rest)?) } else { None };
         let open_files = long(&mut rest)?;
@@ -60,6 +63,7 @@ impl Spec {
             arguments,
             environment,
             directory,
+            is_joined,
             working_directory,
             user,
             open_files,

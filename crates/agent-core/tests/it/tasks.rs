@@ -185,12 +185,6 @@ fn what_is_not_supported_is_refused_by_name() {
         assert!(status.message().contains(text), "{}", status.message());
     };
     check(
-        "health_check",
-        json!({"type": "TCP", "tcp": {"port": 1}}),
-        "'health_check' is not supported yet",
-    );
-    check("check", json!({"type": "TCP", "tcp": {"port": 1}}), "'check' is not supported yet");
-    check(
         "limits",
         json!({"cpus": {"value": 2}}),
         "needs 'cgroups/cpu' in the agent's --isolation",

@@ -9,6 +9,7 @@ mod tls;
 
 pub use tls::config as tls_config;
 
+use crate::network::Network;
 use address::Address;
 pub(crate) use address::basic;
 use bytes::Bytes;
@@ -20,10 +21,11 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 10;
+/// Redirects that curl follows, and so checks.
+const REDIRECTS_OF_CHECKS_MAX: usize = 50;
 /// Time to reach a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -84,6 +86,10 @@ pub enum Fault {
 #[derive(Debug, Clone)]
 pub struct Client {
     stall_timeout: Duration,
+    redirects_max: usize,
+    /// Servers need not prove who they are.
+    is_lenient: bool,
+    network: Network,
 }
 
 /// The answer to a request; its body comes piece by piece.
@@ -103,7 +109,14 @@ pub struct Answer {
 impl Client {
     /// A client that gives up when nothing comes for `stall_timeout`.
     pub fn new(stall_timeout: Duration) -> Self {
-        Self { stall_timeout }
+        let network = Network::default();
+        Self { stall_timeout, redirects_max: REDIRECTS_MAX, is_lenient: false, network }
+    }
+
+    /// A client for checks: it believes every server, and connects from inside a network.
+    pub(crate) fn lenient(stall_timeout: Duration, network: Network) -> Self {
+        let redirects_max = REDIRECTS_OF_CHECKS_MAX;
+        Self { stall_timeout, redirects_max, is_lenient: true, network }
     }
 
     /// Asks once; a redirect is an answer like others. A user and password in the URI are sent as Basic credentials.
@@ -116,7 +129,7 @@ impl Client {
 
     async fn ask(&self, method: Method, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Fault> {
         let address = Address::of(uri)?;
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(&address));
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect(&address));
         let stream = connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let stream = stream.map_err(|source| Fault::Connect { host: address.shown(), source })?;
         let mut request = Request::builder().method(method).uri(address.path.clone());
@@ -174,7 +187,7 @@ impl Client {
         headers: &HeaderMap,
     ) -> Result<Answer, Fault> {
         let (mut uri, mut headers) = (uri.clone(), headers.clone());
-        for _ in 0..=REDIRECTS_MAX {
+        for _ in 0..=self.redirects_max {
             let answer = self.ask(method.clone(), &uri, &headers).await?;
             if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
@@ -184,8 +197,21 @@ impl Client {
             headers.remove(AUTHORIZATION);
             headers.remove(COOKIE);
         }
-        let text = format!("more than {REDIRECTS_MAX} redirects");
+        let text = format!("more than {} redirects", self.redirects_max);
         Err(Fault::Redirect { uri: uri.to_string(), text })
+    }
+}
+
+impl Client {
+    async fn connect(&self, address: &Address) -> io::Result<TokioIo<Box<dyn Stream>>> {
+        let tcp = self.network.connect(&address.host, address.port).await?;
+        tcp.set_nodelay(true)?;
+        let stream: Box<dyn Stream> = if address.tls {
+            Box::new(tls::secure(tcp, &address.host, self.is_lenient).await?)
+        } else {
+            Box::new(tcp)
+        };
+        Ok(TokioIo::new(stream))
     }
 }
 
@@ -231,14 +257,6 @@ impl Answer {
 /// Bytes in both directions.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-async fn connect(address: &Address) -> io::Result<TokioIo<Box<dyn Stream>>> {
-    let tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
-    tcp.set_nodelay(true)?;
-    let stream: Box<dyn Stream> =
-        if address.tls { Box::new(tls::secure(tcp, &address.host).await?) } else { Box::new(tcp) };
-    Ok(TokioIo::new(stream))
-}
 
 /// An error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {

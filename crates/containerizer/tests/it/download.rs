@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What was asked, and the connections that stay open.
-type Served = (Vec<String>, Vec<TcpStream>);
+pub(crate) type Served = (Vec<String>, Vec<TcpStream>);
 
 /// Gives each connection the next answer.
-fn serve(answers: Vec<String>) -> (String, JoinHandle<Served>) {
+pub(crate) fn serve(answers: Vec<String>) -> (String, JoinHandle<Served>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let host = address.clone();

@@ -76,3 +76,27 @@ async fn an_agent_that_comes_back_ends_what_is_inside_an_ended_container() {
     let ends = [next.exit().await.0, next.exit().await.0];
     assert_eq!(ends, ["c", "other"]);
 }
+
+#[tokio::test]
+async fn output_may_go_to_the_errors_of_another_sandbox() {
+    let mut host = Host::new();
+    host.start("a", "echo first >&2; sleep 1000").await;
+    let sandbox = host.sandbox("a");
+    let errors = || std::fs::read_to_string(sandbox.join("stderr")).unwrap_or_default();
+    while errors() != "first\n" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let around = sandbox.to_str().expect("text").to_owned();
+    let spec = ContainerSpec {
+        directory: around.clone(),
+        working_directory: None,
+        output: Some(around),
+        ..host.spec_inside("b", "a", "pwd; echo error >&2")
+    };
+    host.mesos.start(spec).await.expect("b");
+    assert_eq!(host.exit().await, ("b".to_owned(), Some(0)));
+    assert_eq!(errors(), format!("first\n{}\nerror\n", sandbox.display()));
+    assert_eq!(host.stdout("a"), "");
+    host.mesos.destroy("a");
+    host.exit().await;
+}

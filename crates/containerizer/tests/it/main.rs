@@ -18,6 +18,7 @@ mod images;
 mod inside;
 mod isolation;
 mod lost;
+mod probe;
 
 struct Host {
     directory: PathBuf,
@@ -61,6 +62,7 @@ impl Host {
             parent: None,
             directory: self.sandbox(id).to_str().expect("text").to_owned(),
             working_directory: None,
+            output: None,
             latest_link: None,
             command: wire::v1::CommandInfo {
                 value: Some(command.to_owned()),

@@ -124,6 +124,14 @@ impl World {
                 self.trace.line(self.now, &format!("agent {agent} exits: {message}"));
                 self.agent_crash(agent);
             }
+            agent::Effect::Probe { id, .. } => {
+                let result = Ok(agent::ProbeAnswer::Connected(self.rng.chance(3, 4)));
+                let input = Box::new(agent::Input::Probed { id, result });
+                let delay = self.random(Duration::from_secs(2));
+                self.after(delay, Event::AgentInput { agent, life, input });
+            }
+            // The answer comes all the same: a core takes what comes too late.
+            agent::Effect::StopProbe { .. } => {}
             // No simulated executor opens a stream, and there is neither file system nor load.
             agent::Effect::AcceptStream { .. }
             | agent::Effect::Respond { .. }
@@ -163,6 +171,13 @@ impl World {
     }
 
     pub(super) fn container_end(&mut self, agent: usize, id: String, status: i32) {
+        let runs = |c: &crate::agent_node::Container| c.status.is_none();
+        if self.agents[agent].containers.get(&id).is_some_and(runs) {
+            // What is inside ends first.
+            for child in self.agents[agent].inside(&id) {
+                self.container_end(agent, child, 9);
+            }
+        }
         let node = &mut self.agents[agent];
         let life = node.life;
         let Some(container) = node.containers.get_mut(&id).filter(|c| c.status.is_none()) else {
