@@ -526,3 +526,44 @@ fn a_framework_that_comes_back_hears_its_inverse_offers_again() {
     loan.w.step(Input::StreamClosed { stream: BORROWER });
     assert!(inverse_offers(&loan.w.subscribe(BORROWER, info)).is_empty(), "it is being killed");
 }
+
+/// The guarantee of a share is lent while its holder is idle; the loan outlasts the hours, and is recalled when they begin
+/// again and the holder is awake.
+#[test]
+fn a_share_is_lent_while_its_holder_is_idle_and_recalled_in_its_hours() {
+    let mut settings = config();
+    settings.agent_ping_timeout = Duration::from_secs(1_000_000);
+    let mut w = world_with(settings, Vec::new());
+    subscribe(&mut w, STREAM, "owner", &[]);
+    w.call(json!({"type": "SUPPRESS", "suppress": {}}));
+    subscribe(&mut w, BORROWER, "batch", &["REVOCABLE_RESOURCES"]);
+    let hours = master_core::schedule::Schedule::parse("daily 00:00-00:10 UTC").expect("hours");
+    let share = master_core::ShareConfig {
+        role: "owner".to_owned(),
+        amounts: [("cpus".to_owned(), 4000)].into(),
+        schedules: vec![hours],
+        ..Default::default()
+    };
+    let call = master_core::contract::OperatorCall::SetShare { config: share, force: true };
+    w.step(Input::Operator { token: Token(7), call });
+    w.register(AGENT, registration("cpus:4"));
+    let effects = w.wait(61);
+    let offer = sent_to(&effects, BORROWER).remove(0);
+    assert!(offer["resources"][0].get("revocable").is_some(), "{offer}");
+    let mut loan = Loan { w, offer };
+    let one = task(&loan.offer, "one", cpus(4.0, true));
+    loan.launch(vec![one]);
+    assert_eq!(loan.w.master.view().lent()["*"]["cpus"], 4000);
+    loan.call(json!({"type": "SUPPRESS", "suppress": {}}));
+    // Neither the end of the hours nor their beginning is enough: nobody wants it.
+    let effects = loan.w.wait(86_400);
+    assert!(inverse_offers(&effects).is_empty());
+    assert!(loan.w.master.view().shares["owner"].active, "the next day");
+    assert_eq!(inverse_offers(&loan.revive()).len(), 1);
+    assert_eq!(killed(&loan.w.wait(GRACE + 1)), ["one"]);
+    let mut effects = loan.update("one", "TASK_LOST", 60.0);
+    effects.extend(loan.w.wait(1));
+    let offered = offers(&effects);
+    assert_eq!(offered.len(), 1);
+    assert!(offered[0]["resources"][0].get("revocable").is_none());
+}
