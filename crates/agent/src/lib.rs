@@ -21,7 +21,7 @@ mod v0;
 mod volumes;
 
 use containerizer::{Containerizer, Exited, Found, Mesos, MesosOptions};
-pub use containerizer::{FetcherOptions, isolation};
+pub use containerizer::{FetcherOptions, Logs, isolation};
 use detector::MasterName;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
@@ -44,6 +44,8 @@ pub struct Config {
     pub master: MasterName,
     /// `--runtime_dir`, absolute.
     pub runtime_dir: PathBuf,
+    /// How logs of containers are rotated, if they are.
+    pub logs: Option<Logs>,
     /// Whether a damaged store is refused (`--strict`).
     pub strict: bool,
     /// Settings of the core. A port of 0 is filled when the port is known.
@@ -212,6 +214,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         runtime_dir: config.runtime_dir.clone(),
         work_dir: PathBuf::from(&config.core.work_dir),
         open_files: config.open_files,
+        logs: config.logs.clone(),
         isolation: config.isolation.clone(),
         settings: config.isolation_settings.clone(),
         fetcher: config.fetcher.clone(),

@@ -3,6 +3,8 @@
 use crate::flags::Flags;
 use crate::host::{self, Address};
 use crate::logging::{self, Logging};
+use crate::modules::{self, LOGGER};
+use agent::Logs;
 use agent_core::GarbageCollection;
 use agent_core::contract::Recover;
 use http_api::server::Limits;
@@ -296,6 +298,17 @@ fn percent(flags: &Flags) -> Result<f64, String> {
     })
 }
 
+fn logs(flags: &Flags) -> Result<Option<Logs>, String> {
+    match flags.text("container_logger") {
+        None => Ok(None),
+        Some(LOGGER) => {
+            let parameters = modules::read(flags)?.remove(LOGGER).unwrap_or_default();
+            Logs::new(&parameters).map(Some).map_err(|e| format!("--modules: {LOGGER}: {e}"))
+        }
+        Some(other) => Err(format!("--container_logger: expected {LOGGER}, got '{other}'")),
+    }
+}
+
 fn recover(flags: &Flags) -> Result<Recover, String> {
     match flags.text("recover").unwrap_or_default() {
         "reconnect" => Ok(Recover::Reconnect),
@@ -392,6 +405,7 @@ pub(crate) fn agent_config(
         fetcher: fetcher_options(flags)?,
         runtime_dir,
         isolation,
+        logs: logs(flags)?,
         strict: flags.is_set("strict"),
         isolation_settings: crate::isolation::settings(flags)?,
         core,

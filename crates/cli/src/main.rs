@@ -9,6 +9,7 @@ mod host;
 mod isolation;
 mod local;
 mod logging;
+mod modules;
 mod operator_client;
 mod oversubscription;
 mod run;

@@ -1,66 +1,9 @@
 //! Flags of oversubscription: short forms, and the names of the peer's modules with their `--modules` parameters.
 
 use crate::flags::Flags;
+use crate::modules::{self, CONTROLLER, ESTIMATOR, Parameters};
 use agent_core::{Estimator, LoadThresholds, Oversubscription, as_revocable};
 use resources::{Milli, Resources, to_milli};
-use serde::Deserialize;
-use std::collections::BTreeMap;
-
-const ESTIMATOR: &str = "org_apache_mesos_FixedResourceEstimator";
-const CONTROLLER: &str = "org_apache_mesos_LoadQoSController";
-
-/// What `--modules` holds; libraries are not loaded.
-#[derive(Debug, Default, Deserialize)]
-struct Modules {
-    #[serde(default)]
-    libraries: Vec<Library>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Library {
-    #[serde(default)]
-    modules: Vec<Module>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Module {
-    name: String,
-    #[serde(default)]
-    parameters: Vec<Parameter>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Parameter {
-    key: String,
-    value: String,
-}
-
-/// Parameters by module and key.
-type Parameters = BTreeMap<String, BTreeMap<String, String>>;
-
-fn modules(flags: &Flags) -> Result<Parameters, String> {
-    let Some(text) = flags.text("modules") else { return Ok(Parameters::new()) };
-    let content = if text.trim_start().starts_with('{') {
-        text.to_owned()
-    } else {
-        let path = text.strip_prefix("file://").unwrap_or(text);
-        std::fs::read_to_string(path).map_err(|e| format!("--modules: cannot read {path}: {e}"))?
-    };
-    let read: Modules = serde_json::from_str(&content)
-        .map_err(|e| format!("--modules: expected {{\"libraries\":[{{\"modules\":[…]}}]}}: {e}"))?;
-    let mut parameters = Parameters::new();
-    for module in read.libraries.into_iter().flat_map(|l| l.modules) {
-        if module.name != ESTIMATOR && module.name != CONTROLLER {
-            return Err(format!(
-                "--modules: module '{}' is not built in; {ESTIMATOR} and {CONTROLLER} are, and no library can be loaded",
-                module.name
-            ));
-        }
-        let pairs = module.parameters.into_iter().map(|p| (p.key, p.value));
-        parameters.entry(module.name).or_default().extend(pairs);
-    }
-    Ok(parameters)
-}
 
 fn parameter<'a>(modules: &'a Parameters, module: &str, key: &str) -> Option<&'a str> {
     modules.get(module)?.get(key).map(String::as_str)
@@ -134,7 +77,7 @@ fn thresholds(flags: &Flags, modules: &Parameters) -> Result<Option<LoadThreshol
 
 /// What the agent's flags say.
 pub(crate) fn settings(flags: &Flags) -> Result<Oversubscription, String> {
-    let modules = modules(flags)?;
+    let modules = modules::read(flags)?;
     Ok(Oversubscription {
         estimator: estimator(flags, &modules)?,
         interval: flags.duration("oversubscribed_resources_interval")?,

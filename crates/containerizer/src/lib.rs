@@ -10,6 +10,7 @@ mod fetcher;
 pub mod images;
 pub mod isolation;
 mod limits;
+mod logs;
 mod mesos;
 mod network;
 mod probe;
@@ -21,6 +22,7 @@ mod user;
 mod watch;
 
 pub use fetcher::{FetcherFigures, FetcherOptions};
+pub use logs::{Logs, Rotation};
 pub use mesos::{Mesos, MesosOptions};
 
 pub use probe::{ProbeAnswer, Target};

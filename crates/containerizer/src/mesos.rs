@@ -10,8 +10,8 @@ use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
 use crate::{
-    BoxFuture, ContainerSpec, Containerizer, Exited, Found, StartError, around, limits, processes,
-    sandbox,
+    BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, around, limits,
+    processes, sandbox,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -39,6 +39,8 @@ pub struct MesosOptions {
     pub work_dir: PathBuf,
     /// Soft limit on open files of containers; None: that of this process.
     pub open_files: Option<u64>,
+    /// How logs are rotated, if they are.
+    pub logs: Option<Logs>,
     /// How containers are separated.
     pub isolation: Selection,
     /// Settings of that.
@@ -55,6 +57,7 @@ pub struct Mesos {
     program: PathBuf,
     open_files: Option<u64>,
     isolation: Arc<Selection>,
+    logs: Option<Logs>,
     isolators: Arc<Isolators>,
     updates: mpsc::UnboundedSender<Update>,
     watch: Watch,
@@ -100,6 +103,7 @@ impl Mesos {
             program,
             open_files: options.open_files,
             isolation: Arc::new(options.isolation.clone()),
+            logs: options.logs.clone(),
             isolators,
             updates,
             watch,
@@ -128,11 +132,21 @@ impl Mesos {
         let prepared = match self.join(&spec) {
             Ok(()) => {
                 let (isolators, open_files) = (self.isolators.clone(), self.open_files);
+                let logs = self.logs.clone();
                 let files = files.clone();
                 let isolation = self.isolation.clone();
                 let around = spec.parent.as_ref().map(|parent| self.files(parent));
                 let preparing = tokio::task::spawn_blocking(move || {
-                    prepare(&spec, &isolation, &isolators, open_files, &files, around.as_ref())
+                    let logs = logs.as_ref();
+                    prepare(
+                        &spec,
+                        &isolation,
+                        &isolators,
+                        open_files,
+                        logs,
+                        &files,
+                        around.as_ref(),
+                    )
                 });
                 preparing.await.map_err(|e| format!("cannot prepare the container: {e}"))
             }
@@ -289,6 +303,7 @@ fn prepare(
     isolation: &Selection,
     isolators: &Isolators,
     open_files: Option<u64>,
+    logs: Option<&Logs>,
     files: &Files,
     around: Option<&Files>,
 ) -> Result<Vec<u8>, StartError> {
@@ -307,8 +322,9 @@ fn prepare(
     // First the directory, then the sandbox: who finds neither knows that nothing was started.
     files.create(spec.parent.as_deref())?;
     sandbox::prepare(spec, user.as_ref())?;
+    let logs = logs.map(|logs| logs.of(spec)).transpose()?.unwrap_or_default();
     let owner = user.as_ref().map(|user| (user.uid, user.gid));
-    let mut begun = Preparation { rootfs, owner, ..Default::default() };
+    let mut begun = Preparation { rootfs, owner, logs, ..Default::default() };
     begun.setup.terminal = terminal(spec)?;
     begun.setup.parent = parent;
     let preparation = isolators.prepare(spec, begun)?;

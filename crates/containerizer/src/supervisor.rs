@@ -70,6 +70,7 @@ pub(crate) fn encode(
         owner: _,
         environment: replaced,
         setup,
+        logs,
     } = preparation;
     let kept = spec.environment.iter().filter(|(name, _)| !replaced.contains_key(*name));
     let environment = kept.chain(replaced).map(|(name, value)| format!("{name}={value}"));
@@ -98,6 +99,10 @@ pub(crate) fn encode(
     }
     text(&mut out, &oom_score_adj.map(|score| score.to_string()).unwrap_or_default())?;
     setup.encode(&mut out, rootfs.as_deref(), &spec.directory)?;
+    for log in logs {
+        out.extend_from_slice(&log.max.to_le_bytes());
+        out.extend_from_slice(&log.keep.to_le_bytes());
+    }
     Ok(out)
 }
 

@@ -2,13 +2,12 @@
 
 use crate::cgroup::Entrances;
 use crate::init::{self, Init};
+use crate::log::{Log, Rotation, Stream};
 use crate::main_process::{self, Stdio};
 use crate::namespaces::{self, Namespaces};
-use crate::rooted::{self, Within};
 use crate::setup::{self, Report};
 use crate::spec::Spec;
-use crate::terminal::{self, Terminal};
-use std::ffi::CStr;
+use crate::terminal;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -55,7 +54,8 @@ pub(crate) struct Started {
     /// The main process; of a container with an init that one.
     pub(crate) pid: libc::pid_t,
     pub(crate) init: Option<Init>,
-    pub(crate) terminal: Option<Terminal>,
+    /// Output that is to be copied.
+    pub(crate) streams: Vec<Stream>,
 }
 
 /// What the two sides of a fork tell each other.
@@ -74,8 +74,14 @@ struct Channels {
 /// A command that can't be executed counts as started: it says why on its standard error and ends with status 1, as
 /// the peer's launcher does.
 pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
-    let first = if spec.is_joined { c"stderr" } else { c"stdout" };
-    let (stdout, stderr) = (open_output(spec, first)?, open_output(spec, c"stderr")?);
+    let (out, errors) = if spec.is_joined {
+        // The file is another container's, which limits it.
+        let open = || Log::open(spec, c"stderr", Rotation { max: 0, keep: 0 });
+        (open()?, open()?)
+    } else {
+        let [out, errors] = spec.logs;
+        (Log::open(spec, c"stdout", out)?, Log::open(spec, c"stderr", errors)?)
+    };
     let null = File::open("/dev/null").map_err(|e| format!("cannot open /dev/null: {e}"))?;
     let container = spec.container.as_ref();
     let has_init = container.is_some_and(namespaces::needs_init);
@@ -87,10 +93,20 @@ pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
         supervisor: open_self()?,
     };
     let namespaces = container.map(Namespaces::prepare).transpose()?;
+    let mut streams = Vec::new();
+    // What comes out of a terminal goes to one file, through this process anyway.
+    let (stdio, log) = if has_terminal {
+        let empty = || null.try_clone().map_err(|e| format!("cannot open /dev/null: {e}"));
+        let (output, errors) = (empty()?.into(), empty()?.into());
+        (Stdio { input: null.into(), output, errors }, Some(out))
+    } else {
+        let ((output, first), (errors, second)) = (out.share()?, errors.share()?);
+        streams.extend(first.into_iter().chain(second));
+        (Stdio { input: null.into(), output, errors }, None)
+    };
     let entrances = Entrances::open(&spec.cgroups.joined)?;
     let pid = entrances.fork().map_err(|e| format!("cannot fork: {e}"))?;
     if pid == 0 {
-        let stdio = Stdio { input: null.into(), output: stdout.into(), errors: stderr.into() };
         become_child(spec, &entrances, channels, namespaces, stdio);
     }
     if let Err(text) = channels.report.map_or(Ok(()), Report::outcome) {
@@ -98,10 +114,12 @@ pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         return Err(text);
     }
-    let terminal = channels.terminal.map(|(ours, _)| Terminal::receive(ours.as_fd(), stdout));
+    if let (Some((ours, _)), Some(log)) = (channels.terminal, log) {
+        streams.push(terminal::receive(ours.as_fd(), log)?);
+    }
     let is_first = container.is_some_and(|c| c.namespaces & libc::CLONE_NEWPID != 0);
     let init = channels.status.map(|(status, _)| Init { pid, is_first, status });
-    Ok(Started { pid, init, terminal: terminal.transpose()? })
+    Ok(Started { pid, init, streams })
 }
 
 /// In the child: sets everything up, and becomes the main process or its init.
@@ -174,23 +192,4 @@ pub(crate) fn has_ended(process: &OwnedFd) -> bool {
     let mut polled = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one entry, which lives through the call.
     unsafe { libc::poll(&raw mut polled, 1, 0) != 0 }
-}
-
-/// Opens a file for output in the sandbox; what was put there before does not lead out of it.
-fn open_output(spec: &Spec, name: &CStr) -> Result<File, String> {
-    let directory = spec.directory.to_string_lossy();
-    let fault = |e: io::Error| format!("cannot open {directory}/{}: {e}", name.to_string_lossy());
-    let sandbox = File::open(&*directory).map_err(fault)?;
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK;
-    let file = rooted::open(sandbox.as_fd(), name, Within::Bounds, flags).map_err(fault)?;
-    let file = File::from(file);
-    if !file.metadata().map_err(fault)?.is_file() {
-        return Err(fault(io::Error::other("it is not a file")));
-    }
-    // SAFETY: the descriptor is open. Programs shall not find a flag that was for the opening only.
-    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_APPEND) };
-    if let Some(user) = &spec.user {
-        let _ = std::os::unix::fs::fchown(&file, Some(user.uid), Some(user.gid));
-    }
-    Ok(file)
 }

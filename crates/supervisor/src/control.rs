@@ -64,19 +64,18 @@ impl Control {
         signals: &OwnedFd,
         agent: &mut Agent,
         memory: Option<&mut oom::Watch>,
-        also: [i32; 2],
+        also: &[i32],
         wait_ms: i32,
     ) -> Woken {
         let (sign, event) = memory.as_ref().map_or((-1, 0), |memory| memory.polled());
         let entry = |fd: i32, events: i16| libc::pollfd { fd, events, revents: 0 };
-        let mut polled = [
+        let mut polled = vec![
             entry(self.fifo.as_raw_fd(), libc::POLLIN),
             entry(signals.as_raw_fd(), libc::POLLIN),
             entry(agent.descriptor(), libc::POLLIN),
-            entry(also[0], libc::POLLIN),
-            entry(also[1], libc::POLLIN),
             entry(sign, event),
         ];
+        polled.extend(also.iter().map(|fd| entry(*fd, libc::POLLIN)));
         // SAFETY: the array lives through the call, and its length is given.
         unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, wait_ms) };
         if polled[1].revents != 0 {
@@ -89,7 +88,7 @@ impl Control {
         if polled[2].revents != 0 {
             agent.leave();
         }
-        let is_ready = polled[5].revents != 0;
+        let is_ready = polled[3].revents != 0;
         let saw_oom = memory.is_some_and(|memory| is_ready && memory.saw_oom());
         let mut commands = Vec::new();
         let mut chunk = [0; 256];

@@ -24,6 +24,7 @@ mod child;
 mod container;
 mod control;
 mod init;
+mod log;
 mod main_process;
 mod mount;
 mod namespaces;
@@ -40,12 +41,12 @@ use agent::{Agent, Due};
 use cgroup::Tracker;
 use control::Command;
 use init::Init;
+use log::Stream;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use terminal::Terminal;
 
 /// How often the container's lock is tried for.
 const LOCK_TRIES: u32 = 500;
@@ -90,7 +91,7 @@ fn supervise(directory: &Path) -> Result<(), String> {
     let started = child::start(&spec).inspect_err(|_| {
         let _ = lock.set_len(0);
     });
-    let child::Started { pid: main, init, mut terminal } = started?;
+    let child::Started { pid: main, init, mut streams } = started?;
     tell(&format!("started {main}\n"));
     let spared = init.as_ref().map(|init| init.pid);
 
@@ -128,11 +129,9 @@ fn supervise(directory: &Path) -> Result<(), String> {
         // While killing, look again soon: a process may have been forked between the look and the signal.
         let wait_ms = if killing { 10 } else { agent.wait_ms() };
         let waiting = init.as_ref().filter(|_| status.is_none());
-        let also = [
-            waiting.map_or(-1, |init| init.status.as_raw_fd()),
-            terminal.as_ref().map_or(-1, Terminal::descriptor),
-        ];
-        let woken = control.wait(&signals, &mut agent, memory.as_mut(), also, wait_ms);
+        let mut also = vec![waiting.map_or(-1, |init| init.status.as_raw_fd())];
+        also.extend(streams.iter().map(Stream::descriptor));
+        let woken = control.wait(&signals, &mut agent, memory.as_mut(), &also, wait_ms);
         saw_oom |= woken.saw_oom;
         killing |= woken.saw_oom;
         for command in woken.commands {
@@ -142,16 +141,14 @@ fn supervise(directory: &Path) -> Result<(), String> {
                 Command::Agent(pid) => agent.come_back(pid),
             }
         }
-        terminal = terminal.take().and_then(Terminal::copied);
+        streams = streams.into_iter().filter_map(Stream::copied).collect();
         match agent.due() {
             Some(Due::Terminate) => send(tracker, libc::SIGTERM, spared),
             Some(Due::Kill) => killing = true,
             None => {}
         }
     }
-    while let Some(rest) = terminal.take() {
-        terminal = rest.copied().filter(|terminal| !terminal.is_empty());
-    }
+    streams.into_iter().for_each(Stream::drain);
     let end = format!("{}{}\n", status.unwrap_or(0), if saw_oom { " oom" } else { "" });
     let kept = keep(&lock, &end);
     tell(&format!("exited {end}"));

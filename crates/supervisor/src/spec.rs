@@ -3,6 +3,7 @@
 
 use crate::cgroup::Cgroups;
 use crate::container::{Container, optional};
+use crate::log::Rotation;
 use std::ffi::CString;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) struct Spec {
     pub(crate) cgroups: Cgroups,
     /// What separates it from the host.
     pub(crate) container: Option<Container>,
+    /// How long `stdout` and `stderr` become.
+    pub(crate) logs: [Rotation; 2],
 }
 
 impl Spec {
@@ -58,6 +61,7 @@ impl Spec {
         let grace_period = Duration::from_nanos(long(&mut rest)?);
         let cgroups = Cgroups::parse(&mut rest)?;
         let container = optional(&mut rest, Container::parse)?;
+        let logs = [rotation(&mut rest)?, rotation(&mut rest)?];
         rest.is_empty().then_some(Self {
             program,
             arguments,
@@ -71,8 +75,13 @@ impl Spec {
             grace_period,
             cgroups,
             container,
+            logs,
         })
     }
+}
+
+fn rotation(rest: &mut &[u8]) -> Option<Rotation> {
+    Some(Rotation { max: long(rest)?, keep: number(rest)? })
 }
 
 fn user(rest: &mut &[u8]) -> Option<User> {

@@ -1,12 +1,10 @@
 //! A terminal of a container: one of its own file system for terminals, if it has one. The supervisor keeps the end that
 //! is not the container's, and writes what comes out of it to the sandbox.
 
+use crate::log::{Log, Stream};
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
-
-/// What is read at once.
-const CHUNK: usize = 4096;
 
 /// The way on which the container's first process hands over its end.
 pub(crate) fn channel() -> Result<(OwnedFd, OwnedFd), String> {
@@ -89,66 +87,24 @@ fn send(to: &OwnedFd, sent: &OwnedFd) -> io::Result<()> {
     })
 }
 
-/// The outer end of the terminal, and the file to which its output goes.
-#[derive(Debug)]
-pub(crate) struct Terminal {
-    outer: File,
-    output: File,
-    is_empty: bool,
-}
-
-impl Terminal {
-    /// In the supervisor, when the terminal has been made.
-    pub(crate) fn receive(from: BorrowedFd<'_>, output: File) -> Result<Self, String> {
-        let mut beside = Beside([0; 32]);
-        let mut outer = None;
-        message(&mut beside, |head| {
-            // SAFETY: the header has room for one descriptor, which is nobody else's when it comes.
-            unsafe {
-                let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
-                let length = libc::recvmsg(from.as_raw_fd(), head, flags);
-                let entry = libc::CMSG_FIRSTHDR(head);
-                if length == 1 && !entry.is_null() && (*entry).cmsg_type == libc::SCM_RIGHTS {
-                    let fd = libc::CMSG_DATA(entry).cast::<i32>().read_unaligned();
-                    outer = Some(File::from(OwnedFd::from_raw_fd(fd)));
-                }
-                length
+/// In the supervisor, when the terminal has been made: what comes out of it.
+pub(crate) fn receive(from: BorrowedFd<'_>, log: Log) -> Result<Stream, String> {
+    let mut beside = Beside([0; 32]);
+    let mut outer = None;
+    message(&mut beside, |head| {
+        // SAFETY: the header has room for one descriptor, which is nobody else's when it comes.
+        unsafe {
+            let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+            let length = libc::recvmsg(from.as_raw_fd(), head, flags);
+            let entry = libc::CMSG_FIRSTHDR(head);
+            if length == 1 && !entry.is_null() && (*entry).cmsg_type == libc::SCM_RIGHTS {
+                let fd = libc::CMSG_DATA(entry).cast::<i32>().read_unaligned();
+                outer = Some(File::from(OwnedFd::from_raw_fd(fd)));
             }
-        })
-        .map_err(|e| format!("cannot receive the terminal: {e}"))?;
-        let outer = outer.ok_or("the terminal did not come")?;
-        Ok(Self { outer, output, is_empty: true })
-    }
-
-    /// What is polled to see output.
-    pub(crate) fn descriptor(&self) -> i32 {
-        self.outer.as_raw_fd()
-    }
-
-    /// Writes what has come out to the sandbox; None when nothing will come any more.
-    pub(crate) fn copied(mut self) -> Option<Self> {
-        let mut chunk = [0; CHUNK];
-        self.is_empty = false;
-        // A bound, since others wait for this process.
-        for _ in 0..16 {
-            match self.outer.read(&mut chunk) {
-                Ok(0) => return None,
-                // A full disk is no reason to stop the container.
-                Ok(length) => drop(self.output.write_all(&chunk[..length])),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_empty = true;
-                    return Some(self);
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // The last process that had the inner end is gone.
-                Err(_) => return None,
-            }
+            length
         }
-        Some(self)
-    }
-
-    /// Whether all that had come out was written.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.is_empty
-    }
+    })
+    .map_err(|e| format!("cannot receive the terminal: {e}"))?;
+    let outer = outer.ok_or("the terminal did not come")?;
+    Ok(Stream::new(outer, log))
 }

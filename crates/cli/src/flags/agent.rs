@@ -116,6 +116,12 @@ const ROWS: &[Row] = &[
         "parameters of built-in modules, as JSON or a path to it; no library is loaded",
     ),
     row(
+        "container_logger",
+        Kind::Text,
+        None,
+        "org_apache_mesos_LogrotateContainerLogger limits the length of logs (see docs/operating.md); else they grow",
+    ),
+    row(
         "resource_estimator",
         Kind::Text,
         None,
@@ -216,7 +222,6 @@ const ROWS: &[Row] = &[
     only("cgroups_net_cls_primary_handle", Kind::Text, None, &[]),
     only("cgroups_net_cls_secondary_handles", Kind::Text, None, &[]),
     only("container_disk_watch_interval", Kind::Duration, Some("15secs"), &[]),
-    only("container_logger", Kind::Text, None, &[]),
     only("containerizers", Kind::Text, Some("mesos"), &[]),
     only("credential", Kind::Text, None, &[]),
     only("csi_plugin_config_dir", Kind::Text, None, &[]),

@@ -23,7 +23,7 @@ pub use selection::{Launcher, Selection};
 pub use settings::Settings;
 pub use setup::{Attributes, Parent, Privileges, Setup, Source, Step, Target};
 
-use crate::{ContainerSpec, Limitation, MesosOptions};
+use crate::{ContainerSpec, Limitation, MesosOptions, Rotation};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -49,6 +49,8 @@ pub struct Preparation {
     pub environment: BTreeMap<String, String>,
     /// Namespaces, mounts, privileges, terminal.
     pub setup: Setup,
+    /// How long `stdout` and `stderr` become.
+    pub logs: [Rotation; 2],
 }
 
 /// A container that runs, as its isolators see it.

@@ -17,8 +17,10 @@ mod fetching;
 mod images;
 mod inside;
 mod isolation;
+mod logs;
 mod lost;
 mod probe;
+mod upgrade;
 
 struct Host {
     directory: PathBuf,
@@ -31,6 +33,7 @@ fn options(directory: &Path) -> MesosOptions {
         runtime_dir: directory.join("run"),
         work_dir: directory.to_owned(),
         open_files: Some(777),
+        logs: None,
         isolation: Selection::default(),
         settings: containerizer::isolation::Settings::default(),
         fetcher: FetcherOptions::new(directory.join("fetcher"), directory.join("cache")),
@@ -47,7 +50,12 @@ impl Host {
     }
 
     fn with(directory: PathBuf, isolation: Selection) -> Self {
-        let options = MesosOptions { isolation, ..options(&directory) };
+        Self::with_options(directory, |options| options.isolation = isolation)
+    }
+
+    fn with_options(directory: PathBuf, change: impl FnOnce(&mut MesosOptions)) -> Self {
+        let mut options = options(&directory);
+        change(&mut options);
         let (mesos, exits) = Mesos::new(&options).expect("a containerizer");
         Self { directory, mesos, exits }
     }
