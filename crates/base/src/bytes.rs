@@ -17,9 +17,25 @@ pub fn parse(text: &str) -> Result<u64, String> {
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(*size)).ok_or_else(bad)
 }
 
+/// Prints a size in the largest unit that leaves a whole number.
+#[must_use]
+pub fn format(size: u64) -> String {
+    let fits = |(_, factor): &&(&str, u64)| size >= *factor && size.is_multiple_of(*factor);
+    let (unit, factor) = UNITS.iter().find(fits).unwrap_or(&("B", 1));
+    format!("{}{unit}", size / factor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_printed_whole() {
+        for text in ["0B", "1023B", "1KB", "1025KB", "3MB", "2TB", "1048577B"] {
+            assert_eq!(format(parse(text).expect(text)), text);
+        }
+        assert_eq!(format(2048 << 10), "2MB");
+    }
 
     #[test]
     fn sizes_have_a_number_and_a_unit() {

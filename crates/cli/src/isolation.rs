@@ -59,6 +59,8 @@ pub(crate) fn settings(flags: &Flags) -> Result<Settings, String> {
             .filter(|path| !path.is_empty())
             .map(PathBuf::from)
             .collect(),
+        disk_watch_interval: flags.duration("container_disk_watch_interval")?,
+        enforce_disk_quota: flags.is_set("enforce_container_disk_quota"),
         ..Settings::default()
     };
     let sandbox_directory = flags.text("sandbox_directory");

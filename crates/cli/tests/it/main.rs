@@ -4,6 +4,8 @@ mod agents;
 mod checks;
 mod clients;
 mod commands;
+mod disk;
+mod garbage;
 mod hostile;
 mod lending;
 mod local;

@@ -7,6 +7,7 @@
 //! that it gives, and nothing is started.
 
 pub mod cgroups;
+mod disk;
 mod filesystem;
 mod linux;
 mod namespaces;

@@ -1,6 +1,7 @@
 //! Which isolators there are, and which of them are wanted.
 
 use super::cgroups::{self, Cgroups};
+use super::disk::DiskUsage;
 use super::posix::Posix;
 use super::rlimits::Rlimits;
 use super::{Isolator, filesystem, linux, namespaces, volume};
@@ -16,6 +17,7 @@ const ISOLATORS: &[(&str, Make)] = &[
     ("filesystem/posix", |_| made(filesystem::Posix)),
     ("filesystem/shared", |_| made(filesystem::Shared::new()?)),
     ("filesystem/linux", |options| made(filesystem::Linux::new(options)?)),
+    ("disk/du", |options| made(DiskUsage::new(options)?)),
     ("posix/cpu", |_| made(Posix::Cpu)),
     ("posix/mem", |_| made(Posix::Memory)),
     ("posix/rlimits", |_| made(Rlimits)),

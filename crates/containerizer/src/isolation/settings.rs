@@ -1,6 +1,7 @@
 //! Settings of isolators: flags of the agent, parsed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 use wire::v1;
 
 /// All but those of cgroups; each isolator takes what is for it.
@@ -24,6 +25,10 @@ pub struct Settings {
     pub seccomp_profile_name: Option<String>,
     /// `--host_path_volume_force_creation`: what is missing of a volume's host path is made below these.
     pub host_path_force_creation: Vec<PathBuf>,
+    /// `--container_disk_watch_interval`.
+    pub disk_watch_interval: Duration,
+    /// `--enforce_container_disk_quota`.
+    pub enforce_disk_quota: bool,
 }
 
 impl Default for Settings {
@@ -39,6 +44,8 @@ impl Default for Settings {
             seccomp_config_dir: None,
             seccomp_profile_name: None,
             host_path_force_creation: Vec::new(),
+            disk_watch_interval: Duration::from_secs(15),
+            enforce_disk_quota: false,
         }
     }
 }

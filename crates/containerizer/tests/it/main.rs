@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 mod absence;
 mod cgroups;
+mod disk;
 mod download;
 mod fetching;
 mod images;

@@ -4,6 +4,7 @@
 //! launched, run and end meanwhile. Each writes down that it was started, so that a second start is seen.
 
 mod executor;
+mod operations;
 mod scheduler;
 
 use scheduler::{Plan, Scheduler};

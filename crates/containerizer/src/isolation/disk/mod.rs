@@ -1,0 +1,239 @@
+//! `disk/du`: looks again and again at what sandboxes and persistent volumes take, tells it, and ends containers that take
+//! more than they may if that is asked for (spec/agent.md 6.3).
+//!
+//! Within each interval every directory is looked at once, by one thread, with pauses between: a big directory slows
+//! down only this thread, and reading them all never comes at once. What a container has is kept in its runtime directory
+//! for the next run of the agent, and so is the reason of its end.
+
+mod quota;
+mod usage;
+
+use super::{Isolator, Preparation, Processes, Running};
+use crate::supervisor::Files;
+use crate::{ContainerSpec, Limitation, MesosOptions};
+use quota::{Asked, Quota, quotas};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use wire::v1;
+use wire::v1::task_status::Reason;
+
+/// Shortest time between two directories.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Time within which the thread sees that nobody needs it any more.
+const NAP: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+pub(super) struct DiskUsage {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Runtime directories of containers.
+    runtime: PathBuf,
+    interval: Duration,
+    is_enforced: bool,
+    containers: Mutex<BTreeMap<String, Container>>,
+}
+
+#[derive(Debug)]
+struct Container {
+    asked: Asked,
+    quotas: Vec<Quota>,
+    /// What it is being ended for.
+    over: Option<Limitation>,
+}
+
+/// Name of a file in a container's runtime directory: what was asked for.
+const ASKED: &str = "disk";
+/// The same: which directory takes too much, and what is said of that.
+const OVER: &str = "disk-over";
+
+impl DiskUsage {
+    pub(super) fn new(options: &MesosOptions) -> Result<Self, String> {
+        let shared = Arc::new(Shared {
+            runtime: options.runtime_dir.join("containers"),
+            interval: options.settings.disk_watch_interval,
+            is_enforced: options.settings.enforce_disk_quota,
+            containers: Mutex::default(),
+        });
+        let watched = Arc::downgrade(&shared);
+        std::thread::Builder::new()
+            .name("disk-usage".to_owned())
+            .spawn(move || watch(&watched))
+            .map_err(|e| format!("cannot start a thread: {e}"))?;
+        Ok(Self { shared })
+    }
+
+    fn keep(&self, container_id: &str, asked: Asked) -> Result<(), String> {
+        let path = self.shared.runtime.join(container_id).join(ASKED);
+        std::fs::write(&path, asked.to_json().to_string())
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        let quotas = quotas(&asked);
+        let container = Container { asked, quotas, over: None };
+        self.shared.containers().insert(container_id.to_owned(), container);
+        Ok(())
+    }
+
+    /// What a former run of the agent kept of a container.
+    fn find(&self, container_id: &str) -> Option<Container> {
+        let directory = self.shared.runtime.join(container_id);
+        let read = |name| serde_json::from_slice(&std::fs::read(directory.join(name)).ok()?).ok();
+        let asked = Asked::from_json(&read(ASKED)?)?;
+        let quotas = quotas(&asked);
+        let over = read(OVER).and_then(|over: Value| {
+            let (path, message) = (over["path"].as_str()?, over["message"].as_str()?);
+            let quota = quotas.iter().find(|q| q.path == Path::new(path))?;
+            Some(limitation(quota, message.to_owned()))
+        });
+        Some(Container { asked, quotas, over })
+    }
+}
+
+impl Isolator for DiskUsage {
+    fn name(&self) -> &'static str {
+        "disk/du"
+    }
+
+    fn recover(&self, running: &[Running], ended: &[String]) -> Result<(), String> {
+        let running = running.iter().map(|r| &r.container_id);
+        for container_id in running.chain(ended) {
+            // One of before this isolator was chosen has no limit.
+            if let Some(found) = self.find(container_id) {
+                self.shared.containers().insert(container_id.clone(), found);
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, spec: &ContainerSpec, _preparation: &mut Preparation) -> Result<(), String> {
+        self.keep(&spec.container_id, Asked::of(spec))
+    }
+
+    fn update(
+        &self,
+        container_id: &str,
+        resources: &[v1::Resource],
+        _limits: &BTreeMap<String, f64>,
+    ) -> Result<(), String> {
+        let known = self.shared.containers().get(container_id).map(|c| c.asked.clone());
+        known.map_or(Ok(()), |asked| self.keep(container_id, asked.with(resources)))
+    }
+
+    fn usage(
+        &self,
+        running: &Running,
+        _processes: &Processes,
+        out: &mut v1::ResourceStatistics,
+    ) -> Result<(), String> {
+        let containers = self.shared.containers();
+        for quota in containers.get(&running.container_id).into_iter().flat_map(|c| &c.quotas) {
+            let (limit_bytes, used_bytes) = (Some(quota.limit()), quota.used);
+            if let Some(volume) = quota.volume() {
+                out.disk_statistics.push(v1::DiskStatistics {
+                    source: volume.source.clone(),
+                    persistence: volume.persistence.clone(),
+                    limit_bytes,
+                    used_bytes,
+                });
+            } else {
+                out.disk_limit_bytes = limit_bytes;
+                out.disk_used_bytes = used_bytes;
+            }
+        }
+        Ok(())
+    }
+
+    fn limitation(&self, container_id: &str, _saw_oom: bool) -> Option<Limitation> {
+        self.shared.containers().get(container_id)?.over.clone()
+    }
+
+    fn cleanup(&self, container_id: &str) -> Result<(), String> {
+        self.shared.containers().remove(container_id);
+        Ok(())
+    }
+}
+
+fn limitation(quota: &Quota, message: String) -> Limitation {
+    let reason = Reason::ContainerLimitationDisk;
+    Limitation { reason, message, resources: quota.resources.clone() }
+}
+
+impl Shared {
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Container>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Directories with limits: container, place among its own, path, and what does not count.
+    fn directories(&self) -> Vec<(String, PathBuf, Vec<PathBuf>)> {
+        let containers = self.containers();
+        let of = |(id, c): (&String, &Container)| {
+            let quotas = c.quotas.iter().map(|q| (id.clone(), q.path.clone(), q.except.clone()));
+            quotas.collect::<Vec<_>>()
+        };
+        containers.iter().flat_map(of).collect()
+    }
+
+    /// Takes what was measured; ends the container if that is too much.
+    fn measured(&self, container_id: &str, path: &Path, used: u64) {
+        let mut containers = self.containers();
+        let Some(container) = containers.get_mut(container_id) else { return };
+        let Some(quota) = container.quotas.iter_mut().find(|q| q.path == path) else { return };
+        quota.used = Some(used);
+        let limit = quota.limit();
+        if !self.is_enforced || !quota.is_enforced || used <= limit || container.over.is_some() {
+            return;
+        }
+        let size = base::bytes::format;
+        let message = format!("Disk usage ({}) exceeds quota ({})", size(used), size(limit));
+        container.over = Some(limitation(quota, message.clone()));
+        let directory = self.runtime.join(container_id);
+        // Known to the next run of the agent before the container ends.
+        let over = json!({"path": path.display().to_string(), "message": message});
+        let _ = std::fs::write(directory.join(OVER), over.to_string());
+        tracing::info!(container = %container_id, %message, path = %path.display(), "it is ended");
+        Files(directory).command("kill\n");
+    }
+}
+
+/// Looks at all directories within each interval, for as long as somebody wants to know.
+fn watch(shared: &Weak<Shared>) {
+    loop {
+        let Some(strong) = shared.upgrade() else { return };
+        let (interval, directories) = (strong.interval, strong.directories());
+        drop(strong);
+        let begun = Instant::now();
+        let count = u32::try_from(directories.len()).unwrap_or(u32::MAX);
+        let pause = interval / count.saturating_add(1);
+        for (container_id, path, except) in directories {
+            if !sleep(pause, shared) {
+                return;
+            }
+            let used = usage::of(&path, &except);
+            let Some(strong) = shared.upgrade() else { return };
+            // It may have been removed meanwhile.
+            if let Ok(used) = used {
+                strong.measured(&container_id, &path, used);
+            }
+        }
+        if !sleep(interval.saturating_sub(begun.elapsed()), shared) {
+            return;
+        }
+    }
+}
+
+/// False if nobody wants to know any more.
+fn sleep(time: Duration, shared: &Weak<Shared>) -> bool {
+    let end = Instant::now() + time.max(PAUSE_MIN);
+    while shared.strong_count() > 0 {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(NAP));
+    }
+    false
+}
