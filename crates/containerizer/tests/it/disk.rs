@@ -61,6 +61,7 @@ async fn a_volume_has_a_limit_of_its_own_and_does_not_count_in_the_sandbox() {
             path: path.display().to_string(),
             container_path: "data".into(),
             exclusive: true,
+            read_only: false,
         }],
         ..host.spec("a", command)
     };
