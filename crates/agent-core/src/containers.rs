@@ -148,7 +148,8 @@ impl Agent {
         task.pid = Some(pid);
         if let (Some(sandbox), Some(container_id)) = (sandbox, &task.container_id) {
             let target = format!("{sandbox}/containers/{container_id}");
-            cx.out.push(Effect::Link { path: format!("{sandbox}/tasks/{id}"), target });
+            let path = format!("tasks/{id}");
+            cx.out.push(Effect::Link { directory: sandbox, path, target });
         }
         let longest = task.info.max_completion_time.as_ref().map(environment::from_wire);
         self.update(cx, framework, executor_status(id, TaskState::TaskStarting, None));

@@ -420,9 +420,11 @@ pub enum Effect {
     },
     /// Find out how full the disk with the work directory is; answered by [`Input::DiskMeasured`].
     MeasureDisk,
-    /// Make a symbolic link (replacing one of the same name).
+    /// Make a symbolic link (replacing one of the same name), and the directories on the way to it.
     Link {
-        /// Absolute path of the link.
+        /// Absolute path of a directory. Tasks may have put links into it: none leads out of it.
+        directory: String,
+        /// Path of the link in it.
         path: String,
         /// What it points to.
         target: String,

@@ -136,8 +136,9 @@ impl Agent {
             self.store(cx, Record::Executor(record), false, Waiting::Nothing);
         }
         if kind == ExecutorKind::Default {
-            let path = format!("{base}/runs/latest");
-            cx.out.push(Effect::Link { path, target: executor.directory.clone() });
+            let (directory, path) = (base.clone(), "runs/latest".to_owned());
+            let target = executor.directory.clone();
+            cx.out.push(Effect::Link { directory, path, target });
         }
         if let Some(framework) = self.framework_mut(framework_id) {
             framework.executors.insert(executor_id, executor);

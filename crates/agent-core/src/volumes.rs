@@ -63,6 +63,7 @@ impl Agent {
         });
         mounted.collect()
     }
+
     /// Shows a task's volumes in the sandbox of its executor, which runs already.
     pub(crate) fn link_volumes(
         &self,
@@ -73,8 +74,8 @@ impl Agent {
         let inside = |part: &str| part != ".." && !part.is_empty();
         for volume in self.mounted(resources) {
             if volume.container_path.split('/').all(inside) {
-                let path = format!("{directory}/{}", volume.container_path);
-                cx.out.push(Effect::Link { path, target: volume.path });
+                let (path, target) = (volume.container_path, volume.path);
+                cx.out.push(Effect::Link { directory: directory.to_owned(), path, target });
             }
         }
     }

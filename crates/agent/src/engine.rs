@@ -277,9 +277,12 @@ impl Engine {
                     }
                 });
             }
-            Effect::Link { path, target } => {
-                if let Err(error) = link(Path::new(&path), Path::new(&target)) {
-                    tracing::warn!(%path, %error, "cannot make a link");
+            Effect::Link { directory, path, target } => {
+                let made = std::fs::create_dir_all(&directory).and_then(|()| {
+                    containerizer::link(directory.as_ref(), path.as_ref(), target.as_ref())
+                });
+                if let Err(error) = made {
+                    tracing::warn!(%directory, %path, %error, "cannot make a link");
                 }
             }
             Effect::Exit { .. } => {}
@@ -355,14 +358,6 @@ fn limitation(limitation: containerizer::Limitation) -> Box<contract::Limitation
 fn mounted(volume: contract::MountedVolume) -> containerizer::MountedVolume {
     let contract::MountedVolume { path, container_path, exclusive, read_only } = volume;
     containerizer::MountedVolume { path, container_path, exclusive, read_only }
-}
-
-fn link(path: &Path, target: &Path) -> std::io::Result<()> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let _ = std::fs::remove_file(path);
-    std::os::unix::fs::symlink(target, path)
 }
 
 /// Makes and removes directories of volumes, one piece of work after the other.

@@ -29,6 +29,8 @@ pub use probe::{ProbeAnswer, Target};
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 use wire::v1;
@@ -78,6 +80,15 @@ impl ContainerSpec {
     pub(crate) fn shares_everything(&self) -> bool {
         self.parent.is_some() && self.container.is_none()
     }
+}
+
+/// Makes a symbolic link at a path inside a directory, in place of one that is there; directories on the way are made.
+/// Links that others put into the directory don't lead out of it.
+///
+/// # Errors
+/// When the path leads out of the directory, or can't be made.
+pub fn link(directory: &Path, path: &Path, target: &Path) -> io::Result<()> {
+    rooted::link(&rooted::directory(directory)?, path, target)
 }
 
 /// A persistent volume in a container.

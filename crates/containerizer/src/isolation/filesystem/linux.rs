@@ -118,6 +118,9 @@ impl Isolator for Linux {
                     let directory = spec.working_directory.as_ref().unwrap_or(&spec.directory);
                     let inside = around::inside(&root, &self.sandbox_directory, directory.as_ref());
                     preparation.setup.working_directory = Some(inside);
+                    let sandbox = Path::new(&spec.directory);
+                    let sandbox = around::inside(&root, &self.sandbox_directory, sandbox);
+                    preparation.environment.insert("MESOS_SANDBOX".to_owned(), sandbox);
                 }
                 return Ok(());
             }

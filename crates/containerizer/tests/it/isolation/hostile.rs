@@ -155,3 +155,22 @@ async fn links_of_a_sandbox_do_not_lead_out_of_it() {
     assert!(text.contains("/stdout"), "{text}");
     assert!(victim.read_dir().expect("a directory").next().is_none());
 }
+
+#[test]
+fn links_that_the_agent_makes_stay_in_their_directory() {
+    let directory = testkit::cluster::temporary_directory();
+    let (sandbox, victim) = (directory.join("sandbox"), directory.join("victim"));
+    std::fs::create_dir(&sandbox).expect("a directory");
+    std::fs::create_dir(&victim).expect("a directory");
+    symlink(&victim, sandbox.join("out")).expect("a link");
+    let link = |path: &str| containerizer::link(&sandbox, path.as_ref(), Path::new("/volume"));
+    for path in ["out/new", "../victim/new", "/etc/new"] {
+        assert!(link(path).is_err(), "{path}");
+    }
+    assert!(victim.read_dir().expect("a directory").next().is_none());
+    link("deep/new").expect("a link");
+    // Who comes later replaces a link, also one that leads out.
+    link("out").expect("a link");
+    let target = |path: &str| std::fs::read_link(sandbox.join(path)).expect("a link");
+    assert_eq!([target("deep/new"), target("out")], [Path::new("/volume"), Path::new("/volume")]);
+}

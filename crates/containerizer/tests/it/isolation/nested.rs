@@ -31,17 +31,22 @@ async fn one_without_a_description_is_as_the_processes_of_the_other() {
     host.mesos.start(host.spec_in_rootfs("outer", &script)).await.expect("it starts");
     host.wait_for_stdout("outer", "ready").await;
     let outer = host.stdout("outer");
-    let script = format!("{NAMESPACES}; pwd; ls /tmp; cat /proc/1/comm; kill -0 2 && echo sees it");
+    let script = format!(
+        "{NAMESPACES}; echo $MESOS_SANDBOX; ls /tmp; cat /proc/1/comm; kill -0 2 && echo sees it"
+    );
     let seen = host.inner_output("outer", host.inside("outer", "inner", &script)).await;
     let same = outer.strip_suffix("ready\n").expect("ready");
     let expected =
         format!("{same}/mnt/mesos/sandbox/containers/inner\nhere\nproffer-supervi\nsees it\n");
     assert_eq!(seen, expected);
     // Where it starts can be the sandbox of the other; users are those that the other knows.
-    let mut spec = host.inside("outer", "second", "pwd; id -u");
+    let mut spec = host.inside("outer", "second", "pwd; id -u; echo $MESOS_SANDBOX");
     spec.working_directory = Some(host.sandbox("outer").display().to_string());
     spec.user = Some("imaged".to_owned());
-    assert_eq!(host.inner_output("outer", spec).await, "/mnt/mesos/sandbox\n4321\n");
+    assert_eq!(
+        host.inner_output("outer", spec).await,
+        "/mnt/mesos/sandbox\n4321\n/mnt/mesos/sandbox/containers/second\n"
+    );
     host.mesos.destroy("outer");
     assert_eq!(host.exit().await, ("outer".to_owned(), Some(9)));
     host.assert_no_mounts();
