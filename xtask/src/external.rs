@@ -11,10 +11,12 @@ const HTTP_PARSER: &str = "http-parser==0.9.0";
 pub(crate) fn prepare(skip: bool) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
     if skip {
         eprintln!(
-            "skipped by --skip-external: pymesos (scheduler and executor drivers over a real cluster)"
+            "skipped by --skip-external: pymesos (scheduler and executor drivers over a real cluster); \
+             tests with images, where docker-registry, busybox or openssl is missing"
         );
         return Ok(Vec::new());
     }
+    images()?;
     let root = std::env::current_dir()?;
     let python = python_environment(&root.join("target/external")).map_err(|e| {
         Failure::new(format!(
@@ -66,6 +68,31 @@ fn python_environment(directory: &Path) -> Result<PathBuf, Failure> {
     Ok(python)
 }
 
+/// Installs what the tests with images need. Those are for root alone, so that nobody else misses it.
+fn images() -> Result<(), Failure> {
+    let missing = |(program_name, argument, _): &&(&str, &str, &str)| {
+        output(program(program_name, &[argument])).is_err()
+    };
+    let wanted = [
+        ("docker-registry", "--version", "docker-registry"),
+        ("busybox", "true", "busybox-static"),
+        ("openssl", "version", "openssl"),
+    ];
+    let packages: Vec<&str> =
+        wanted.iter().filter(missing).map(|(_, _, package)| *package).collect();
+    if packages.is_empty() || output(program("id", &["-u"]))?.trim() != "0" {
+        return Ok(());
+    }
+    install(&packages)
+}
+
+fn install(packages: &[&str]) -> Result<(), Failure> {
+    run(program("apt-get", &["update", "-q"]))?;
+    let mut install = program("apt-get", &["install", "-q", "-y", "--no-install-recommends"]);
+    install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
+    run(install)
+}
+
 /// Installs what the Python environment is built with, where that is missing and we may.
 fn debian_packages() -> Result<(), Failure> {
     let python = output(program(
@@ -85,10 +112,7 @@ fn debian_packages() -> Result<(), Failure> {
             packages.join(" ")
         )));
     }
-    run(program("apt-get", &["update", "-q"]))?;
-    let mut install = program("apt-get", &["install", "-q", "-y", "--no-install-recommends"]);
-    install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
-    run(install)
+    install(&packages)
 }
 
 fn path(path: &Path) -> &str {

@@ -21,7 +21,7 @@ mod v0;
 mod volumes;
 
 use containerizer::{Containerizer, Exited, Found, Mesos, MesosOptions};
-pub use containerizer::{FetcherOptions, Logs, isolation};
+pub use containerizer::{FetcherOptions, Logs, images, isolation};
 use detector::MasterName;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
@@ -56,6 +56,8 @@ pub struct Config {
     pub open_files: Option<u64>,
     /// `--isolation`.
     pub isolation: isolation::Selection,
+    /// Images that containers may have; None: they have none.
+    pub images: Option<images::ProvisionerOptions>,
     /// Settings of the isolators.
     pub isolation_settings: isolation::Settings,
     /// How URIs are fetched.
@@ -216,6 +218,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         open_files: config.open_files,
         logs: config.logs.clone(),
         isolation: config.isolation.clone(),
+        images: config.images.clone(),
         settings: config.isolation_settings.clone(),
         fetcher: config.fetcher.clone(),
     };

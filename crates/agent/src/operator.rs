@@ -111,6 +111,15 @@ fn tasks_json(m: &GetTasks) -> Vec<u8> {
         .finish()
 }
 
+/// Removes images that no container uses.
+pub(crate) async fn prune_images(shared: &Shared, call: Option<call::PruneImages>) -> Response {
+    let excluded = call.map(|call| call.excluded_images).unwrap_or_default();
+    match shared.containerizer.prune_images(excluded).await {
+        Ok(()) => respond::text(200, ""),
+        Err(text) => respond::text(500, text),
+    }
+}
+
 /// Answers a call from a snapshot. Reads files: call it where blocking is allowed.
 pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encoding) -> Response {
     use call::Type;

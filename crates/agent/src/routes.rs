@@ -109,6 +109,9 @@ impl Routes {
         if !view.recovered {
             return respond::text(503, "Agent has not finished recovery");
         }
+        if call.r#type() == wire::v1::agent::call::Type::PruneImages {
+            return operator::prune_images(&self.shared, call.prune_images).await;
+        }
         let shared = self.shared.clone();
         let answer =
             tokio::task::spawn_blocking(move || operator::answer(&shared, &view, &call, encoding));

@@ -336,6 +336,15 @@ fn garbage_collection(flags: &Flags) -> Result<GarbageCollection, String> {
     })
 }
 
+/// Values of flags as everybody may see them.
+fn shown(flags: &Flags) -> BTreeMap<String, String> {
+    let mut all = flags.map();
+    if let Some(config) = all.get_mut("docker_config").filter(|value| !value.starts_with('/')) {
+        "(not shown)".clone_into(config);
+    }
+    all
+}
+
 pub(crate) fn agent_config(
     flags: &Flags,
     address: &Address,
@@ -396,7 +405,7 @@ pub(crate) fn agent_config(
         oversubscription: crate::oversubscription::settings(flags)?,
         local: false,
         seed: host::seed()?,
-        flags: flags.map(),
+        flags: shown(flags),
     };
     let runtime_dir = absolute(flags.text("runtime_dir").unwrap_or("/var/run/mesos"))?;
     Ok(agent::Config {
@@ -407,6 +416,7 @@ pub(crate) fn agent_config(
         isolation,
         logs: logs(flags)?,
         strict: flags.is_set("strict"),
+        images: crate::images::settings(flags, &work_dir)?,
         isolation_settings: crate::isolation::settings(flags)?,
         core,
         log_file: logging.file,

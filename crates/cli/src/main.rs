@@ -6,6 +6,7 @@ mod commands;
 mod daemon;
 mod flags;
 mod host;
+mod images;
 mod isolation;
 mod local;
 mod logging;

@@ -104,7 +104,7 @@ fn framework(flags: &Flags, role: &str) -> v1::FrameworkInfo {
 
 fn wanted(flags: &Flags, voice: Voice) -> Result<Wanted, String> {
     if let Some(group) = flags.message::<v1::TaskGroupInfo>("task_group")? {
-        for name in ["task", "name", "command", "env"] {
+        for name in ["task", "name", "command", "docker_image", "env"] {
             if flags.is_given(name) {
                 return Err(format!("--{name} can't be given together with --task_group"));
             }
@@ -134,11 +134,27 @@ fn wanted(flags: &Flags, voice: Voice) -> Result<Wanted, String> {
         task_id: id.into(),
         resources: resources.clone(),
         command: Some(command.clone()),
+        container: flags.text("docker_image").map(container),
         ..Default::default()
     };
     let ids =
         (1..=instances).map(|n| if instances == 1 { name.clone() } else { format!("{name}-{n}") });
     Ok(Wanted { tasks: ids.map(task).collect(), group: false })
+}
+
+/// A container with an image.
+fn container(name: &str) -> v1::ContainerInfo {
+    let image = v1::Image {
+        r#type: v1::image::Type::Docker as i32,
+        docker: Some(v1::image::Docker { name: name.to_owned(), ..Default::default() }),
+        ..Default::default()
+    };
+    let mesos = v1::container_info::MesosInfo { image: Some(image) };
+    v1::ContainerInfo {
+        r#type: v1::container_info::Type::Mesos as i32,
+        mesos: Some(mesos),
+        ..Default::default()
+    }
 }
 
 fn command(flags: &Flags) -> Result<v1::CommandInfo, String> {
@@ -164,6 +180,9 @@ fn command(flags: &Flags) -> Result<v1::CommandInfo, String> {
             arguments: words.to_vec(),
             ..Default::default()
         },
+        (None, []) if flags.is_given("docker_image") => {
+            v1::CommandInfo { shell: Some(false), ..Default::default() }
+        }
         (None, []) => {
             return Err("nothing to run: give a command, --task or --task_group".to_owned());
         }

@@ -216,4 +216,11 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     fn destroy(&self, container_id: &str);
     /// Drops what is kept of a container that ended; idempotent. Its sandbox stays.
     fn forget(&self, container_id: &str);
+    /// Removes images that no container uses, and that are neither excluded here nor by the agent's settings.
+    ///
+    /// # Errors
+    /// With a text for the operator.
+    fn prune_images(&self, _excluded: Vec<v1::Image>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
 }

@@ -19,9 +19,6 @@ pub(crate) fn check(spec: &ContainerSpec, isolation: &Selection) -> Result<(), S
     if container.r#type() == v1::container_info::Type::Docker {
         return Err("containers of type DOCKER are not supported yet".to_owned());
     }
-    if container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) {
-        return refused("mesos.image");
-    }
     if !container.network_infos.is_empty() {
         return refused("network_infos");
     }

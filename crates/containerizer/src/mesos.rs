@@ -3,7 +3,8 @@
 
 use crate::family::Family;
 use crate::fetcher::{Fetcher, FetcherFigures, FetcherOptions, Wanted};
-use crate::isolation::{Isolators, Preparation, Running, Selection, Settings};
+use crate::images::{self, Images, Provisioner, ProvisionerOptions};
+use crate::isolation::{Isolator, Isolators, Preparation, Running, Selection, Settings};
 use crate::network::Network;
 use crate::probe::{self, ProbeAnswer, Target};
 use crate::supervisor::{self, Files};
@@ -47,6 +48,8 @@ pub struct MesosOptions {
     pub settings: Settings,
     /// How URIs are fetched.
     pub fetcher: FetcherOptions,
+    /// Images that containers may have; None: they have none.
+    pub images: Option<ProvisionerOptions>,
 }
 
 /// The containerizer.
@@ -62,6 +65,9 @@ pub struct Mesos {
     updates: mpsc::UnboundedSender<Update>,
     watch: Watch,
     fetcher: Fetcher,
+    images: Option<Arc<Provisioner>>,
+    /// Whether images say what is run.
+    as_images_say: bool,
     /// Containers whose start is not finished.
     starting: Mutex<BTreeMap<String, Starting>>,
     family: Arc<Family>,
@@ -85,7 +91,17 @@ impl Mesos {
         let containers = options.runtime_dir.join("containers");
         std::fs::create_dir_all(&containers)?;
         let program = supervisor::install(&options.runtime_dir.join("bin"))?;
-        let isolators = Isolators::new(options).map_err(io::Error::other)?;
+        if options.images.is_some() && !options.isolation.has("filesystem/linux") {
+            let text = "--image_providers needs 'filesystem/linux' in --isolation";
+            return Err(io::Error::other(text));
+        }
+        let images = options.images.as_ref().map(Provisioner::new).transpose();
+        let images = images.map_err(io::Error::other)?;
+        if let Some(images) = &images {
+            images.watch_disk();
+        }
+        let rootfs = images.clone().map(|images| Box::new(Images(images)) as Box<dyn Isolator>);
+        let isolators = Isolators::new(options, rootfs).map_err(io::Error::other)?;
         let isolators = Arc::new(isolators);
         let (family, doomed) = Family::new();
         let family = Arc::new(family);
@@ -108,6 +124,8 @@ impl Mesos {
             updates,
             watch,
             fetcher: Fetcher::new(options.fetcher.clone()),
+            images,
+            as_images_say: options.isolation.has("docker/runtime"),
             starting,
             family,
         };
@@ -124,13 +142,18 @@ impl Mesos {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn launch(&self, spec: ContainerSpec) -> Result<u32, StartError> {
+    async fn launch(&self, mut spec: ContainerSpec) -> Result<u32, StartError> {
         let container_id = spec.container_id.clone();
         let files = self.files(&container_id);
         let cancel = self.starting().entry(container_id.clone()).or_default().cancel.clone();
         let wanted = Wanted::of(&spec);
-        let prepared = match self.join(&spec) {
-            Ok(()) => {
+        let joined = match self.join(&spec) {
+            Ok(()) => self.attach(&mut spec, &cancel).await,
+            Err(text) => Err(text),
+        };
+        let has_images = joined.as_ref().is_ok_and(|has_images| *has_images);
+        let prepared = match joined {
+            Ok(_) => {
                 let (isolators, open_files) = (self.isolators.clone(), self.open_files);
                 let logs = self.logs.clone();
                 let files = files.clone();
@@ -175,6 +198,9 @@ impl Mesos {
                 Ok(pid)
             }
             Err(error) => {
+                if has_images {
+                    self.watch.clean_up(&container_id).await;
+                }
                 let _ = std::fs::remove_dir_all(&files.0);
                 self.family.remove(&container_id);
                 Err(error)
@@ -191,6 +217,38 @@ impl Mesos {
         } else {
             Err(format!("the container '{parent}' around it is not running"))
         }
+    }
+
+    /// Makes what the container has of images, if it has any.
+    async fn attach(&self, spec: &mut ContainerSpec, cancel: &Notify) -> Result<bool, String> {
+        let wanted = images::wanted(spec);
+        // One that may have been started before keeps what it has; that it is not started again is seen later.
+        let started = spec.unless_sandbox && Path::new(&spec.directory).exists();
+        if wanted.is_empty() || started {
+            return Ok(false);
+        }
+        let provisioner = self.images.clone().ok_or(
+            "the container has an image, and this agent knows none: --image_providers is not set",
+        )?;
+        let pull = async {
+            let mut pulled = Vec::new();
+            for image in &wanted {
+                pulled.push(provisioner.pull(image).await?);
+            }
+            Ok::<_, String>(pulled)
+        };
+        let pulled = tokio::select! {
+            pulled = pull => pulled?,
+            () = cancel.notified() => {
+                return Err("Container destroyed while pulling image".to_owned());
+            }
+        };
+        let as_told = self.as_images_say && provisioner.honours_runtime();
+        let attached = images::attach(&provisioner, spec, pulled, as_told).await;
+        if attached.is_err() {
+            self.watch.clean_up(&spec.container_id).await;
+        }
+        attached.map(|()| true)
     }
 
     async fn spawn(
@@ -448,6 +506,15 @@ impl Containerizer for Mesos {
 
     fn forget(&self, container_id: &str) {
         let _ = std::fs::remove_dir_all(self.files(container_id).0);
+    }
+
+    fn prune_images(&self, excluded: Vec<v1::Image>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            match &self.images {
+                Some(images) => images.prune(&excluded).await,
+                None => Ok(()),
+            }
+        })
     }
 }
 

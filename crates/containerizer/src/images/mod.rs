@@ -6,6 +6,7 @@
 //! the [`backend`]s that put layers together.
 
 mod archive;
+mod attach;
 mod backend;
 mod blob;
 mod challenge;
@@ -27,14 +28,14 @@ mod runtime;
 mod store;
 mod whiteout;
 
+pub(crate) use attach::{Images, attach, wanted};
 pub use credentials::Credentials;
 pub use digest::Digest;
 pub use gc::GcConfig;
 pub use manifest::{Descriptor, ImageConfig, Manifest};
 pub use options::ProvisionerOptions;
-pub use provisioner::{Provisioned, Provisioner};
+pub use provisioner::{Provisioned, Provisioner, Pulled};
 pub use reference::Reference;
-pub use runtime::{merge_command, merge_environment};
 
 /// Layers as they are put together: of one that comes twice only the upper counts, which hides the lower.
 fn stacked(layers: &[Digest]) -> Vec<Digest> {

@@ -16,8 +16,10 @@ pub struct ProvisionerOptions {
     pub docker_registry: String,
     /// `--docker_config`, read.
     pub docker_config: Credentials,
-    /// `--docker_stall_timeout`.
-    pub docker_stall_timeout: Duration,
+    /// `--docker_ignore_runtime`: what an image says of environment, command and working directory is left out.
+    pub docker_ignore_runtime: bool,
+    /// For how long nothing may come from a registry: `--fetcher_stall_timeout`.
+    pub stall_timeout: Duration,
     /// `--image_provisioner_backend`.
     pub backend: Option<String>,
     /// `--image_gc_config`, parsed.

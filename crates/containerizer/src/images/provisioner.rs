@@ -16,15 +16,21 @@ use super::mounts;
 use super::options::ProvisionerOptions;
 use super::pull::{Puller, Source};
 use super::reference::Reference;
-use super::store::Store;
+use super::store::{Store, StoredImage};
 use crate::download::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::RwLock;
+use std::time::Duration;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use wire::v1;
+
+/// How many times it is looked whether images can be removed.
+const MOMENTS: u32 = 200;
+/// Pause between two of these looks.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// A root file system that is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +39,13 @@ pub struct Provisioned {
     pub rootfs: PathBuf,
     /// How the image wants to be run.
     pub config: ImageConfig,
+}
+
+/// An image that is in the store, and stays there as long as this is held.
+#[derive(Debug)]
+pub struct Pulled {
+    image: Arc<StoredImage>,
+    _open: OwnedRwLockReadGuard<()>,
 }
 
 /// Provides containers with root file systems.
@@ -44,7 +57,8 @@ pub struct Provisioner {
     puller: Puller,
     in_use: Mutex<BTreeMap<String, InUse>>,
     /// Held for writing while images are removed.
-    gate: RwLock<()>,
+    gate: Arc<RwLock<()>>,
+    docker_ignore_runtime: bool,
     gc: Option<super::gc::GcConfig>,
 }
 
@@ -74,7 +88,7 @@ impl Provisioner {
         let source = Source::parse(&options.docker_registry)?;
         let backend = Backend::choose(options.backend.as_deref(), &directory)?;
         let store = Arc::new(Store::open(&options.docker_store_dir, backend.form())?);
-        let client = Client::new(options.docker_stall_timeout);
+        let client = Client::new(options.stall_timeout);
         let puller = Puller::new(store.clone(), source, options.docker_config.clone(), client);
         tracing::info!(backend = backend.name(), "root file systems are made of images");
         Ok(Arc::new(Self {
@@ -83,7 +97,8 @@ impl Provisioner {
             store,
             puller,
             in_use: Mutex::new(BTreeMap::new()),
-            gate: RwLock::new(()),
+            gate: Arc::new(RwLock::new(())),
+            docker_ignore_runtime: options.docker_ignore_runtime,
             gc: options.gc.clone(),
         }))
     }
@@ -92,11 +107,16 @@ impl Provisioner {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over the containers of a former process, and removes what there is of others. Called once, first.
+    /// Whether images say what is run, where the isolator for that is chosen.
+    pub(crate) fn honours_runtime(&self) -> bool {
+        !self.docker_ignore_runtime
+    }
+
+    /// Takes over the containers of a former process, and removes what there is of others. Called once, first. Blocks.
     ///
     /// # Errors
     /// When something can't be removed or read.
-    pub async fn recover(&self, known: &BTreeSet<String>) -> Result<(), String> {
+    pub fn recover(&self, known: &BTreeSet<String>) -> Result<(), String> {
         let entries = std::fs::read_dir(&self.containers)
             .map_err(|e| cannot("read", &self.containers, &e))?;
         for entry in entries {
@@ -106,42 +126,51 @@ impl Provisioner {
                 let found = read_layers(&entry.path());
                 self.in_use().insert(name, found);
             } else {
-                self.remove(entry.path()).await?;
+                remove(&entry.path())?;
             }
         }
         Ok(())
     }
 
-    /// Makes a root file system for a container out of an image, which is pulled if need be. A container may have
-    /// several. When it fails, [`Self::destroy`] removes what is left.
+    /// Gets an image into the store if it is not there, or if it shall not be taken from there. May be given up.
+    ///
+    /// # Errors
+    /// With a text for the framework.
+    pub async fn pull(&self, image: &v1::Image) -> Result<Pulled, String> {
+        let (reference, credentials) = docker(image)?;
+        let open = self.gate.clone().read_owned().await;
+        let image = self.puller.get(&reference, image.cached(), credentials).await?;
+        Ok(Pulled { image, _open: open })
+    }
+
+    /// Makes a root file system for a container out of an image. A container may have several. When it fails, or is given
+    /// up, [`Self::destroy`] removes what is left.
     ///
     /// # Errors
     /// With a text for the framework.
     pub async fn provision(
         &self,
         container_id: &str,
-        image: &v1::Image,
+        pulled: Pulled,
     ) -> Result<Provisioned, String> {
-        let (reference, credentials) = docker(image)?;
-        let _open = self.gate.read().await;
-        let found = self.puller.get(&reference, image.cached(), credentials).await?;
+        let image = &pulled.image;
         let directory = self.containers.join(container_id);
         let number = {
             let mut all = self.in_use();
             let in_use = all.entry(container_id.to_owned()).or_default();
-            in_use.layers.extend(found.layers.iter().cloned());
+            in_use.layers.extend(image.layers.iter().cloned());
             in_use.count += 1;
             write_layers(&directory, &in_use.layers)
                 .map_err(|e| cannot("write", &directory, &e))?;
             in_use.count
         };
         let layers: Vec<PathBuf> =
-            found.layers.iter().map(|layer| self.store.layer_path(layer)).collect();
+            image.layers.iter().map(|layer| self.store.layer_path(layer)).collect();
         let backend = self.backend;
         let own = directory.join("backends").join(backend.name());
         let rootfs = own.join("rootfses").join(number.to_string());
         let scratch = own.join("scratch").join(number.to_string());
-        let config = found.config.clone();
+        let config = image.config.clone();
         blocking(move || {
             backend.provision(&layers, &rootfs, &scratch)?;
             Ok(Provisioned { rootfs, config })
@@ -149,74 +178,89 @@ impl Provisioner {
         .await
     }
 
-    /// Removes the root file systems of a container that ended; idempotent.
+    /// Removes the root file systems of a container that ended; idempotent. Blocks.
     ///
     /// # Errors
     /// With what is left; it is tried again when the agent starts.
-    pub async fn destroy(&self, container_id: &str) -> Result<(), String> {
+    pub fn destroy(&self, container_id: &str) -> Result<(), String> {
         if self.in_use().remove(container_id).is_none() {
             return Ok(());
         }
-        self.remove(self.containers.join(container_id)).await
+        remove(&self.containers.join(container_id))
     }
 
-    async fn remove(&self, directory: PathBuf) -> Result<(), String> {
-        blocking(move || {
-            // Never through a mount into what belongs to others.
-            mounts::unmount_all(&directory).map_err(|e| cannot("unmount", &directory, &e))?;
-            match std::fs::remove_dir_all(&directory) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    Err(cannot("remove", &directory, &e))
-                }
-                _ => Ok(()),
-            }
-        })
-        .await
-    }
-
-    /// Removes images that are neither excluded nor in use by a container.
+    /// Removes images that are neither excluded, here or by `--image_gc_config`, nor in use by a container.
     ///
     /// # Errors
     /// While an image is pulled, or when the store is shared with another agent.
     pub async fn prune(&self, excluded: &[v1::Image]) -> Result<(), String> {
         let mut keep = BTreeSet::new();
-        for image in excluded.iter().filter(|image| image.r#type() == v1::image::Type::Docker) {
+        let always = self.gc.iter().flat_map(|gc| &gc.excluded);
+        for image in
+            excluded.iter().chain(always).filter(|image| image.r#type() == v1::image::Type::Docker)
+        {
             let name = image.docker.as_ref().map(|d| d.name.as_str()).unwrap_or_default();
             keep.insert(Reference::parse(name)?.to_string());
         }
-        let busy = || "Cannot prune and pull at the same time".to_owned();
-        let _closed = match self.gate.try_write() {
-            Ok(closed) => closed,
-            Err(_) if self.puller.is_pulling() => return Err(busy()),
-            Err(_) => self.gate.write().await,
-        };
+        let _closed = self.close().await?;
         let used: BTreeSet<Digest> =
             self.in_use().values().flat_map(|c| c.layers.iter().cloned()).collect();
         let store = self.store.clone();
         blocking(move || store.prune(&keep, &used)).await
     }
 
-    /// Removes images whenever the disk is fuller than `--image_gc_config` allows. Never ends if that is given.
-    pub async fn collect(self: Arc<Self>) {
-        let Some(config) = self.gc.clone() else { return };
-        loop {
-            tokio::time::sleep(config.interval).await;
-            match self.store.disk_usage() {
-                Ok(usage) if config.headroom + usage > 1.0 => {
-                    tracing::info!(usage, "images are removed: the disk is full");
-                    if let Err(error) = self.prune(&config.excluded).await {
-                        tracing::warn!(%error, "images are not removed");
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "cannot tell how full the disk of images is"),
+    /// Waits for a moment in which nobody takes an image out of the store. It is not queued for: who holds one image may
+    /// wait for another.
+    async fn close(&self) -> Result<tokio::sync::RwLockWriteGuard<'_, ()>, String> {
+        for _ in 0..MOMENTS {
+            if let Ok(closed) = self.gate.try_write() {
+                return Ok(closed);
             }
+            if self.puller.is_pulling() {
+                break;
+            }
+            tokio::time::sleep(MOMENT).await;
         }
+        Err("Cannot prune and pull at the same time".to_owned())
     }
 
-    /// Images that stay when the operator has others removed: those of `--image_gc_config`.
-    pub fn excluded(&self) -> &[v1::Image] {
-        self.gc.as_ref().map_or(&[], |gc| &gc.excluded)
+    /// Begins to remove images whenever the disk is fuller than `--image_gc_config` allows, if that is given.
+    pub(crate) fn watch_disk(self: &Arc<Self>) {
+        let Some(interval) = self.gc.as_ref().map(|gc| gc.interval) else { return };
+        let weak = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                let Some(provisioner) = weak.upgrade() else { return };
+                provisioner.look_at_disk().await;
+            }
+        });
+    }
+
+    async fn look_at_disk(&self) {
+        let headroom = self.gc.as_ref().map_or(0.0, |gc| gc.headroom);
+        match self.store.disk_usage() {
+            Ok(usage) if headroom + usage > 1.0 => {
+                tracing::info!(
+                    usage,
+                    "unused images are removed: the disk is fuller than it shall be"
+                );
+                if let Err(error) = self.prune(&[]).await {
+                    tracing::warn!(%error, "images are not removed");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot tell how full the disk of images is"),
+        }
+    }
+}
+
+fn remove(directory: &Path) -> Result<(), String> {
+    // Never through a mount into what belongs to others.
+    mounts::unmount_all(directory).map_err(|e| cannot("unmount", directory, &e))?;
+    match std::fs::remove_dir_all(directory) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cannot("remove", directory, &e)),
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use wire::v1;
 ///
 /// # Errors
 /// With a text for the framework, when there is nothing to run.
-pub fn merge_command(
+pub(crate) fn merge_command(
     command: &v1::CommandInfo,
     image: &ImageConfig,
 ) -> Result<v1::CommandInfo, String> {
@@ -36,7 +36,7 @@ pub fn merge_command(
 
 /// Adds an image's variables to the environment of a container: those of the framework win, and so do the agent's own
 /// (`MESOS_…`, `LIBPROCESS_…`); others that the agent would hand on, such as its PATH, give way.
-pub fn merge_environment(
+pub(crate) fn merge_environment(
     environment: &mut BTreeMap<String, String>,
     command: &v1::CommandInfo,
     image: &ImageConfig,

@@ -137,8 +137,13 @@ pub trait Isolator: Send + Sync + std::fmt::Debug {
 pub(crate) struct Isolators(Vec<Box<dyn Isolator>>);
 
 impl Isolators {
-    pub(crate) fn new(options: &MesosOptions) -> Result<Self, String> {
-        Ok(Self(options.isolation.make(options)?))
+    /// `first` prepares first, and cleans up last.
+    pub(crate) fn new(
+        options: &MesosOptions,
+        first: Option<Box<dyn Isolator>>,
+    ) -> Result<Self, String> {
+        let chosen = options.isolation.make(options)?;
+        Ok(Self(first.into_iter().chain(chosen).collect()))
     }
 
     pub(crate) fn recover(&self, running: &[Running], ended: &[String]) -> Result<(), String> {

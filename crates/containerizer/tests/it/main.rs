@@ -38,6 +38,7 @@ fn options(directory: &Path) -> MesosOptions {
         isolation: Selection::default(),
         settings: containerizer::isolation::Settings::default(),
         fetcher: FetcherOptions::new(directory.join("fetcher"), directory.join("cache")),
+        images: None,
     }
 }
 

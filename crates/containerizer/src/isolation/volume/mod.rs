@@ -2,13 +2,11 @@
 
 mod environment_secret;
 mod host_path;
-mod image;
 mod sandbox_path;
 mod secret;
 
 pub(super) use environment_secret::EnvironmentSecret;
 pub(super) use host_path::HostPath;
-pub(super) use image::Image;
 pub(super) use sandbox_path::SandboxPath;
 pub(super) use secret::Secret;
 

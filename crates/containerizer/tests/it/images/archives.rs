@@ -21,7 +21,7 @@ fn add(archive: Tar, name: &str, content: &[u8]) -> Tar {
 
 async fn check(directory: &Path, name: &str, files: &[&str]) {
     let host = Host::new(directory.to_str().expect("text"));
-    let found = host.provisioner.provision("c", &image(name)).await.expect("a root");
+    let found = host.provision("c", &image(name)).await.expect("a root");
     let mut names: Vec<_> = std::fs::read_dir(&found.rootfs)
         .expect("a root")
         .flatten()
@@ -82,8 +82,7 @@ async fn archives_of_all_ages_are_read() {
     check(&directory, "old", &["a", "b"]).await;
 
     let host = Host::new(directory.to_str().expect("text"));
-    let refused =
-        async |name: &str| host.provisioner.provision("c", &image(name)).await.expect_err(name);
+    let refused = async |name: &str| host.provision("c", &image(name)).await.expect_err(name);
     let error = refused("missing:1").await;
     assert!(
         error.contains(&format!(

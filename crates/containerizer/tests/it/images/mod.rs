@@ -6,7 +6,7 @@ mod pulls;
 mod rootfs;
 mod tokens;
 
-use containerizer::images::{Credentials, Provisioner, ProvisionerOptions};
+use containerizer::images::{Credentials, Provisioned, Provisioner, ProvisionerOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,7 +145,8 @@ impl Host {
             docker_store_dir: directory.join("store"),
             docker_registry: registry.to_owned(),
             docker_config: Credentials::default(),
-            docker_stall_timeout: Duration::from_secs(10),
+            docker_ignore_runtime: false,
+            stall_timeout: Duration::from_secs(10),
             backend: None,
             gc: None,
         }
@@ -166,6 +167,18 @@ impl Host {
         Self { provisioner, directory }
     }
 
+    async fn provision(
+        &self,
+        container_id: &str,
+        image: &wire::v1::Image,
+    ) -> Result<Provisioned, String> {
+        provision(&self.provisioner, container_id, image).await
+    }
+
+    fn destroy(&self, container_id: &str) {
+        self.provisioner.destroy(container_id).expect("destroyed");
+    }
+
     /// The number of complete layers in the store.
     fn layers(&self) -> usize {
         self.directory.count("store/layers")
@@ -175,6 +188,15 @@ impl Host {
     fn staged(&self) -> usize {
         self.directory.count("store/staging")
     }
+}
+
+async fn provision(
+    provisioner: &Provisioner,
+    container_id: &str,
+    image: &wire::v1::Image,
+) -> Result<Provisioned, String> {
+    let pulled = provisioner.pull(image).await?;
+    provisioner.provision(container_id, pulled).await
 }
 
 fn image(name: &str) -> wire::v1::Image {

@@ -1,6 +1,6 @@
 //! Pulls from a real registry, straight and through a proxy that breaks connections.
 
-use super::{Directory, Host, Tar, gzipped, image, is_root};
+use super::{Directory, Host, Tar, gzipped, image, is_root, provision};
 use containerizer::images::{Credentials, Provisioned};
 use serde_json::json;
 use std::io::{Read as _, Write as _};
@@ -111,8 +111,7 @@ async fn an_image_is_pulled_by_tag_by_digest_and_from_a_list() {
             .into_iter()
             .enumerate()
     {
-        let found =
-            host.provisioner.provision(&format!("c{number}"), &image(&name)).await.expect("a root");
+        let found = host.provision(&format!("c{number}"), &image(&name)).await.expect("a root");
         assert_eq!(
             (read(&found, "etc/b"), read(&found, "etc/c"), read(&found, "plain")),
             ("lower".into(), "upper".into(), "plain".into())
@@ -152,19 +151,14 @@ async fn an_image_is_pulled_by_tag_by_digest_and_from_a_list() {
         ("index", "application/vnd.oci.image.index.v1+json"),
     ] {
         registry.push_manifest("test/app", tag, kind, &list(kind, architecture()));
-        let found = host
-            .provisioner
-            .provision(tag, &image(&format!("test/app:{tag}")))
-            .await
-            .expect("a root");
+        let found = host.provision(tag, &image(&format!("test/app:{tag}"))).await.expect("a root");
         assert_eq!(read(&found, "etc/c"), "upper");
     }
     let kind = "application/vnd.oci.image.index.v1+json";
     registry.push_manifest("test/app", "foreign", kind, &list(kind, "alpha"));
-    let error =
-        host.provisioner.provision("f", &image("test/app:foreign")).await.expect_err("foreign");
+    let error = host.provision("f", &image("test/app:foreign")).await.expect_err("foreign");
     assert!(error.contains("is for linux/vax, linux/alpha, not for this host's"), "{error}");
-    let error = host.provisioner.provision("n", &image("test/app:none")).await.expect_err("none");
+    let error = host.provision("n", &image("test/app:none")).await.expect_err("none");
     assert!(
         error.contains(
             "does not give the manifest of test/app:none: 404 Not Found (manifest unknown)"
@@ -186,7 +180,7 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
     let host = Host::new(&format!("http://{}", proxy.address));
     // The config comes whole: it is smaller than what passes.
     proxy.cuts.store(4, Ordering::SeqCst);
-    let found = host.provisioner.provision("c", &image("app")).await.expect("a root");
+    let found = host.provision("c", &image("app")).await.expect("a root");
     assert_eq!(read(&found, "noise"), noise(1, 400_000));
     let asked = proxy.asked();
     let ranges: Vec<&String> = asked.iter().filter(|a| a.contains(&blob)).collect();
@@ -200,7 +194,7 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
     let bytes = std::fs::read(registry.blob_file(&blob)).expect("a blob");
     std::fs::write(partial.join(blob.replace(':', "-")), &bytes[..1000]).expect("written");
     let host = Host::at(directory, &format!("http://{}", proxy.address), |_| {});
-    host.provisioner.provision("c", &image("app")).await.expect("a root");
+    host.provision("c", &image("app")).await.expect("a root");
     assert!(proxy.asked().contains(&format!("/v2/app/blobs/{blob} bytes=1000-")));
 
     // What was left behind is not trusted.
@@ -209,7 +203,7 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
     std::fs::create_dir_all(&partial).expect("a directory");
     std::fs::write(partial.join(blob.replace(':', "-")), vec![b'x'; 1000]).expect("written");
     let host = Host::at(directory, &format!("http://{}", proxy.address), |_| {});
-    host.provisioner.provision("c", &image("app")).await.expect("a root");
+    host.provision("c", &image("app")).await.expect("a root");
     let asked = proxy.asked();
     assert!(asked.contains(&format!("/v2/app/blobs/{blob}")), "{asked:?}");
 }
@@ -229,12 +223,12 @@ async fn a_download_that_never_gets_further_is_given_up() {
     let proxy = Proxy::before(&registry, 0);
     let host = Host::new(&format!("http://{}", proxy.address));
     proxy.cuts.store(1000, Ordering::SeqCst);
-    let error = host.provisioner.provision("c", &image("app")).await.expect_err("nothing comes");
+    let error = host.provision("c", &image("app")).await.expect_err("nothing comes");
     assert!(error.contains(&format!("failed to read from {}", proxy.address)), "{error}");
-    host.provisioner.destroy("c").await.expect("destroyed");
+    host.destroy("c");
     // It is not remembered.
     proxy.cuts.store(0, Ordering::SeqCst);
-    host.provisioner.provision("c", &image("app")).await.expect("a root");
+    host.provision("c", &image("app")).await.expect("a root");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +252,7 @@ async fn what_several_want_is_fetched_once() {
         let provisioner = host.provisioner.clone();
         let name = if number % 2 == 0 { "one" } else { "two" };
         all.spawn(async move {
-            provisioner.provision(&format!("c{number}"), &image(name)).await.expect("a root")
+            provision(&provisioner, &format!("c{number}"), &image(name)).await.expect("a root")
         });
     }
     while let Some(found) = all.join_next().await {
@@ -271,11 +265,38 @@ async fn what_several_want_is_fetched_once() {
     assert_eq!((before, asked.len()), (6, 6), "{asked:?}");
     let blobs = asked.iter().filter(|a| a.ends_with(&sha256(&shared.0)));
     assert_eq!(blobs.count(), 1, "{asked:?}");
-    host.provisioner.provision("again", &image("one")).await.expect("a root");
+    host.provision("again", &image("one")).await.expect("a root");
     assert_eq!(proxy.asked(), [""; 0]);
     let forced = wire::v1::Image { cached: Some(false), ..image("one") };
-    host.provisioner.provision("forced", &forced).await.expect("a root");
+    host.provision("forced", &forced).await.expect("a root");
     assert_eq!(proxy.asked(), ["/v2/one/manifests/latest"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_nobody_waits_for_ends_and_images_stay_while_there_is_one() {
+    if !is_root() {
+        return;
+    }
+    // Accepts connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = Host::new(&format!("http://{}", silent.local_addr().expect("an address")));
+    let provisioner = host.provisioner.clone();
+    let pull = tokio::spawn(async move { provisioner.pull(&image("app")).await.map(|_| ()) });
+    let accepted = tokio::task::spawn_blocking(move || {
+        let (mut connection, _) = silent.accept().expect("a connection");
+        let mut begin = [0; 11];
+        connection.read_exact(&mut begin).expect("a request");
+        assert_eq!(&begin, b"GET /v2/app");
+        connection
+    });
+    let mut connection = accepted.await.expect("no panic");
+    let error = host.provisioner.prune(&[]).await.expect_err("a pull is under way");
+    assert_eq!(error, "Cannot prune and pull at the same time");
+    pull.abort();
+    assert!(pull.await.expect_err("it was given up").is_cancelled());
+    let closed = tokio::task::spawn_blocking(move || connection.read_to_end(&mut Vec::new()));
+    closed.await.expect("no panic").expect("the connection is closed");
+    host.provisioner.prune(&[]).await.expect("pruned");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,9 +311,7 @@ async fn corrupt_content_is_refused_and_leaves_nothing() {
     registry.push_image("wrong", "latest", &[(layer.0.clone(), wrong.clone())], &json!({}));
     let digest = registry.push_image("app", "latest", std::slice::from_ref(&layer), &json!({}));
     let host = Host::new(&format!("http://{}", registry.address));
-    let pull = async |name: &str| {
-        host.provisioner.provision("c", &image(name)).await.expect_err("corrupt")
-    };
+    let pull = async |name: &str| host.provision("c", &image(name)).await.expect_err("corrupt");
     let error = pull("wrong").await;
     assert!(error.contains(&format!("the layer {wrong} has the digest {}", layer.1)), "{error}");
 
@@ -330,7 +349,7 @@ async fn a_registry_may_want_a_password_from_the_flag_or_from_the_image() {
     registry.push_image("app", "latest", &[gzipped(Tar::new().file("a", "a").bytes())], &json!({}));
     let url = format!("http://{}", registry.address);
     let host = Host::new(&url);
-    let error = host.provisioner.provision("c", &image("app")).await.expect_err("no password");
+    let error = host.provision("c", &image("app")).await.expect_err("no password");
     assert!(
         error.contains("wants a user and a password: does --docker_config have an entry for"),
         "{error}"
@@ -339,12 +358,11 @@ async fn a_registry_may_want_a_password_from_the_flag_or_from_the_image() {
         |auth: &str| format!(r#"{{"auths": {{"{}": {{"auth": "{auth}"}}}}}}"#, registry.address);
     let credentials = Credentials::parse(config("bWU6d3Jvbmc=").as_bytes()).expect("credentials");
     let wrong = Host::with(&url, |options| options.docker_config = credentials.clone());
-    let error =
-        wrong.provisioner.provision("c", &image("app")).await.expect_err("a wrong password");
+    let error = wrong.provision("c", &image("app")).await.expect_err("a wrong password");
     assert!(error.contains("401 Unauthorized") && !error.contains("wrong"), "{error}");
     let credentials = Credentials::parse(config("bWU6c2VjcmV0").as_bytes()).expect("credentials");
     let right = Host::with(&url, |options| options.docker_config = credentials.clone());
-    right.provisioner.provision("c", &image("app")).await.expect("a root");
+    right.provision("c", &image("app")).await.expect("a root");
 
     let mut own = image("app");
     let data = config("bWU6c2VjcmV0").into_bytes();
@@ -354,9 +372,9 @@ async fn a_registry_may_want_a_password_from_the_flag_or_from_the_image() {
         ..Default::default()
     };
     own.docker.as_mut().expect("docker").config = Some(secret(data));
-    host.provisioner.provision("c", &own).await.expect("a root");
+    host.provision("c", &own).await.expect("a root");
     own.docker.as_mut().expect("docker").config = Some(secret(b"{".to_vec()));
-    let error = host.provisioner.provision("d", &own).await.expect_err("malformed");
+    let error = host.provision("d", &own).await.expect_err("malformed");
     assert!(error.starts_with("'Image.Docker.config' is not understood"), "{error}");
 }
 
@@ -366,9 +384,8 @@ async fn what_can_not_be_pulled_is_refused_by_name() {
         return;
     }
     let host = Host::new("http://127.0.0.1:1");
-    let refused = async |image: &wire::v1::Image| {
-        host.provisioner.provision("c", image).await.expect_err("refused")
-    };
+    let refused =
+        async |image: &wire::v1::Image| host.provision("c", image).await.expect_err("refused");
     let appc = wire::v1::Image { r#type: wire::v1::image::Type::Appc as i32, ..Default::default() };
     assert_eq!(refused(&appc).await, "images of the type APPC are not supported: use DOCKER");
     let error = refused(&image("../x")).await;

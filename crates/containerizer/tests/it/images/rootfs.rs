@@ -53,9 +53,7 @@ async fn what_one_container_writes_is_for_no_other() {
         });
         let mut roots = Vec::new();
         for name in ["a", "b", "b"] {
-            roots.push(
-                host.provisioner.provision(name, &image("app")).await.expect("a root").rootfs,
-            );
+            roots.push(host.provision(name, &image("app")).await.expect("a root").rootfs);
         }
         for (number, root) in roots.iter().enumerate() {
             let mode = std::fs::metadata(root).expect("a root").permissions().mode();
@@ -69,12 +67,10 @@ async fn what_one_container_writes_is_for_no_other() {
             assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
         }
         assert_eq!(host.directory.mounts().len(), 3, "{:?}", host.directory.mounts());
-        assert!(
-            host.provisioner.destroy("b").await.is_ok()
-                && host.provisioner.destroy("b").await.is_ok()
-        );
+        host.destroy("b");
+        host.destroy("b");
         assert_eq!(std::fs::read_to_string(roots[0].join("own")).expect("a file"), "0");
-        host.provisioner.destroy("a").await.expect("destroyed");
+        host.destroy("a");
         assert_eq!(host.directory.mounts(), [""; 0]);
         assert_eq!(host.directory.count("work/provisioner/containers"), 0);
         assert_eq!(host.layers(), 2);
@@ -90,16 +86,16 @@ async fn bind_shows_one_layer_read_only() {
     let archives = archives();
     let host =
         Host::with(archives.to_str().expect("text"), |o| o.backend = Some("bind".to_owned()));
-    let error = host.provisioner.provision("a", &image("app")).await.expect_err("two layers");
+    let error = host.provision("a", &image("app")).await.expect_err("two layers");
     assert_eq!(
         error,
         "the image has 2 layers, and --image_provisioner_backend=bind can show only one"
     );
-    let root = host.provisioner.provision("a", &image("single")).await.expect("a root").rootfs;
+    let root = host.provision("a", &image("single")).await.expect("a root").rootfs;
     assert_eq!(std::fs::read_to_string(root.join("gone")).expect("a file"), "1");
     let error = std::fs::write(root.join("kept"), "2").expect_err("read-only");
     assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
-    host.provisioner.destroy("a").await.expect("destroyed");
+    host.destroy("a");
     let layers: Vec<_> =
         std::fs::read_dir(host.directory.join("store/layers")).expect("it").flatten().collect();
     assert!(layers.iter().any(|layer| layer.path().join("rootfs/kept").exists()));
@@ -123,11 +119,11 @@ async fn pruning_removes_what_no_container_has_and_nobody_wants() {
     write(&archives, "other", &[own]);
     let host = Host::new(registry);
     for (container, name) in [("a", "app"), ("b", "single"), ("c", "other")] {
-        host.provisioner.provision(container, &image(name)).await.expect("a root");
+        host.provision(container, &image(name)).await.expect("a root");
     }
-    let root = host.provisioner.provision("d", &image("app")).await.expect("a root").rootfs;
+    let root = host.provision("d", &image("app")).await.expect("a root").rootfs;
     for container in ["a", "b", "c"] {
-        host.provisioner.destroy(container).await.expect("destroyed");
+        host.destroy(container);
     }
     host.provisioner.prune(&[image("other")]).await.expect("pruned");
     // The layers of the container that runs stay, though its image is known no more.
@@ -140,10 +136,10 @@ async fn pruning_removes_what_no_container_has_and_nobody_wants() {
         (3, 1, 1)
     );
     assert_eq!(std::fs::read_to_string(root.join("kept")).expect("a file"), "1");
-    host.provisioner.destroy("d").await.expect("destroyed");
+    host.destroy("d");
     host.provisioner.prune(&[]).await.expect("pruned");
     assert_eq!((host.layers(), host.directory.count("store/images"), host.staged()), (0, 0, 0));
-    host.provisioner.provision("a", &image("app")).await.expect("a root");
+    host.provision("a", &image("app")).await.expect("a root");
 
     // What another agent uses is not known here.
     let mut options = Host::options(&host.directory.0, registry);
@@ -167,8 +163,8 @@ async fn the_next_agent_keeps_what_runs_and_removes_the_rest() {
     let archives = archives();
     let registry = archives.to_str().expect("text");
     let first = Host::new(registry);
-    let kept = first.provisioner.provision("runs", &image("app")).await.expect("a root").rootfs;
-    first.provisioner.provision("ended", &image("single")).await.expect("a root");
+    let kept = first.provision("runs", &image("app")).await.expect("a root").rootfs;
+    first.provision("ended", &image("single")).await.expect("a root");
     let Host { provisioner, directory } = first;
     // As if it was killed: nothing of it is tidied up.
     drop(provisioner);
@@ -179,15 +175,15 @@ async fn the_next_agent_keeps_what_runs_and_removes_the_rest() {
     }
     std::fs::write(directory.join("store/images/torn.json"), "{").expect("written");
     let next = Host::at(directory, registry, |_| {});
-    next.provisioner.recover(&BTreeSet::from(["runs".to_owned()])).await.expect("recovered");
+    next.provisioner.recover(&BTreeSet::from(["runs".to_owned()])).expect("recovered");
     assert_eq!(next.directory.mounts(), [kept.display().to_string()]);
     assert_eq!(std::fs::read_to_string(kept.join("kept")).expect("a file"), "1");
     assert_eq!(next.directory.count("work/provisioner/containers"), 1);
     assert_eq!((next.directory.count("store/images"), next.staged()), (2, 0));
     // A second root file system of the same container does not meet the first.
-    let second = next.provisioner.provision("runs", &image("app")).await.expect("a root").rootfs;
+    let second = next.provision("runs", &image("app")).await.expect("a root").rootfs;
     assert_ne!(second, kept);
-    next.provisioner.destroy("runs").await.expect("destroyed");
+    next.destroy("runs");
     assert_eq!(next.directory.mounts(), [""; 0]);
     std::fs::remove_dir_all(archives).expect("removed");
 }

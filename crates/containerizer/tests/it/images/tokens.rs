@@ -126,14 +126,14 @@ async fn a_token_is_asked_for_with_the_password_and_used() {
 
     let url = format!("http://{}", registry.address);
     let host = Host::new(&url);
-    let error = host.provisioner.provision("c", &image("team/app")).await.expect_err("nobody");
+    let error = host.provision("c", &image("team/app")).await.expect_err("nobody");
     assert!(error.contains("does not give a token of http://127.0.0.1"), "{error}");
     let config =
         format!(r#"{{"{}": {{"username": "me", "password": "secret"}}}}"#, registry.address);
     let credentials = Credentials::parse(config.as_bytes()).expect("credentials");
     let host = Host::with(&url, |options| options.docker_config = credentials.clone());
     asked.lock().expect("a lock").clear();
-    host.provisioner.provision("c", &image("team/app")).await.expect("a root");
+    host.provision("c", &image("team/app")).await.expect("a root");
     let line = "GET /token?fixed=1&service=service&scope=repository%3Ateam%2Fapp%3Apull HTTP/1.1";
     assert_eq!(*asked.lock().expect("a lock"), [line], "one token serves all requests");
 }

@@ -67,7 +67,7 @@ async fn each_wish_names_the_isolator_that_it_needs() {
 }
 
 #[tokio::test]
-async fn images_as_volumes_are_refused_until_there_are_images() {
+async fn images_are_refused_by_an_agent_that_knows_none() {
     let Some(host) = host(LINUX) else { return };
     let mut spec = host.spec("a", "true");
     let volume = v1::Volume {
@@ -80,7 +80,7 @@ async fn images_as_volumes_are_refused_until_there_are_images() {
     let text = host.refusal(spec).await;
     assert_eq!(
         text,
-        "volume/image: the volume at 'v' is an image, and images are not supported yet"
+        "the container has an image, and this agent knows none: --image_providers is not set"
     );
 }
 

@@ -1,0 +1,77 @@
+//! Images of a container: its root file system, and its volumes that are images.
+
+use super::provisioner::{Provisioner, Pulled};
+use super::runtime::{merge_command, merge_environment};
+use crate::ContainerSpec;
+use crate::isolation::{Isolator, Running};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use wire::v1;
+
+/// The images that a container asks for: that of its root file system if it has one, then those of its volumes.
+pub(crate) fn wanted(spec: &ContainerSpec) -> Vec<v1::Image> {
+    let Some(container) = &spec.container else { return Vec::new() };
+    let volumes = container.volumes.iter().filter_map(|volume| volume.image.as_ref());
+    root(container).into_iter().chain(volumes).cloned().collect()
+}
+
+fn root(container: &v1::ContainerInfo) -> Option<&v1::Image> {
+    container.mesos.as_ref()?.image.as_ref()
+}
+
+/// Makes what a container asked for: `pulled` are the images that [`wanted`] named. The container then has a root file
+/// system, and volumes of host paths in the place of images. With `as_told` the image says what is run, as far as the
+/// framework does not (the isolator `docker/runtime`).
+pub(crate) async fn attach(
+    provisioner: &Provisioner,
+    spec: &mut ContainerSpec,
+    pulled: Vec<Pulled>,
+    as_told: bool,
+) -> Result<(), String> {
+    let mut pulled = pulled.into_iter();
+    let Some(container) = &mut spec.container else { return Ok(()) };
+    if root(container).is_some() {
+        let image = pulled.next().ok_or("an image is missing")?;
+        let found = provisioner.provision(&spec.container_id, image).await?;
+        let rootfs = found.rootfs.to_str().ok_or("the path of the root file system is not text")?;
+        spec.rootfs = Some(rootfs.to_owned());
+        if as_told {
+            spec.command = merge_command(&spec.command, &found.config)?;
+            merge_environment(&mut spec.environment, &spec.command, &found.config);
+            if spec.working_directory.is_none() {
+                spec.working_directory.clone_from(&found.config.working_dir);
+            }
+            if let Some(user) = &found.config.user {
+                let container = &spec.container_id;
+                tracing::warn!(%container, %user, "the user that an image names is left out: the framework chooses");
+            }
+        }
+    }
+    for volume in container.volumes.iter_mut().filter(|volume| volume.image.is_some()) {
+        let image = pulled.next().ok_or("an image is missing")?;
+        let found = provisioner.provision(&spec.container_id, image).await?;
+        let rootfs = found.rootfs.to_str().ok_or("the path of the volume is not text")?;
+        volume.image = None;
+        volume.host_path = Some(rootfs.to_owned());
+    }
+    Ok(())
+}
+
+/// Has root file systems recovered and removed together with what isolators make.
+#[derive(Debug)]
+pub(crate) struct Images(pub(crate) Arc<Provisioner>);
+
+impl Isolator for Images {
+    fn name(&self) -> &'static str {
+        "images"
+    }
+
+    fn recover(&self, running: &[Running]) -> Result<(), String> {
+        let known: BTreeSet<String> = running.iter().map(|r| r.container_id.clone()).collect();
+        self.0.recover(&known)
+    }
+
+    fn cleanup(&self, container_id: &str) -> Result<(), String> {
+        self.0.destroy(container_id)
+    }
+}
