@@ -7,7 +7,6 @@ mod commands;
 mod disk;
 mod garbage;
 mod hostile;
-mod images;
 mod lending;
 mod local;
 mod operator;

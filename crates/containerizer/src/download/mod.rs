@@ -5,6 +5,7 @@
 //! is asked for.
 
 mod address;
+mod proxy;
 mod tls;
 
 pub use tls::config as tls_config;
@@ -13,12 +14,14 @@ use crate::network::Network;
 use address::Address;
 pub(crate) use address::basic;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HOST, LOCATION, USER_AGENT};
+use http::header::{AUTHORIZATION, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use proxy::Proxies;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -90,6 +93,7 @@ pub struct Client {
     /// Servers need not prove who they are.
     is_lenient: bool,
     network: Network,
+    proxies: Arc<Proxies>,
 }
 
 /// The answer to a request; its body comes piece by piece.
@@ -107,16 +111,30 @@ pub struct Answer {
 }
 
 impl Client {
-    /// A client that gives up when nothing comes for `stall_timeout`.
+    /// A client that gives up when nothing comes for `stall_timeout`, and that asks the proxies which the environment
+    /// names (`https_proxy` and its like, as curl reads them).
     pub fn new(stall_timeout: Duration) -> Self {
-        let network = Network::default();
-        Self { stall_timeout, redirects_max: REDIRECTS_MAX, is_lenient: false, network }
+        Self::in_environment(stall_timeout, |name| std::env::var(name).ok())
     }
 
-    /// A client for checks: it believes every server, and connects from inside a network.
+    /// The same in another environment; `variable` looks into it.
+    pub fn in_environment(
+        stall_timeout: Duration,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        Self {
+            stall_timeout,
+            redirects_max: REDIRECTS_MAX,
+            is_lenient: false,
+            network: Network::default(),
+            proxies: Arc::new(Proxies::of(variable)),
+        }
+    }
+
+    /// A client for checks: it believes every server, and connects from inside a network, without proxies.
     pub(crate) fn lenient(stall_timeout: Duration, network: Network) -> Self {
-        let redirects_max = REDIRECTS_OF_CHECKS_MAX;
-        Self { stall_timeout, redirects_max, is_lenient: true, network }
+        let (redirects_max, proxies) = (REDIRECTS_OF_CHECKS_MAX, Arc::default());
+        Self { stall_timeout, redirects_max, is_lenient: true, network, proxies }
     }
 
     /// Asks once; a redirect is an answer like others. A user and password in the URI are sent as Basic credentials.
@@ -129,13 +147,24 @@ impl Client {
 
     async fn ask(&self, method: Method, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Fault> {
         let address = Address::of(uri)?;
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect(&address));
+        let proxy = self.proxies.choose(&address)?;
+        let connected =
+            tokio::time::timeout(CONNECT_TIMEOUT, self.connect(&address, proxy.as_ref()));
         let stream = connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let stream = stream.map_err(|source| Fault::Connect { host: address.shown(), source })?;
-        let mut request = Request::builder().method(method).uri(address.path.clone());
+        let proxy = proxy.filter(|_| !address.tls);
+        let mut request = Request::builder().method(method);
+        // A proxy is told the whole of it.
+        request = match &proxy {
+            Some(_) => request.uri(format!("http://{}{}", address.shown(), address.path)),
+            None => request.uri(address.path.clone()),
+        };
         if let Some(all) = request.headers_mut() {
             *all = headers.clone();
             all.insert(HOST, address.host_header.clone());
+            if let Some(credentials) = proxy.and_then(|proxy| proxy.credentials) {
+                all.insert(PROXY_AUTHORIZATION, credentials);
+            }
             all.entry(USER_AGENT).or_insert(HeaderValue::from_static("proffer"));
             if let Some(credentials) = &address.credentials {
                 all.entry(AUTHORIZATION).or_insert(credentials.clone());
@@ -203,10 +232,18 @@ impl Client {
 }
 
 impl Client {
-    async fn connect(&self, address: &Address) -> io::Result<TokioIo<Box<dyn Stream>>> {
-        let tcp = self.network.connect(&address.host, address.port).await?;
+    async fn connect(
+        &self,
+        address: &Address,
+        proxy: Option<&Address>,
+    ) -> io::Result<TokioIo<Box<dyn Stream>>> {
+        let next = proxy.unwrap_or(address);
+        let mut tcp = self.network.connect(&next.host, next.port).await?;
         tcp.set_nodelay(true)?;
         let stream: Box<dyn Stream> = if address.tls {
+            if let Some(proxy) = proxy {
+                proxy::tunnel(&mut tcp, address, proxy.credentials.as_ref()).await?;
+            }
             Box::new(tls::secure(tcp, &address.host, self.is_lenient).await?)
         } else {
             Box::new(tcp)

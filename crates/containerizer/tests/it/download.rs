@@ -103,3 +103,27 @@ async fn a_body_that_is_short_long_or_late_is_an_error() {
     assert_eq!(error.to_string(), format!("read from {address}: nothing came for 0.3 seconds"));
     server.join().expect("no panic");
 }
+
+#[tokio::test]
+async fn proxies_of_the_environment_are_asked() {
+    let (address, server) = serve(vec![
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into(),
+        "HTTP/1.1 403 No\r\n\r\n".into(),
+    ]);
+    let proxy = format!("http://me:secret@{address}");
+    let client = Client::in_environment(Duration::from_secs(5), |name| {
+        (name == "all_proxy").then(|| proxy.clone())
+    });
+    let get = async |uri: &str| client.get(&uri.parse().expect("a URI"), &HeaderMap::new()).await;
+    let answer = get("http://nowhere.invalid/x?y").await.expect("an answer");
+    assert_eq!(answer.bytes(2).await.expect("a body"), b"ok");
+    let error = get("https://nowhere.invalid/x").await.expect_err("the proxy refuses");
+    let text = "connect to nowhere.invalid:443: the proxy refuses: HTTP/1.1 403 No";
+    assert_eq!(error.to_string(), text);
+    let (asked, _) = server.join().expect("no panic");
+    assert!(asked[0].starts_with("GET http://nowhere.invalid:80/x?y HTTP/1.1\r\n"), "{asked:?}");
+    assert!(asked[0].contains("host: nowhere.invalid\r\n"), "{asked:?}");
+    assert!(asked[1].starts_with("CONNECT nowhere.invalid:443 HTTP/1.1\r\n"), "{asked:?}");
+    let credentials = "proxy-authorization: basic bwu6c2vjcmv0\r\n";
+    assert!(asked.iter().all(|a| a.to_lowercase().contains(credentials)), "{asked:?}");
+}
