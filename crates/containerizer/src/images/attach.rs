@@ -66,7 +66,7 @@ impl Isolator for Images {
         "images"
     }
 
-    fn recover(&self, running: &[Running]) -> Result<(), String> {
+    fn recover(&self, running: &[Running], _ended: &[String]) -> Result<(), String> {
         let known: BTreeSet<String> = running.iter().map(|r| r.container_id.clone()).collect();
         self.0.recover(&known)
     }
