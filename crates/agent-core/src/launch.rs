@@ -360,7 +360,10 @@ impl Agent {
             return;
         }
         let command = task.info.command.clone().unwrap_or_default();
-        if command.value.as_deref().unwrap_or_default().is_empty() {
+        let container = task.info.container.as_ref();
+        let image = container.and_then(|c| c.mesos.as_ref()).and_then(|mesos| mesos.image.as_ref());
+        // An image may say what to run.
+        if command.value.as_deref().unwrap_or_default().is_empty() && image.is_none() {
             // The peer's executor dies of such a command before it says anything.
             let (state, reason) = (TaskState::TaskFailed, Reason::ExecutorTerminated);
             let message =

@@ -7,6 +7,7 @@ mod commands;
 mod disk;
 mod garbage;
 mod hostile;
+mod images;
 mod lending;
 mod local;
 mod operator;
