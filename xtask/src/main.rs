@@ -7,6 +7,7 @@ mod layers;
 mod overlap;
 mod run;
 mod tidy;
+mod virtual_machine;
 
 use run::{Failure, cargo};
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ cargo xtask <task>
 
   test [--skip-external]   install what tests need, then run all tests
   ci [--skip-external]     everything that continuous integration checks: format, clippy, layers, tidiness, docs, test
+  test-cgroups2            tests of containers with cgroups of version 2, in a virtual machine; skipped without qemu
   check-layers             crates use only what the design lets them use
   tidy                     licence, length of files, forbidden words
   sim [ARGS]               the cluster simulator (--seeds N, --seed N, --trace); see docs/testing.md
@@ -42,6 +44,7 @@ fn task(arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
         ["test", rest @ ..] => test(skip_external(rest)?),
         ["ci", rest @ ..] => ci(skip_external(rest)?),
+        ["test-cgroups2", rest @ ..] => virtual_machine::test(skip_external(rest)?),
         ["check-layers"] => layers::check(),
         ["tidy"] => tidy::check(),
         ["sim", "overlap", rest @ ..] => overlap::study(rest),
@@ -93,6 +96,7 @@ fn ci(skip_external: bool) -> Result<(), Failure> {
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run::run(doc)?;
     test(skip_external)?;
+    virtual_machine::test(skip_external)?;
     sim(&["--seeds", "100"])
 }
 

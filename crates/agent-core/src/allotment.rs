@@ -20,9 +20,11 @@ pub struct Limitable {
 
 /// What a container may use.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Allotment {
-    pub(crate) resources: Vec<v1::Resource>,
-    pub(crate) limits: BTreeMap<String, f64>,
+pub struct Allotment {
+    /// What was asked for.
+    pub resources: Vec<v1::Resource>,
+    /// What may be taken beyond that, by name of the resource; infinity: no limit.
+    pub limits: BTreeMap<String, f64>,
 }
 
 impl Allotment {
@@ -34,7 +36,8 @@ impl Allotment {
 
     /// Of an executor with all of its tasks that have not ended. There is a limit of a kind if a task sets one: the sum
     /// of those limits, of what tasks without one asked for, and of what the executor has.
-    pub(crate) fn of_executor(executor: &Executor, limitable: Limitable) -> Self {
+    #[must_use]
+    pub fn of_executor(executor: &Executor, limitable: Limitable) -> Self {
         let tasks: Vec<&Task> = executor.tasks.values().filter(|t| !t.is_terminal()).collect();
         let own = executor.info.resources.iter();
         let of_tasks = tasks.iter().flat_map(|task| &task.info.resources);

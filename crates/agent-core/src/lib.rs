@@ -36,7 +36,7 @@ mod updates;
 mod volumes;
 
 pub use agent::Agent;
-pub use allotment::Limitable;
+pub use allotment::{Allotment, Limitable};
 pub use compact::compact;
 pub use gc::GarbageCollection;
 pub use oversubscription::{Estimator, LoadThresholds, Oversubscription, as_revocable};

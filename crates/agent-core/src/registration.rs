@@ -23,12 +23,13 @@ const COMPLETED_TASKS_TOLD_MAX: usize = 200;
 const BACKLOG_MAX: usize = 10_000;
 
 /// What the agent can do (spec/agent.md 1.4), as far as it is there.
-pub const CAPABILITIES: [Capability; 5] = [
+pub const CAPABILITIES: [Capability; 6] = [
     Capability::MultiRole,
     Capability::HierarchicalRole,
     Capability::ReservationRefinement,
     Capability::ResizeVolume,
     Capability::AgentOperationFeedback,
+    Capability::TaskResourceLimits,
 ];
 
 impl Agent {

@@ -16,6 +16,7 @@ mod metrics;
 mod operator;
 mod routes;
 mod shared;
+mod statistics;
 mod store;
 mod v0;
 mod volumes;

@@ -2,7 +2,7 @@
 
 use crate::routes::attached;
 use crate::shared::Shared;
-use crate::{metrics, v0};
+use crate::{metrics, statistics};
 use agent_core::{Executor, ExecutorKind, Framework, State, Task};
 use http_api::answer::{self, Object};
 use http_api::negotiate::Encoding;
@@ -66,29 +66,25 @@ fn get_tasks(state: &State) -> GetTasks {
     out
 }
 
-fn get_containers(state: &State) -> Vec<get_containers::Container> {
-    let mut containers = Vec::new();
-    for (id, framework) in frameworks(state) {
-        for executor in framework.executors.values() {
-            let Some(pid) = executor.pid else { continue };
-            let statistics = v0::statistics_of(executor, pid);
-            let container_id =
-                v1::ContainerId { value: executor.container_id.clone(), ..Default::default() };
-            containers.push(get_containers::Container {
-                framework_id: Some(id.into()),
-                executor_id: Some(executor.info.executor_id.clone()),
-                executor_name: executor.info.name.clone(),
-                container_id: container_id.clone(),
-                container_status: Some(v1::ContainerStatus {
-                    container_id: Some(container_id),
-                    executor_pid: Some(pid),
-                    ..Default::default()
-                }),
-                resource_statistics: wire::json::from_value(&statistics).ok(),
-            });
+fn get_containers(state: &State, shared: &Shared) -> Vec<get_containers::Container> {
+    let container = |entry: statistics::Entry<'_>| {
+        let executor = entry.executor;
+        let container_id =
+            v1::ContainerId { value: executor.container_id.clone(), ..Default::default() };
+        get_containers::Container {
+            framework_id: Some(entry.framework_id.into()),
+            executor_id: Some(executor.info.executor_id.clone()),
+            executor_name: executor.info.name.clone(),
+            container_id: container_id.clone(),
+            container_status: Some(v1::ContainerStatus {
+                container_id: Some(container_id),
+                executor_pid: entry.pid,
+                ..Default::default()
+            }),
+            resource_statistics: Some(entry.statistics),
         }
-    }
-    containers
+    };
+    statistics::all(state, shared).into_iter().map(container).collect()
 }
 
 fn frameworks_json(m: &GetFrameworks) -> Vec<u8> {
@@ -212,7 +208,7 @@ pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encod
             Answered::GetState
         }
         Type::GetContainers => {
-            let containers = get_containers(view);
+            let containers = get_containers(view, shared);
             answer.get_containers =
                 (!containers.is_empty()).then_some(response::GetContainers { containers });
             Answered::GetContainers

@@ -1,6 +1,7 @@
 //! The v0 endpoints of the agent (spec/agent.md 8.3).
 
 use crate::shared::Shared;
+use crate::statistics;
 use agent_core::{Executor, ExecutorKind, Framework, State, Task};
 use http_api::v0::{self, attributes, full, labels, message, reserved, reserved_full, summary};
 use resources::Resources;
@@ -14,8 +15,8 @@ pub(crate) fn answer(path: &str, state: &State, shared: &Shared) -> Option<Value
     Some(match path {
         "/state" => all(state, shared),
         "/flags" => json!({"flags": shared.config.flags}),
-        "/containers" => containers(state, true),
-        "/monitor/statistics" => containers(state, false),
+        "/containers" => containers(state, shared, true),
+        "/monitor/statistics" => containers(state, shared, false),
         _ => return None,
     })
 }
@@ -156,85 +157,24 @@ fn queued_task(task: &Task) -> Value {
 }
 
 /// `/containers` (with status) and `/monitor/statistics`: one entry for each executor.
-fn containers(state: &State, with_status: bool) -> Value {
-    let mut list = Vec::new();
-    for (framework_id, framework) in &state.frameworks {
-        for executor in framework.executors.values() {
-            let Some(pid) = executor.pid else { continue };
-            let mut entry = json!({
-                "framework_id": framework_id,
-                "executor_id": executor.id(),
-                "executor_name": executor.info.name(),
-                "source": executor.info.source(),
-                "statistics": statistics_of(executor, pid),
-            });
-            if with_status {
-                entry["container_id"] = json!(executor.container_id);
-                entry["status"] =
-                    json!({"container_id": {"value": executor.container_id}, "executor_pid": pid});
+fn containers(state: &State, shared: &Shared, with_status: bool) -> Value {
+    let entry = |entry: statistics::Entry<'_>| {
+        let executor = entry.executor;
+        let mut out = json!({
+            "framework_id": entry.framework_id,
+            "executor_id": executor.id(),
+            "executor_name": executor.info.name(),
+            "source": executor.info.source(),
+            "statistics": wire::json::to_value(&entry.statistics),
+        });
+        if with_status {
+            out["container_id"] = json!(executor.container_id);
+            out["status"] = json!({"container_id": {"value": executor.container_id}});
+            if let Some(pid) = entry.pid {
+                out["status"]["executor_pid"] = json!(pid);
             }
-            list.push(entry);
         }
-    }
-    list.into()
-}
-
-/// What an executor and its tasks use.
-pub(crate) fn statistics_of(executor: &Executor, pid: u32) -> Value {
-    let mut held = resources(&executor.info.resources);
-    for task in executor.tasks.values().filter(|t| !t.is_terminal()) {
-        held += &resources(&task.info.resources);
-    }
-    statistics(pid, &held)
-}
-
-/// Ticks of the kernel's clock per second, as all Linux systems report them to programs.
-const TICKS: f64 = 100.0;
-
-/// What the processes below a supervisor use.
-fn statistics(supervisor: u32, held: &Resources) -> Value {
-    let mut sums = (0.0, 0.0, 0_u64, 0_u64);
-    let page = 4096;
-    for pid in descendants(supervisor) {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let number = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
-        sums.0 += number(11) / TICKS;
-        sums.1 += number(12) / TICKS;
-        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-        sums.2 += statm.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * page;
-        sums.3 += 1;
-    }
-    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    json!({
-        "timestamp": now.as_secs_f64(),
-        "cpus_user_time_secs": sums.0,
-        "cpus_system_time_secs": sums.1,
-        "cpus_limit": resources::from_milli(held.scalar("cpus")),
-        "mem_rss_bytes": sums.2,
-        "mem_limit_bytes": held.scalar("mem").max(0).cast_unsigned() / 1000 * (1 << 20),
-        "processes": sums.3,
-    })
-}
-
-fn descendants(root: u32) -> Vec<u32> {
-    let mut parents: Vec<(u32, u32)> = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        parents.push((pid, parent.unwrap_or(0)));
-    }
-    let mut found = Vec::new();
-    let mut open = vec![root];
-    while let Some(pid) = open.pop() {
-        for (child, _) in parents.iter().filter(|(_, parent)| *parent == pid) {
-            found.push(*child);
-            open.push(*child);
-        }
-    }
-    found
+        out
+    };
+    statistics::all(state, shared).into_iter().map(entry).collect()
 }

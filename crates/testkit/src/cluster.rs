@@ -121,6 +121,7 @@ impl Cluster {
             ),
             format!("--resources={}", self.options.resources),
             format!("--attributes=number:{agent}"),
+            format!("--cgroups_root={}", self.cgroups()),
         ];
         flags.extend(self.options.agent_flags.clone());
         self.agents[agent] = Some(self.spawn("agent", &name, &flags));
@@ -171,6 +172,12 @@ impl Cluster {
         self.agents[agent].as_ref().map(Child::id)
     }
 
+    /// Name of the cgroup of all containers.
+    fn cgroups(&self) -> String {
+        let name = self.directory.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     fn spawn(&self, subcommand: &str, name: &str, flags: &[String]) -> Child {
         let log = std::fs::File::options()
             .create(true)
@@ -196,6 +203,7 @@ impl Drop for Cluster {
         }
         end(self.master.take());
         kill_supervisors(&self.directory);
+        crate::cgroups::remove(&self.cgroups());
         if std::thread::panicking() {
             eprintln!("logs and work directories of the cluster: {}", self.directory.display());
         } else {

@@ -4,6 +4,7 @@
 //! It uses nothing of Proffer's own crates, so that it sees what any client sees.
 #![forbid(unsafe_code)]
 
+pub mod cgroups;
 pub mod cluster;
 pub mod framework;
 pub mod http;

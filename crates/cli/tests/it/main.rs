@@ -8,6 +8,7 @@ mod disk;
 mod garbage;
 mod hostile;
 mod images;
+mod isolation;
 mod lending;
 mod local;
 mod operator;

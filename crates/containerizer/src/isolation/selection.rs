@@ -178,7 +178,9 @@ impl Selection {
                 made.extend(make(options).map_err(|e| format!("isolator '{name}': {e}"))?);
             }
             if *name == BEFORE_CGROUPS && self.launcher == Launcher::Linux {
-                made.push(Box::new(self.make_cgroups(&options.work_dir)?));
+                let cgroups = self.make_cgroups(&options.work_dir)?;
+                tracing::info!(layout = cgroups.layout, "containers have cgroups");
+                made.push(Box::new(cgroups));
             }
         }
         Ok(made)

@@ -34,25 +34,8 @@ impl DerefMut for Cgrouped {
 
 impl Drop for Cgrouped {
     fn drop(&mut self) {
-        for directory in self.left() {
-            let _ = std::fs::write(directory.join("cgroup.kill"), "1");
-            processes_in(&directory).into_iter().for_each(kill);
-            for _ in 0..200 {
-                if std::fs::remove_dir(&directory).is_ok() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-        for root in self.roots() {
-            let _ = std::fs::remove_dir(root);
-        }
+        testkit::cgroups::remove(&self.options.root);
     }
-}
-
-fn processes_in(cgroup: &std::path::Path) -> Vec<i32> {
-    let list = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-    list.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 fn kill(pid: i32) {
@@ -95,15 +78,7 @@ impl Cgrouped {
 
     /// Where the cgroups of all containers are.
     fn roots(&self) -> Vec<PathBuf> {
-        let hierarchies = self.hierarchies();
-        let names = ["cpu", "cpuacct", "memory", "pids", "blkio", "devices", "freezer", "cpuset"];
-        let places = names.iter().filter_map(|name| hierarchies.place(name));
-        let mounts = places.chain(hierarchies.unified()).map(|place| place.mount);
-        let mut roots: Vec<PathBuf> = mounts.map(|m| m.join(&self.options.root)).collect();
-        roots.sort();
-        roots.dedup();
-        roots.retain(|root| root.is_dir());
-        roots
+        testkit::cgroups::roots(&self.options.root)
     }
 
     /// Cgroups of containers that are there.
@@ -237,10 +212,16 @@ async fn a_busy_container_is_held_back_and_its_times_are_counted() {
     }) else {
         return;
     };
-    let command = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done; sleep 1000";
-    let supervisor = host.start_with("a", command, &[("cpus", 0.2)], &[]).await;
-    host.wait_for_stdout("a", "done").await;
-    let used = host.usage("a", supervisor);
+    let supervisor = host.start_with("a", "while :; do :; done", &[("cpus", 0.2)], &[]).await;
+    let mut used = host.usage("a", supervisor);
+    for _ in 0..3000 {
+        // The kernel adds the time when it is over.
+        if used.cpus_throttled_time_secs() > 0.0 && used.cpus_user_time_secs() > 0.0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        used = host.usage("a", supervisor);
+    }
     assert!(used.cpus_user_time_secs() > 0.0, "{used:?}");
     assert!(used.cpus_nr_throttled() > 0 && used.cpus_throttled_time_secs() > 0.0, "{used:?}");
     assert!(used.processes() >= 1 && used.threads() >= used.processes(), "{used:?}");
@@ -406,4 +387,64 @@ async fn cgroups_of_a_former_agent_are_taken_over_and_those_of_others_left_alone
     other.mesos.destroy("theirs");
     other.exit().await;
     assert_eq!(host.left(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_runs_inside_a_container_uses_its_cgroups_and_dies_alone_or_with_it() {
+    let Some(mut host) = Cgrouped::new("cgroups/mem,cgroups/cpu") else { return };
+    host.start_with("a", "sleep 1000", &[("cpus", 0.5), ("mem", 64.0)], &[]).await;
+    let inside = |id: &str| containerizer::ContainerSpec {
+        parent: Some("a".to_owned()),
+        ..host.spec(id, "cat /proc/self/cgroup; echo ready; sleep 1000")
+    };
+    for id in ["b", "c"] {
+        host.mesos.start(inside(id)).await.expect("it starts");
+        host.wait_for_stdout(id, "ready").await;
+    }
+    let own = format!("/{}/a/mesos/b", host.options.root);
+    let around = format!("/{}/a", host.options.root);
+    let lines: Vec<String> = host.stdout("b").lines().map(str::to_owned).collect();
+    let in_it = |controller: &str| {
+        let line = lines.iter().find(|l| l.split(':').nth(1) == Some(controller));
+        line.expect("the controller is there").ends_with(&around)
+    };
+    assert!(host.is_v2("memory") || in_it("memory") && in_it("cpu"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.ends_with(&own)), "{lines:?}");
+    host.mesos.destroy("b");
+    assert_eq!(host.exit().await, ("b".to_owned(), Some(9)));
+    let mut next = host.next();
+    assert_eq!(next.mesos.recover().await.expect("recovery").len(), 3);
+    next.mesos.forget("b");
+    next.mesos.destroy("a");
+    assert_eq!(next.exit().await, ("c".to_owned(), Some(9)));
+    assert_eq!(next.exit().await, ("a".to_owned(), Some(9)));
+    assert_eq!(host.left(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn without_version_2_the_freezer_kills() {
+    if !std::fs::exists("/sys/fs/cgroup/freezer/tasks").unwrap_or(false) {
+        eprintln!("skipped: this host has no freezer of version 1");
+        return;
+    }
+    let hierarchy = testkit::cluster::temporary_directory();
+    for name in ["freezer", "cpu", "cpuacct"] {
+        let mount = std::path::Path::new("/sys/fs/cgroup").join(name);
+        std::os::unix::fs::symlink(mount, hierarchy.join(name)).expect("a link");
+    }
+    let change = |options: &mut Options| options.hierarchy.clone_from(&hierarchy);
+    let Some(mut host) = Cgrouped::with("cgroups/cpu", change) else { return };
+    let hidden =
+        "(setsid env -i /bin/sh -c 'while :; do /bin/sleep 0.01; done' &); echo ready; sleep 1000";
+    host.start("a", hidden).await;
+    host.wait_for_stdout("a", "ready").await;
+    let supervisor = host.start("b", hidden).await;
+    host.wait_for_stdout("b", "ready").await;
+    assert_eq!(host.hierarchies().layout(), "v1");
+    host.mesos.destroy("a");
+    assert_eq!(host.exit().await, ("a".to_owned(), Some(9)));
+    kill(supervisor.cast_signed());
+    assert_eq!(host.exit().await, ("b".to_owned(), None));
+    assert_eq!(host.left(), Vec::<PathBuf>::new());
+    let _ = std::fs::remove_dir_all(hierarchy);
 }

@@ -38,16 +38,14 @@ impl Memory {
         }
     }
 
-    fn apply_v2(&self, groups: &Groups, wanted: &Wanted<'_>) -> Result<(), String> {
+    fn apply_v2(&self, groups: &Groups, wanted: &Wanted<'_>, is_new: bool) -> Result<(), String> {
         let group = groups.get("memory")?;
         group.write("memory.low", Self::request(wanted))?;
         let limit = Self::limit(wanted);
-        // It is raised only: to lower it would kill what runs now.
-        let is_raised = match (limit, group.number("memory.max")) {
-            (Some(limit), Some(now)) => limit > now,
-            _ => true,
-        };
-        if is_raised {
+        // It is raised only: to lower it would kill what runs now. There is no number where there is no limit.
+        let now = group.number("memory.max");
+        let is_raised = limit.is_none_or(|limit| now.is_some_and(|now| limit > now));
+        if is_new || is_raised {
             group.write("memory.max", limit.map_or("max".to_owned(), |l| l.to_string()))?;
         }
         if self.limit_swap && limit.is_some() {
@@ -90,7 +88,7 @@ impl Controller for Memory {
     fn apply(&self, groups: &Groups, wanted: &Wanted<'_>, is_new: bool) -> Result<(), String> {
         let group = groups.get("memory")?;
         if group.is_v2 {
-            return self.apply_v2(groups, wanted);
+            return self.apply_v2(groups, wanted, is_new);
         }
         group.write("memory.soft_limit_in_bytes", Self::request(wanted))?;
         let limit = Self::limit(wanted);

@@ -16,10 +16,12 @@ mod group;
 mod hierarchy;
 mod io;
 mod memory;
+mod options;
 mod owner;
 mod pids;
 
 pub use hierarchy::{Hierarchies, Place, Version};
+pub use options::Options;
 pub use pids::PidsLimit;
 
 use super::{Isolator, Preparation, Processes, Running, filesystem};
@@ -31,46 +33,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wire::v1::{self, ResourceStatistics};
-
-/// Settings: the flags of cgroups.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// `--cgroups_hierarchy`.
-    pub hierarchy: PathBuf,
-    /// `--cgroups_root`: name of the cgroup of all containers.
-    pub root: String,
-    /// `--cgroups_enable_cfs`: requests are upper bounds of cpu time too.
-    pub enable_cfs: bool,
-    /// `--cgroups_limit_swap`.
-    pub limit_swap: bool,
-    /// `--cgroups_cpu_enable_pids_and_tids_count`.
-    pub count_threads: bool,
-    /// `--revocable_cpu_low_priority`.
-    pub revocable_cpu_low_priority: bool,
-    /// `--cgroups_pids_limit`.
-    pub pids_limit: PidsLimit,
-    /// `--allowed_devices`.
-    pub allowed_devices: Vec<v1::DeviceAccess>,
-    /// `--cgroups_destroy_timeout`: for how long the end of processes is waited for when a cgroup is removed.
-    pub destroy_timeout: Duration,
-}
-
-impl Default for Options {
-    /// The defaults of the flags.
-    fn default() -> Self {
-        Self {
-            hierarchy: "/sys/fs/cgroup".into(),
-            root: "mesos".to_owned(),
-            enable_cfs: false,
-            limit_swap: false,
-            count_threads: false,
-            revocable_cpu_low_priority: true,
-            pids_limit: PidsLimit::Percent(15),
-            allowed_devices: Vec::new(),
-            destroy_timeout: Duration::from_secs(60),
-        }
-    }
-}
 
 /// What a container may use.
 struct Wanted<'a> {
@@ -119,7 +81,7 @@ trait Controller: Send + Sync + std::fmt::Debug {
 }
 
 /// The cgroups of a container by the kernel's controller.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Groups(Vec<(&'static str, Group)>);
 
 impl Groups {
@@ -145,9 +107,22 @@ pub(super) struct Cgroups {
     destroy_timeout: Duration,
     /// Written on what this agent made.
     owner: PathBuf,
-    /// Directories of containers, below the mounts.
-    containers: Mutex<BTreeMap<String, PathBuf>>,
+    /// `v1`, `v2` or `hybrid`.
+    pub(super) layout: &'static str,
+    containers: Mutex<BTreeMap<String, Member>>,
 }
+
+/// Where the cgroups of a container are.
+#[derive(Debug, Clone)]
+struct Member {
+    /// Directory below the mounts.
+    relative: PathBuf,
+    /// Runs inside this one and uses what that may use: only its tracker is its own.
+    parent: Option<String>,
+}
+
+/// Directory of the cgroups of containers inside another, in that one's.
+const INSIDE: &str = "mesos";
 
 /// The names that there are, and what makes them.
 fn controller(name: &str, options: &Options) -> Result<Box<dyn Controller>, String> {
@@ -230,6 +205,7 @@ impl Cgroups {
             root,
             destroy_timeout: options.destroy_timeout,
             owner: owner.to_owned(),
+            layout: hierarchies.layout(),
             containers: Mutex::default(),
         };
         cgroups.make_root()?;
@@ -237,7 +213,6 @@ impl Cgroups {
         for controller in &cgroups.controllers {
             controller.check(&groups)?;
         }
-        tracing::info!(layout = hierarchies.layout(), tracker = %cgroups.tracker.mount.display(), "cgroups are used");
         Ok(cgroups)
     }
 
@@ -279,7 +254,7 @@ impl Cgroups {
         self.controllers.iter().try_for_each(|controller| controller.initialize(group))
     }
 
-    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, PathBuf>> {
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -291,16 +266,55 @@ impl Cgroups {
         Group::at(&self.tracker, relative)
     }
 
-    /// The cgroups of a container that is known.
-    fn known(&self, container_id: &str) -> Option<Groups> {
-        let relative = self.containers().get(container_id)?.clone();
-        Some(self.groups(&relative))
+    /// The cgroups of a container that has its own.
+    fn own(&self, container_id: &str) -> Option<Groups> {
+        let containers = self.containers();
+        let member = containers.get(container_id).filter(|member| member.parent.is_none())?;
+        Some(self.groups(&member.relative))
     }
 
-    fn make(&self, relative: &Path, user: Option<(u32, u32)>) -> Result<(), String> {
-        let tracker = self.tracker(relative);
+    /// Takes up one that is found or made, inside its parent if it is known.
+    fn add(&self, container_id: &str, parent: Option<&str>) -> Member {
+        let mut containers = self.containers();
+        let around = parent.and_then(|parent| Some((parent, containers.get(parent)?)));
+        let member = match around {
+            None => Member { relative: self.root.join(container_id), parent: None },
+            Some((parent, around)) => Member {
+                relative: around.relative.join(INSIDE).join(container_id),
+                parent: Some(parent.to_owned()),
+            },
+        };
+        containers.insert(container_id.to_owned(), member.clone());
+        member
+    }
+
+    /// The cgroups that limit a container: its own, or those of the one around all around it.
+    fn limiting(&self, member: &Member) -> Groups {
+        let containers = self.containers();
+        let mut at = member;
+        while let Some(around) = at.parent.as_ref().and_then(|parent| containers.get(parent)) {
+            at = around;
+        }
+        self.groups(&at.relative)
+    }
+
+    fn make_tracker(&self, member: &Member) -> Result<Group, String> {
+        let tracker = self.tracker(&member.relative);
+        if member.parent.is_some() {
+            let inside = member.relative.parent().unwrap_or(&self.root);
+            self.tracker(inside).create()?;
+        }
         tracker.create()?;
         owner::write(&tracker.path, &self.owner)?;
+        Ok(tracker)
+    }
+
+    fn make(
+        &self,
+        relative: &Path,
+        tracker: &Group,
+        user: Option<(u32, u32)>,
+    ) -> Result<(), String> {
         for group in self.groups(relative).distinct() {
             if group.path != tracker.path {
                 group.create()?;
@@ -338,33 +352,42 @@ impl Isolator for Cgroups {
         let is_known = |id: &str| {
             running.iter().any(|r| r.container_id == id) || ended.iter().any(|e| e == id)
         };
-        for directory in group::children(&self.tracker(&self.root).path) {
-            let Some(id) = directory.file_name().and_then(|n| n.to_str()) else { continue };
-            let known = is_known(id);
-            if known || owner::read(&directory).is_some_and(|owner| owner == self.owner) {
-                self.containers().insert(id.to_owned(), self.root.join(id));
-            }
-            if !known && self.containers().contains_key(id) {
-                tracing::warn!(container = %id, "a container that nobody knows is removed");
-                self.kill(id);
-                self.cleanup(id)?;
+        let mut open = vec![(self.tracker(&self.root).path, None::<String>)];
+        while let Some((directory, parent)) = open.pop() {
+            for directory in group::children(&directory) {
+                let Some(id) = directory.file_name().and_then(|n| n.to_str()) else { continue };
+                let known = is_known(id);
+                if !known && owner::read(&directory).is_none_or(|owner| owner != self.owner) {
+                    continue;
+                }
+                self.add(id, parent.as_deref());
+                if known {
+                    open.push((directory.join(INSIDE), Some(id.to_owned())));
+                } else {
+                    tracing::warn!(container = %id, "a container that nobody knows is removed");
+                    self.kill(id);
+                    self.cleanup(id)?;
+                }
             }
         }
         Ok(())
     }
 
     fn prepare(&self, spec: &ContainerSpec, preparation: &mut Preparation) -> Result<(), String> {
-        let wanted = Wanted::new(&spec.resources, &spec.limits)?;
-        let relative = self.root.join(&spec.container_id);
-        self.containers().insert(spec.container_id.clone(), relative.clone());
-        self.make(&relative, preparation.owner)?;
-        let groups = self.groups(&relative);
-        for controller in &self.controllers {
-            controller.apply(&groups, &wanted, true)?;
-            controller.prepare(&groups, &wanted, preparation)?;
+        let member = self.add(&spec.container_id, spec.parent.as_deref());
+        let tracker = self.make_tracker(&member)?;
+        let groups = self.limiting(&member);
+        if member.parent.is_none() {
+            let wanted = Wanted::new(&spec.resources, &spec.limits)?;
+            self.make(&member.relative, &tracker, preparation.owner)?;
+            for controller in &self.controllers {
+                controller.apply(&groups, &wanted, true)?;
+                controller.prepare(&groups, &wanted, preparation)?;
+            }
         }
-        let tracker = self.tracker(&relative);
+        // A tracker inside a cgroup is limited by that.
         let mut joined = groups.distinct();
+        joined.retain(|group| !tracker.path.starts_with(&group.path));
         joined.insert(&tracker);
         preparation.cgroups.extend(joined.into_iter().map(|group| group.path.clone()));
         preparation.tracker = Some(tracker.path);
@@ -377,7 +400,7 @@ impl Isolator for Cgroups {
         resources: &[v1::Resource],
         limits: &BTreeMap<String, f64>,
     ) -> Result<(), String> {
-        let Some(groups) = self.known(container_id) else { return Ok(()) };
+        let Some(groups) = self.own(container_id) else { return Ok(()) };
         let wanted = Wanted::new(resources, limits)?;
         self.controllers.iter().try_for_each(|c| c.apply(&groups, &wanted, false))
     }
@@ -388,13 +411,13 @@ impl Isolator for Cgroups {
         _processes: &Processes,
         out: &mut ResourceStatistics,
     ) -> Result<(), String> {
-        let Some(groups) = self.known(&running.container_id) else { return Ok(()) };
+        let Some(groups) = self.own(&running.container_id) else { return Ok(()) };
         self.controllers.iter().try_for_each(|controller| controller.usage(&groups, out))
     }
 
     fn kill(&self, container_id: &str) {
-        let Some(relative) = self.containers().get(container_id).cloned() else { return };
-        let tracker = self.tracker(&relative);
+        let Some(member) = self.containers().get(container_id).cloned() else { return };
+        let tracker = self.tracker(&member.relative);
         if tracker.write("cgroup.kill", 1).is_ok() {
             return;
         }
@@ -420,15 +443,15 @@ impl Isolator for Cgroups {
     }
 
     fn limitation(&self, container_id: &str, saw_oom: bool) -> Option<Limitation> {
-        let groups = self.known(container_id)?;
+        let groups = self.own(container_id)?;
         self.controllers.iter().find_map(|c| c.limitation(&groups, saw_oom))
     }
 
     fn cleanup(&self, container_id: &str) -> Result<(), String> {
-        let Some(relative) = self.containers().get(container_id).cloned() else { return Ok(()) };
+        let Some(member) = self.containers().get(container_id).cloned() else { return Ok(()) };
         let deadline = Instant::now() + self.destroy_timeout;
-        let tracker = self.tracker(&relative);
-        for group in self.groups(&relative).distinct() {
+        let tracker = self.tracker(&member.relative);
+        for group in self.own(container_id).unwrap_or_default().distinct() {
             if group.path != tracker.path {
                 group.remove(deadline)?;
             }

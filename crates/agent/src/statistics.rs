@@ -1,0 +1,110 @@
+//! What executors with their tasks use, from the containers' isolation (spec/agent.md 6.2, 6.3). Reads files of the
+//! kernel: call it where blocking is allowed.
+
+use crate::shared::Shared;
+use agent_core::{Allotment, Executor, ExecutorKind, State};
+use containerizer::isolation::Running;
+use resources::{Resources, from_milli};
+use std::ops::AddAssign;
+use wire::v1::ResourceStatistics;
+
+/// Bytes of the unit of the resource `mem`.
+const MEGABYTE: f64 = 1_048_576.0;
+
+/// An executor that runs.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) framework_id: &'a str,
+    pub(crate) executor: &'a Executor,
+    /// Supervisor of its container; a pod has none.
+    pub(crate) pid: Option<u32>,
+    pub(crate) statistics: ResourceStatistics,
+}
+
+/// All executors that run, with what they use. A pod uses what the containers of its tasks do.
+pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
+    let executors = state.frameworks.iter().flat_map(|(framework_id, framework)| {
+        framework.executors.values().map(move |executor| (framework_id.as_str(), executor))
+    });
+    let running: Vec<_> =
+        executors.map(|(id, executor)| (id, executor, running(executor))).collect();
+    let containers: Vec<Running> = running.iter().flat_map(|(_, _, r)| r.clone()).collect();
+    let mut used = shared.containerizer.usage(&containers).into_iter();
+    let mut entries = Vec::new();
+    for (framework_id, executor, containers) in running {
+        let sum = used.by_ref().take(containers.len()).reduce(sum);
+        let Some(mut statistics) = sum else { continue };
+        set_limits(&mut statistics, executor, shared);
+        let pid = executor.pid.filter(|_| executor.kind != ExecutorKind::Default);
+        entries.push(Entry { framework_id, executor, pid, statistics });
+    }
+    entries
+}
+
+/// The containers of an executor that have started.
+fn running(executor: &Executor) -> Vec<Running> {
+    let running = |container_id: &str, supervisor| Running {
+        container_id: container_id.to_owned(),
+        supervisor,
+    };
+    if executor.kind != ExecutorKind::Default {
+        let pid = executor.pid.into_iter();
+        return pid.map(|pid| running(&executor.container_id, pid)).collect();
+    }
+    let tasks = executor.tasks.values().filter(|task| !task.is_terminal());
+    tasks.filter_map(|t| Some(running(t.container_id.as_deref()?, t.pid?))).collect()
+}
+
+/// What may be used: requests and limits.
+fn set_limits(out: &mut ResourceStatistics, executor: &Executor, shared: &Shared) {
+    let limitable = shared.config.limitable;
+    let Allotment { resources, limits } = Allotment::of_executor(executor, limitable);
+    let resources = Resources::from_wire(&resources).unwrap_or_default();
+    let (cpus, mem) = (from_milli(resources.scalar("cpus")), from_milli(resources.scalar("mem")));
+    let host = http_api::v0::system_metrics();
+    let limit = |name: &str, of_host: &str| {
+        let limit = *limits.get(name)?;
+        let all = || host.get(of_host).and_then(serde_json::Value::as_f64).unwrap_or(limit);
+        Some(if limit.is_infinite() {
+            all() / if name == "mem" { MEGABYTE } else { 1.0 }
+        } else {
+            limit
+        })
+    };
+    let bytes = |megabytes: f64| (megabytes * MEGABYTE) as u64;
+    out.cpus_soft_limit = Some(cpus);
+    out.cpus_limit =
+        limit("cpus", "system/cpus_total").or(limitable.cpus_by_request.then_some(cpus));
+    out.mem_soft_limit_bytes = Some(bytes(mem));
+    out.mem_limit_bytes = Some(bytes(limit("mem", "system/mem_total_bytes").unwrap_or(mem)));
+}
+
+/// Both together. What has no sum is the first one's.
+fn sum(mut sum: ResourceStatistics, more: ResourceStatistics) -> ResourceStatistics {
+    fn add<T: AddAssign + Copy>(sum: &mut Option<T>, more: Option<T>) {
+        match (sum.as_mut(), more) {
+            (Some(sum), Some(more)) => *sum += more,
+            (None, more) => *sum = more,
+            (Some(_), None) => {}
+        }
+    }
+    add(&mut sum.processes, more.processes);
+    add(&mut sum.threads, more.threads);
+    add(&mut sum.cpus_user_time_secs, more.cpus_user_time_secs);
+    add(&mut sum.cpus_system_time_secs, more.cpus_system_time_secs);
+    add(&mut sum.cpus_nr_periods, more.cpus_nr_periods);
+    add(&mut sum.cpus_nr_throttled, more.cpus_nr_throttled);
+    add(&mut sum.cpus_throttled_time_secs, more.cpus_throttled_time_secs);
+    add(&mut sum.mem_total_bytes, more.mem_total_bytes);
+    add(&mut sum.mem_total_memsw_bytes, more.mem_total_memsw_bytes);
+    add(&mut sum.mem_kmem_usage_bytes, more.mem_kmem_usage_bytes);
+    add(&mut sum.mem_kmem_tcp_usage_bytes, more.mem_kmem_tcp_usage_bytes);
+    add(&mut sum.mem_file_bytes, more.mem_file_bytes);
+    add(&mut sum.mem_anon_bytes, more.mem_anon_bytes);
+    add(&mut sum.mem_cache_bytes, more.mem_cache_bytes);
+    add(&mut sum.mem_rss_bytes, more.mem_rss_bytes);
+    add(&mut sum.mem_mapped_file_bytes, more.mem_mapped_file_bytes);
+    add(&mut sum.mem_swap_bytes, more.mem_swap_bytes);
+    add(&mut sum.mem_unevictable_bytes, more.mem_unevictable_bytes);
+    sum
+}
