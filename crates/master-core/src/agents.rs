@@ -123,7 +123,10 @@ impl Master {
         self.allocator.remove_agent(key);
         self.state.agents.remove(&key);
         self.agent_keys.remove(&id);
-        self.acknowledged.forget(key);
+        // One that is unreachable may come back.
+        if state != TaskState::TaskUnreachable {
+            self.acknowledged.forget(&id);
+        }
         self.tell_failure(cx, &id);
         if let Some(connection) = connection {
             self.connections.remove(&connection);

@@ -24,6 +24,9 @@ pub(crate) fn refuse(filters: Option<&v1::Filters>) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
+/// An agent that heard of an acknowledgement keeps it within this time.
+const ACKNOWLEDGEMENT_KEPT: Duration = Duration::from_secs(60);
+
 impl Master {
     pub(crate) fn on_call(
         &mut self,
@@ -234,17 +237,22 @@ impl Master {
     }
 
     fn acknowledge(&mut self, cx: &mut Cx<'_>, key: FrameworkId, acknowledge: call::Acknowledge) {
-        let Some(agent) = self.agent_keys.get(&acknowledge.agent_id.value).copied() else {
-            self.count("master/invalid_status_update_acknowledgements");
-            return;
-        };
-        let connected = self.agent(agent).is_some_and(|a| a.is_connected());
-        self.acknowledged.note(cx.now.mono, agent, connected, &acknowledge.uuid);
-        if !connected {
+        let id = acknowledge.agent_id.value.as_str();
+        let agent = self.agent_keys.get(id).copied();
+        let connected = agent.filter(|a| self.agent(*a).is_some_and(|a| a.is_connected()));
+        let may_return =
+            self.state.unreachable.contains_key(id) || self.state.recovered_agents.contains_key(id);
+        if agent.is_some() || may_return {
+            // A connection that is broken may be seen so only after all pings.
+            let pings = self.config.agent_ping_timeout * (self.config.max_agent_ping_timeouts + 1);
+            let kept = connected.map(|_| pings + ACKNOWLEDGEMENT_KEPT);
+            self.acknowledged.note(cx.now.mono, id, kept, &acknowledge.uuid);
+        }
+        let Some(agent) = connected else {
             // It tells the status again when it is back, and then hears of this.
             self.count("master/invalid_status_update_acknowledgements");
             return;
-        }
+        };
         self.count("master/valid_status_update_acknowledgements");
         self.settle(cx, key, agent, acknowledge.task_id, acknowledge.uuid);
     }

@@ -309,6 +309,7 @@ impl Master {
                     self.on_overlap(cx, token, &role, overlap)
                 }
                 Waiting::Forgotten { unreachable, gone } => {
+                    unreachable.iter().for_each(|id| self.acknowledged.forget(id));
                     self.state.unreachable.retain(|id, _| !unreachable.contains(id));
                     self.state.gone.retain(|id, _| !gone.contains(id));
                 }

@@ -243,13 +243,14 @@ impl Master {
 
     pub(crate) fn connect_agent(&mut self, cx: &mut Cx<'_>, key: AgentId, connection: Token) {
         self.connections.insert(connection, key);
-        self.acknowledged.returned(cx.now.mono, key);
         self.timers.cancel(&Timer::Reregister(key));
         self.timers.set(Timer::Ping(key), cx.now.mono + self.config.agent_ping_timeout);
         self.removals.retain(|(agent, _)| *agent != key);
         if let Some(agent) = self.agent_mut(key) {
             agent.connection = Some(connection);
             agent.missed_pings = 0;
+            let id = agent.id.clone();
+            self.acknowledged.returned(cx.now.mono, &id);
         }
         self.allocator.activate_agent(key);
     }

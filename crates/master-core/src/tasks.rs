@@ -76,7 +76,9 @@ impl Master {
         let latest =
             update.latest_state.and_then(|s| TaskState::try_from(s).ok()).unwrap_or(status.state());
         self.record_status(cx, key, agent, &status, latest);
-        if self.acknowledged.has(agent, status.uuid()) {
+        let is_known =
+            self.agent(agent).is_some_and(|a| self.acknowledged.has(&a.id, status.uuid()));
+        if is_known {
             self.settle(cx, key, agent, status.task_id, status.uuid.unwrap_or_default());
             return;
         }

@@ -2,6 +2,7 @@
 //!
 //! | property | when | source |
 //! |---|---|---|
+//! | [`acknowledgements`]: what was acknowledged is not told again | at each event | agent.md 4.1 |
 //! | [`books`]: the cores' own invariants | during the run | docs/architecture.md |
 //! | [`capacity`]: no resource is used twice on a machine | during the run | master.md 1.4 |
 //! | [`guarantees`]: what is promised to roles is not offered to others | at each offer | docs/sharing.md |
@@ -12,6 +13,7 @@
 //! | [`starvation`]: who wants more is offered what is free in time | where others hoard | docs/sharing.md |
 //! | [`convergence`]: every task has ended for its framework, nothing is left behind | after the calm | master.md 1.7 |
 
+pub mod acknowledgements;
 pub mod books;
 pub mod capacity;
 pub mod convergence;

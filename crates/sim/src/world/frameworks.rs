@@ -94,6 +94,7 @@ impl World {
             self.trace
                 .line(self.now, &format!("framework {framework} kills {}", kill.task_id.value));
         }
+        self.acknowledgements.asked(token, &call);
         self.requests.insert(token, (framework, request.tasks));
         let stream_id = Some(self.frameworks[framework].stream_id.clone());
         self.step_master(master::Input::SchedulerCall {

@@ -1,6 +1,7 @@
 //! The master in the world: its effects, its end, and streams that break.
 
 use super::*;
+use crate::invariants::acknowledgements::Acknowledgements;
 
 impl World {
     pub(super) fn master_start(&mut self) {
@@ -47,12 +48,15 @@ impl World {
     pub(super) fn master_effect(&mut self, effect: master::Effect) {
         match effect {
             master::Effect::Respond { token, response } => {
+                self.acknowledgements.answered(token, response.status);
                 if let Some((framework, tasks)) = self.requests.remove(&token) {
                     let delay = self.delay();
                     self.after(delay, Event::Answer { framework, tasks, status: response.status });
                 }
             }
             master::Effect::SendEvent { stream, event } => {
+                let sent = self.acknowledgements.sent(&event);
+                self.promise = self.promise.clone().and(sent);
                 let at = self.now + self.delay();
                 if let Some((Peer::Framework(framework), at)) =
                     self.network.arrival(stream, Direction::FromMaster, at)
@@ -97,6 +101,7 @@ impl World {
         for stream in self.network.all() {
             self.break_stream(stream);
         }
+        self.acknowledgements = Acknowledgements::default();
         let requests = std::mem::take(&mut self.requests);
         for (_, (framework, tasks)) in requests {
             self.frameworks[framework].settle(&tasks);
