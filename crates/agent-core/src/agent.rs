@@ -1,7 +1,7 @@
 //! The state machine: one match, no logic of its own.
 
 use crate::checks::{Checks, Key};
-use crate::contract::{Config, Effect, Input, Limitation, Purpose};
+use crate::contract::{Config, ContainerSpec, Effect, Input, Limitation, Purpose};
 use crate::gc::Garbage;
 use crate::operations::Operations;
 use crate::oversubscription::Busy;
@@ -66,6 +66,8 @@ pub(crate) enum Waiting {
     Operation { uuid: Vec<u8> },
     /// The end of an operation is kept: it may be told.
     OperationEnd { uuid: Vec<u8> },
+    /// A container may be started.
+    Container { spec: Box<ContainerSpec> },
     /// Nothing; but a failure matters.
     Nothing,
 }
@@ -106,6 +108,8 @@ pub struct Agent {
     pub(crate) rebooted: bool,
     pub(crate) garbage: Garbage,
     pub(crate) checks: Checks,
+    /// Who waits for the end of a container, by its name.
+    pub(crate) waits: BTreeMap<String, Vec<Token>>,
 }
 
 /// To whom a container belongs.
@@ -162,6 +166,7 @@ impl Agent {
             rebooted: false,
             garbage: Garbage::default(),
             checks: Checks::default(),
+            waits: BTreeMap::new(),
         }
     }
 
@@ -179,6 +184,7 @@ impl Agent {
                 self.on_executor_subscribe(cx, stream, *call)
             }
             Input::ExecutorCall { token, call } => self.on_executor_call(cx, token, *call),
+            Input::ContainerCall { token, call } => self.on_container_call(cx, token, call),
             Input::ExecutorClosed { stream } => self.on_executor_closed(stream),
             Input::Stored { id, result } => self.on_stored(cx, id, result),
             Input::ContainerStarted { container_id, result } => {
@@ -278,6 +284,7 @@ impl Agent {
                 }
                 Waiting::Operation { uuid } => self.on_operation_stored(cx, &uuid),
                 Waiting::OperationEnd { uuid } => self.send_operation(cx, &uuid, true),
+                Waiting::Container { spec } => self.on_container_recorded(cx, spec),
                 Waiting::Nothing => {}
             }
         }

@@ -57,6 +57,7 @@ fn framework_of(record: &Record) -> Option<&str> {
         | Record::Resources(_)
         | Record::Operation(_)
         | Record::OperationAck(_)
+        | Record::Container(_)
         | Record::Boot(_) => return None,
     };
     Some(&id.value)
@@ -70,6 +71,7 @@ pub fn compact(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
     let mut keep = vec![true; records.len()];
     // From the end: a framework or executor may come again after it was forgotten.
     let (mut frameworks, mut containers) = (BTreeSet::new(), BTreeSet::new());
+    let mut launched = BTreeSet::new();
     for (at, record) in records.iter().enumerate().rev() {
         let Some(record) = &record.record else {
             keep[at] = false;
@@ -84,6 +86,9 @@ pub fn compact(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
             Record::ForgetExecutor(r) => {
                 containers.insert(r.container_id.as_str());
                 keep[at] = false;
+            }
+            Record::Container(r) => {
+                keep[at] &= launched.insert(r.name.as_str()) && r.container_id.is_some();
             }
             Record::Executor(r) => keep[at] &= !containers.contains(r.container_id.as_str()),
             _ => {}

@@ -18,7 +18,9 @@ impl Agent {
         container_id: &str,
         result: Result<u32, StartError>,
     ) {
-        if self.on_check_started(cx, container_id, &result) {
+        if self.on_check_started(cx, container_id, &result)
+            || self.on_launched_started(cx, container_id, &result)
+        {
             return;
         }
         let Some(owner) = self.containers.get_mut(container_id) else {
@@ -196,7 +198,9 @@ impl Agent {
     }
 
     pub(crate) fn on_container_exited(&mut self, cx: &mut Cx<'_>, container_id: &str, exit: Exit) {
-        if self.on_check_exited(cx, container_id, exit.status) {
+        if self.on_check_exited(cx, container_id, exit.status)
+            || self.on_launched_exited(cx, container_id, &exit)
+        {
             return;
         }
         if let Some(owner) = self.containers.get_mut(container_id).filter(|o| !o.started) {
@@ -315,6 +319,8 @@ impl Agent {
     pub(crate) fn end_idle_pod(&mut self, cx: &mut Cx<'_>, framework: &str, executor_id: &str) {
         let known = self.executor(framework, executor_id);
         if known.is_some_and(|e| e.tasks.values().all(Task::is_terminal)) {
+            let root = self.executor(framework, executor_id).map(|e| e.container_id.clone());
+            root.iter().for_each(|root| self.end_launched(cx, root));
             self.on_executor_ended(cx, framework, executor_id, 0);
         }
     }

@@ -46,6 +46,13 @@ pub enum Input {
         /// The call; its required fields are present.
         call: Box<v1::executor::Call>,
     },
+    /// A call about a container. Answered by exactly one [`Effect::Respond`] or [`Effect::RespondEnd`].
+    ContainerCall {
+        /// The request.
+        token: Token,
+        /// The call, which is valid.
+        call: ContainerCall,
+    },
     /// An executor's event stream is closed.
     ExecutorClosed {
         /// The stream.
@@ -146,6 +153,56 @@ pub struct Limitation {
     pub message: String,
     /// How much it used.
     pub resources: Vec<v1::Resource>,
+}
+
+/// A call of the agent's API about a container (spec/agent.md 8.2).
+#[derive(Debug, Clone, PartialEq)]
+pub enum ContainerCall {
+    /// Start one: inside another one if its id names that.
+    Launch {
+        /// The container.
+        container_id: v1::ContainerId,
+        /// What it runs.
+        command: Box<v1::CommandInfo>,
+        /// Its description.
+        container: Option<Box<v1::ContainerInfo>>,
+        /// What it asks for.
+        resources: Vec<v1::Resource>,
+        /// What it may take beyond that.
+        limits: BTreeMap<String, v1::value::Scalar>,
+    },
+    /// Learn how one ended, when it has.
+    Wait {
+        /// The container.
+        container_id: v1::ContainerId,
+    },
+    /// Send one a signal.
+    Kill {
+        /// The container.
+        container_id: v1::ContainerId,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Drop one that has ended, with its sandbox.
+    Remove {
+        /// The container.
+        container_id: v1::ContainerId,
+    },
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ContainerEnd {
+    /// Raw wait status of its main process, if known.
+    pub status: Option<i32>,
+    /// What it was ended for by its isolation, if it was.
+    pub limitation: Option<Box<Limitation>>,
+}
+
+impl ContainerEnd {
+    pub(crate) fn of(status: Option<i32>, limitation: Option<&Limitation>) -> Self {
+        Self { status, limitation: limitation.cloned().map(Box::new) }
+    }
 }
 
 /// Why a container was not started.
@@ -329,6 +386,13 @@ pub enum Effect {
         status: u16,
         /// Text for the client.
         body: String,
+    },
+    /// Answer a request with the end of a container.
+    RespondEnd {
+        /// The request.
+        token: Token,
+        /// How it ended.
+        end: ContainerEnd,
     },
     /// Send an event to an executor.
     SendEvent {

@@ -84,6 +84,17 @@ impl Agent {
         all
     }
 
+    /// That of a container which was started through the API: only its own.
+    pub(crate) fn nested_environment(
+        &self,
+        directory: &str,
+        command: &v1::CommandInfo,
+    ) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::from([("MESOS_SANDBOX".to_owned(), directory.to_owned())]);
+        add_command(&mut all, command);
+        all
+    }
+
     /// Time that an executor has to stop.
     pub(crate) fn shutdown_grace_period(&self, executor: &v1::ExecutorInfo) -> Duration {
         let own = executor.shutdown_grace_period.as_ref().map(from_wire);

@@ -54,6 +54,7 @@ impl Agent {
             known.insert(executor.container_id.clone());
             known.extend(executor.tasks.values().filter_map(|t| t.container_id.clone()));
         }
+        self.recover_launched(cx, &found, &mut known);
         // What nobody remembers belonged to a framework that does not checkpoint, or its end was acknowledged.
         for (container_id, state) in found.iter().filter(|(id, _)| !known.contains(*id)) {
             let container_id = container_id.clone();
@@ -86,6 +87,7 @@ impl Agent {
 
     fn forget_everything(&mut self) {
         self.state.frameworks.clear();
+        self.state.launched.clear();
         self.state.operations.clear();
         self.operations.found.clear();
         self.updates = Updates::default();
@@ -191,6 +193,7 @@ impl Agent {
                     self.updates.close(&id, task);
                 }
             }
+            Record::Container(record) => self.replay_container(record),
             Record::ForgetFramework(record) => {
                 self.state.frameworks.remove(&record.framework_id.value);
                 self.updates.remove_framework(&record.framework_id.value);

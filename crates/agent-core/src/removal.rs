@@ -24,6 +24,7 @@ impl Agent {
             let pod = executor.directory.clone();
             push_bounded(&mut executor.completed_tasks, task, COMPLETED_TASKS_MAX);
             if let Some(container_id) = own {
+                self.forget_launched(cx, &container_id);
                 self.containers.remove(&container_id);
                 if self.config.gc.nested {
                     self.discard(cx, format!("{pod}/containers/{container_id}"));
@@ -51,7 +52,9 @@ impl Agent {
     }
 
     fn forget_executor(&mut self, cx: &mut Cx<'_>, framework_id: &str, executor: Executor) {
+        self.forget_launched(cx, &executor.container_id);
         for container_id in containers_of(&executor) {
+            self.forget_launched(cx, &container_id);
             self.containers.remove(&container_id);
             cx.out.push(Effect::ForgetContainer { container_id });
         }

@@ -1,5 +1,6 @@
 //! What an agent knows; published to readers as a whole. Cheap to clone: frameworks are shared until they change.
 
+use crate::contract::ContainerEnd;
 use base::Token;
 use resources::Resources;
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +34,8 @@ pub struct State {
     pub completed_frameworks: VecDeque<Arc<Framework>>,
     /// All of its resources: those of its flags, with reservations and volumes made on them.
     pub total: Resources,
+    /// Containers that were started through the API, by name.
+    pub launched: BTreeMap<String, Launched>,
     /// Operations that are not finished, or whose end is not acknowledged, by uuid.
     pub operations: BTreeMap<Vec<u8>, Arc<v1::Operation>>,
     /// Greatest age of a directory that nobody needs, as of the last look at the disk.
@@ -52,6 +55,37 @@ pub struct Framework {
     pub completed_executors: VecDeque<Arc<Executor>>,
     /// It is being shut down: no more updates.
     pub terminating: bool,
+}
+
+/// A container that was started through the API.
+#[derive(Debug, Clone)]
+pub struct Launched {
+    /// Its id, with those of the containers around it.
+    pub container_id: v1::ContainerId,
+    /// Its sandbox.
+    pub directory: String,
+    /// Where it is in its life.
+    pub state: LaunchedState,
+}
+
+/// See [`Launched`].
+#[derive(Debug, Clone)]
+pub enum LaunchedState {
+    /// Its start is not answered yet.
+    Starting {
+        /// Who asked for it.
+        token: Token,
+    },
+    /// It runs.
+    Running {
+        /// Its supervisor.
+        pid: u32,
+    },
+    /// It is kept for those who want to know how it ended.
+    Ended {
+        /// How.
+        end: ContainerEnd,
+    },
 }
 
 /// Where an executor is in its life.

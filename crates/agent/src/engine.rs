@@ -1,6 +1,7 @@
 //! The one task that owns the core.
 
 use crate::Outside;
+use crate::container_calls;
 use crate::garbage::{self, Bin};
 use crate::shared::Shared;
 use crate::store::{Store, is_full};
@@ -188,6 +189,9 @@ impl Engine {
             Effect::AcceptStream { stream } => self.shared.accept(stream),
             Effect::Respond { token, status, body } => {
                 self.shared.respond(token, respond::text(status, body))
+            }
+            Effect::RespondEnd { token, end } => {
+                self.shared.respond(token, container_calls::ended(end))
             }
             Effect::SendEvent { stream, event } => {
                 if let Some(sender) = self.shared.stream(stream)

@@ -4,6 +4,7 @@
 //! leading master again and again; the store writes on a thread of its own. Readers get snapshots.
 #![forbid(unsafe_code)]
 
+mod container_calls;
 pub mod detect;
 mod engine;
 mod exclusive;

@@ -1,7 +1,7 @@
 //! Paths of the agent, with and without `/slave(1)` before them.
 
 use crate::shared::Shared;
-use crate::{metrics, operator, v0};
+use crate::{container_calls, metrics, operator, v0};
 use agent_core::State;
 use agent_core::contract::Input;
 use http_api::files::{self, Attached};
@@ -111,6 +111,20 @@ impl Routes {
         }
         if call.r#type() == wire::v1::agent::call::Type::PruneImages {
             return operator::prune_images(&self.shared, call.prune_images).await;
+        }
+        match container_calls::parse(&call) {
+            Some(Ok(parsed)) => {
+                let token = self.shared.token();
+                let input = Input::ContainerCall { token, call: parsed };
+                let answer = self.shared.ask(token, None, input).await;
+                let answer = answer
+                    .unwrap_or_else(|| respond::text(500, "a call was answered with a stream"));
+                return container_calls::encode_end(answer, &call, encoding);
+            }
+            Some(Err(text)) => {
+                return respond::text(400, format!("Failed to validate agent::Call: {text}"));
+            }
+            None => {}
         }
         let shared = self.shared.clone();
         let answer =

@@ -14,6 +14,7 @@ mod compact;
 mod executors;
 mod gc;
 mod limits;
+mod nested;
 mod operations;
 mod oversubscription;
 mod preemption;

@@ -4,6 +4,7 @@ mod agents;
 mod checks;
 mod clients;
 mod commands;
+mod containers;
 mod disk;
 mod garbage;
 mod hostile;

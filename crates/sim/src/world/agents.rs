@@ -135,6 +135,7 @@ impl World {
             // No simulated executor opens a stream, and there is neither file system nor load.
             agent::Effect::AcceptStream { .. }
             | agent::Effect::Respond { .. }
+            | agent::Effect::RespondEnd { .. }
             | agent::Effect::SendEvent { .. }
             | agent::Effect::CloseStream { .. }
             | agent::Effect::Measure { .. }
