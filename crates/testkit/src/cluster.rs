@@ -20,6 +20,8 @@ pub struct ClusterOptions {
     pub agent_flags: Vec<String>,
     /// More flags for the master.
     pub master_flags: Vec<String>,
+    /// Variables of all processes.
+    pub environment: Vec<(String, String)>,
 }
 
 impl ClusterOptions {
@@ -32,6 +34,7 @@ impl ClusterOptions {
             resources: "cpus:4;mem:4096;disk:10000;ports:[31000-32000]".to_owned(),
             agent_flags: Vec::new(),
             master_flags: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -188,6 +191,7 @@ impl Cluster {
             .arg(subcommand)
             .args(["--ip=127.0.0.1", "--hostname=localhost"])
             .args(flags)
+            .envs(self.options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)

@@ -3,8 +3,10 @@
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
+use testkit::framework::command_task;
 use testkit::registry::{Registry, sha256};
-use testkit::{Cluster, ClusterOptions};
+use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, http, wait};
 
 /// What this needs: root, and a program without libraries to put into images.
 fn needed() -> Option<PathBuf> {
@@ -59,17 +61,58 @@ fn fill(registry: &Registry, busybox: &Path) {
     registry.push_image("busybox", "latest", &[layer(&root)], &run);
 }
 
-fn cluster(registry: &str, more: &[&str]) -> Cluster {
+/// A directory that goes when it is dropped.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new() -> Self {
+        Self(testkit::cluster::temporary_directory())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A cluster of one agent with a store of images.
+struct Node {
+    cluster: Cluster,
+    _store: Temporary,
+}
+
+impl std::ops::Deref for Node {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl std::ops::DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+}
+
+fn cluster(registry: &str, more: &[&str]) -> Node {
+    cluster_with(registry, more, &[])
+}
+
+fn cluster_with(registry: &str, more: &[&str], environment: &[(&str, &str)]) -> Node {
     let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
-    let store = testkit::cluster::temporary_directory();
+    let store = Temporary::new();
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    options.environment = environment.iter().map(own).collect();
     options.agent_flags = vec![
         "--image_providers=docker".to_owned(),
         "--isolation=filesystem/linux,docker/runtime".to_owned(),
         format!("--docker_registry={registry}"),
-        format!("--docker_store_dir={}", store.display()),
+        format!("--docker_store_dir={}", store.0.display()),
     ];
     options.agent_flags.extend(more.iter().map(|flag| (*flag).to_owned()));
-    Cluster::start(options)
+    Node { cluster: Cluster::start(options), _store: store }
 }
 
 fn execute(cluster: &Cluster, arguments: &[&str]) -> Output {
@@ -124,4 +167,110 @@ fn a_task_runs_in_an_image_of_a_registry_and_as_the_image_says() {
     assert_eq!(succeeds("writes", &["touch /new && ls /new"]), "/new\n");
     assert_eq!(succeeds("fresh", &["test ! -e /new && echo clean"]), "clean\n");
     assert_eq!(mounts(&cluster), 0);
+}
+
+#[test]
+fn a_root_of_an_image_survives_the_agent_and_ends_with_its_task() {
+    let Some(busybox) = needed() else { return };
+    let Some(registry) = Registry::start("", &[]) else { return };
+    fill(&registry, &busybox);
+    let mut cluster = cluster(&format!("http://{}", registry.address), &[]);
+    let options = FrameworkOptions { checkpoint: true, ..Default::default() };
+    let mut framework = Framework::subscribe(&cluster.master(), &options);
+    let offer = framework.offers().remove(0);
+    let wait = "while ! test -e /done; do sleep 0.1; done; cat /vol/etc/image";
+    let mut task = command_task(&offer, "t", wait, 0.1, 32.0);
+    let image = json!({"type": "DOCKER", "docker": {"name": "busybox"}});
+    let volume = json!({"container_path": "/vol", "mode": "RO", "image": image});
+    task["container"] = json!({"type": "MESOS", "mesos": {"image": image}, "volumes": [volume]});
+    framework.launch(&offer, &[task]);
+    framework.until_state("t", "TASK_RUNNING");
+    assert_eq!(mounts(&cluster), 2);
+
+    cluster.kill_agent(0);
+    // What a container had that ended meanwhile goes.
+    let stray = cluster.directory().join("agent0/provisioner/containers/stray/backends");
+    std::fs::create_dir_all(&stray).expect("a directory");
+    cluster.start_agent(0);
+    cluster.wait_for_agents(1);
+    wait::until("the agent has recovered", Duration::from_secs(10), || {
+        (!stray.exists()).then_some(())
+    });
+    assert_eq!(mounts(&cluster), 2);
+
+    let prune = json!({"type": "PRUNE_IMAGES", "prune_images": {}});
+    let prune = || http::post_json(&cluster.agent(0), "/api/v1", &[], &prune);
+    wait::until("images can be pruned", Duration::from_secs(10), || {
+        (prune().status == 200).then_some(())
+    });
+    let containers = cluster.directory().join("agent0/provisioner/containers");
+    let find =
+        Command::new("find").arg(&containers).args(["-path", "*/rootfses/1/bin/sh"]).output();
+    let found = String::from_utf8_lossy(&find.expect("find runs").stdout).trim().to_owned();
+    let root = found.strip_suffix("/bin/sh").unwrap_or_else(|| panic!("a root: {found:?}"));
+    std::fs::write(Path::new(root).join("done"), "").expect("written");
+    framework.until_state("t", "TASK_FINISHED");
+    assert_eq!(stdout(&cluster, "t"), "of the image\n");
+    assert_eq!(mounts(&cluster), 0);
+    assert_eq!(std::fs::read_dir(&containers).expect("a directory").count(), 0);
+}
+
+#[test]
+fn images_come_over_https_with_a_password() {
+    const HTPASSWD: &str = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+    let Some(busybox) = needed() else { return };
+    let directory = Temporary::new();
+    let file = |name: &str| directory.0.join(name).display().to_string();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .args(["-keyout", &file("key.pem"), "-out", &file("cert.pem")])
+        .output();
+    if !made.is_ok_and(|out| out.status.success()) {
+        eprintln!("skipped: there is no openssl");
+        return;
+    }
+    // Filled without TLS, then served with it.
+    let Some(plain) = Registry::start("", &[]) else { return };
+    fill(&plain, &busybox);
+    let settings = format!(
+        "  tls:\n    certificate: {}\n    key: {}\nauth:\n  htpasswd:\n    realm: test\n    path: DIR/htpasswd",
+        file("cert.pem"),
+        file("key.pem")
+    );
+    let secure = Registry::start(&settings, &[("htpasswd", HTPASSWD)]).expect("a registry");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(plain.directory.join("blobs"))
+        .arg(&secure.directory)
+        .status();
+    assert!(copied.expect("cp runs").success());
+    let config =
+        json!({"auths": {secure.address.clone(): {"username": "me", "password": "secret"}}});
+    std::fs::write(file("config.json"), config.to_string()).expect("written");
+    let flags = [
+        format!("--docker_config={}", file("config.json")),
+        "--image_provisioner_backend=copy".to_owned(),
+    ];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let url = format!("https://{}", secure.address);
+
+    let strict = cluster(&url, &flags);
+    let output = execute(&strict, &["--name=t"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && text.contains("invalid peer certificate"), "{text}");
+
+    let trusting = cluster_with(&url, &flags, &[("SSL_CERT_FILE", &file("cert.pem"))]);
+    let output = execute(&trusting, &["--name=t"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(stdout(&trusting, "t"), "entry point\n");
 }
