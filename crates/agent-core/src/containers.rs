@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Cx, Exit, Timer};
 use crate::contract::{Effect, Limitation, StartError};
-use crate::launch::agent_status;
+use crate::launch::{agent_status, is_docker};
 use crate::recovery::UNKNOWN_CONTAINER;
 use crate::state::{ExecutorKind, ExecutorState, Task};
 use crate::{environment, status};
@@ -230,11 +230,12 @@ impl Agent {
         if task.is_terminal() {
             return;
         }
+        let what = if is_docker(task.info.container.as_ref()) { "Container" } else { "Command" };
         let limitation = exit.limitation.filter(|_| !task.killed);
         let mut update = match (limitation, exit.status) {
             (Some(limitation), _) => limited(id, &limitation),
             (None, Some(exit)) => {
-                let (state, message) = status::of_exit(exit, task.killed);
+                let (state, message) = status::of_exit(what, exit, task.killed);
                 executor_status(id, state, Some(message))
             }
             (None, None) => {

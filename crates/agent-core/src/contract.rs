@@ -519,6 +519,8 @@ pub struct Config {
     pub executor_reregistration_timeout: Duration,
     /// `--executor_shutdown_grace_period`.
     pub executor_shutdown_grace_period: Duration,
+    /// `--docker_stop_timeout`.
+    pub docker_stop_timeout: Duration,
     /// `--recovery_timeout`.
     pub recovery_timeout: Duration,
     /// `--recover`.

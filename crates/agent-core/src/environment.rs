@@ -1,7 +1,7 @@
 //! The environment of executors and command tasks (spec/agent.md 2.2).
 
 use crate::agent::Agent;
-use crate::launch::role_of;
+use crate::launch::{is_docker, role_of};
 use crate::state::{Executor, ExecutorKind, Framework, Task};
 use base::duration;
 use std::collections::BTreeMap;
@@ -27,6 +27,9 @@ impl Agent {
         let role = role_of(&task.info).unwrap_or_default();
         if executor.kind == ExecutorKind::Command {
             let directory = executor.directory.clone();
+            if is_docker(task.info.container.as_ref()) {
+                return Some((directory, docker_environment(&command, role)));
+            }
             let (framework, executor) = (&framework.info, &executor.info);
             let environment =
                 self.task_environment(framework, executor, &directory, &command, role);
@@ -47,7 +50,12 @@ impl Agent {
         command: &v1::CommandInfo,
     ) -> BTreeMap<String, String> {
         let mut all = self.generated(framework, executor, directory);
-        add_command(&mut all, command);
+        if is_docker(executor.container.as_ref()) {
+            // The image has its own PATH.
+            add_variables(&mut all, command);
+        } else {
+            add_command(&mut all, command);
+        }
         all
     }
 
@@ -149,9 +157,20 @@ impl Agent {
     }
 }
 
-fn add_command(all: &mut BTreeMap<String, String>, command: &v1::CommandInfo) {
+/// That of a container of Docker's: its image has the rest.
+fn docker_environment(command: &v1::CommandInfo, role: &str) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::from([("MESOS_ALLOCATION_ROLE".to_owned(), role.to_owned())]);
+    add_variables(&mut all, command);
+    all
+}
+
+fn add_variables(all: &mut BTreeMap<String, String>, command: &v1::CommandInfo) {
     for variable in command.environment.iter().flat_map(|e| &e.variables) {
         all.insert(variable.name.clone(), variable.value.clone().unwrap_or_default());
     }
+}
+
+fn add_command(all: &mut BTreeMap<String, String>, command: &v1::CommandInfo) {
+    add_variables(all, command);
     all.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
 }

@@ -4,7 +4,7 @@ use crate::agent::{Agent, Cx, Timer, Waiting};
 use crate::containers::executor_status;
 use crate::contract::Effect;
 use crate::environment::from_wire;
-use crate::launch::agent_status;
+use crate::launch::{agent_status, is_docker};
 use crate::refusal::dropped;
 use crate::state::{ExecutorKind, ExecutorState};
 use std::time::Duration;
@@ -173,6 +173,9 @@ impl Agent {
     ) {
         let known = self.state.frameworks.get(framework);
         let tells = known.is_some_and(|f| f.has(Capability::TaskKillingState));
+        // Docker's containers have as long as executors have to shut down.
+        let docker =
+            self.config.executor_shutdown_grace_period.max(self.config.docker_stop_timeout);
         let Some(task) = self.task_mut(framework, executor, id) else { return };
         if task.is_terminal() || !task.kill_recorded {
             return;
@@ -185,7 +188,8 @@ impl Agent {
             return;
         }
         let own = task.info.kill_policy.as_ref().and_then(|p| p.grace_period.as_ref());
-        let grace = task.kill_grace.or(own.map(from_wire)).unwrap_or(GRACE_DEFAULT);
+        let default = if is_docker(task.info.container.as_ref()) { docker } else { GRACE_DEFAULT };
+        let grace = task.kill_grace.or(own.map(from_wire)).unwrap_or(default);
         let first = !std::mem::replace(&mut task.signalled, true);
         let is_told = task.state == TaskState::TaskKilling;
         let deadline = cx.now.mono + grace;

@@ -363,7 +363,8 @@ impl Agent {
         let container = task.info.container.as_ref();
         let image = container.and_then(|c| c.mesos.as_ref()).and_then(|mesos| mesos.image.as_ref());
         // An image may say what to run.
-        if command.value.as_deref().unwrap_or_default().is_empty() && image.is_none() {
+        let has_image = image.is_some() || is_docker(container);
+        if command.value.as_deref().unwrap_or_default().is_empty() && !has_image {
             // The peer's executor dies of such a command before it says anything.
             let (state, reason) = (TaskState::TaskFailed, Reason::ExecutorTerminated);
             let message =
@@ -483,6 +484,12 @@ pub(crate) fn agent_status(
         message: Some(message.to_owned()),
         ..Default::default()
     }
+}
+
+/// Whether a container is one of Docker's.
+pub(crate) fn is_docker(container: Option<&v1::ContainerInfo>) -> bool {
+    let docker = v1::container_info::Type::Docker;
+    container.is_some_and(|container| container.r#type() == docker)
 }
 
 /// Role to which a task's resources are allocated.

@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Cx};
 use crate::allotment::Limitable;
-use crate::launch::agent_status;
+use crate::launch::{agent_status, is_docker};
 use crate::state::ExecutorState;
 use resources::Resources;
 use wire::v1;
@@ -147,7 +147,9 @@ fn unsupported(
         let isolators =
             [("cpus", "cgroups/cpu", limitable.cpus), ("mem", "cgroups/mem", limitable.mem)];
         for (name, isolator, is_there) in isolators {
-            if task.limits.contains_key(name) && !is_there {
+            // An engine of Docker's limits by itself.
+            let container = executor.map_or(&task.container, |executor| &executor.container);
+            if task.limits.contains_key(name) && !is_there && !is_docker(container.as_ref()) {
                 // The peer answers with this reason.
                 let message = format!(
                     "Task '{id}': a limit of '{name}' needs '{isolator}' in the agent's --isolation"

@@ -2,19 +2,19 @@
 
 use wire::v1::TaskState;
 
-/// State of a task whose main process ended with this raw wait status, and what is said about it.
-pub(crate) fn of_exit(status: i32, killed: bool) -> (TaskState, String) {
+/// State of a task whose main process ended with this raw wait status, and what is said about it; `what` has ended.
+pub(crate) fn of_exit(what: &str, status: i32, killed: bool) -> (TaskState, String) {
     let ended = |state| if killed { TaskState::TaskKilled } else { state };
     let signal = status & 0x7F;
     if signal == 0 {
         let code = (status >> 8) & 0xFF;
         let state = if code == 0 { TaskState::TaskFinished } else { TaskState::TaskFailed };
-        return (ended(state), format!("Command exited with status {code}"));
+        return (ended(state), format!("{what} exited with status {code}"));
     }
     let core = if status & 0x80 == 0 { "" } else { " (core dumped)" };
     (
         ended(TaskState::TaskFailed),
-        format!("Command terminated with signal {}{core}", signal_text(signal)),
+        format!("{what} terminated with signal {}{core}", signal_text(signal)),
     )
 }
 
@@ -64,7 +64,7 @@ mod tests {
 
     #[track_caller]
     fn check(status: i32, killed: bool, state: TaskState, message: &str) {
-        assert_eq!(of_exit(status, killed), (state, message.to_owned()));
+        assert_eq!(of_exit("Command", status, killed), (state, message.to_owned()));
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Engine {
             Effect::StartContainer { spec } => {
                 let (containerizer, inputs) = (containerizer.clone(), self.shared.inputs.clone());
                 let spec = convert(*spec);
-                containerizer.announce(&spec.container_id);
+                containerizer.announce(&spec);
                 tokio::spawn(async move {
                     let container_id = spec.container_id.clone();
                     let result = containerizer.start(spec).await.map_err(|error| match error {

@@ -22,8 +22,11 @@ mod store;
 mod v0;
 mod volumes;
 
-use containerizer::{Containerizer, Exited, Found, Mesos, MesosOptions};
-pub use containerizer::{FetcherOptions, Logs, images, isolation};
+use containerizer::docker::Docker;
+use containerizer::{
+    Composing, Containerizer, Exited, Fetcher, Found, Member, Mesos, MesosOptions,
+};
+pub use containerizer::{FetcherOptions, Logs, docker, images, isolation};
 use detector::MasterName;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
@@ -50,6 +53,10 @@ pub struct Config {
     pub logs: Option<Logs>,
     /// Whether a damaged store is refused (`--strict`).
     pub strict: bool,
+    /// Whether `--containerizers` has `mesos`.
+    pub mesos: bool,
+    /// Settings of `docker`, if `--containerizers` has that.
+    pub docker: Option<docker::DockerOptions>,
     /// Settings of the core. A port of 0 is filled when the port is known.
     pub core: agent_core::contract::Config,
     /// Log file to be shown as `/slave/log`.
@@ -130,6 +137,14 @@ pub enum StartError {
         /// The directory with the log.
         meta: String,
     },
+    /// A containerizer can't do its work.
+    #[error("the containerizer '{name}' cannot be used: {text}")]
+    Containerizer {
+        /// Its name in `--containerizers`.
+        name: &'static str,
+        /// Why.
+        text: String,
+    },
     /// The runtime directory is not to be had.
     #[error("failed to use {directory}: {text}; see --runtime_dir")]
     Runtime {
@@ -184,6 +199,41 @@ struct Outside {
     found: Vec<Found>,
 }
 
+fn runtime(config: &Config, text: String) -> StartError {
+    StartError::Runtime { directory: config.runtime_dir.display().to_string(), text }
+}
+
+/// Makes all containerizers that are wanted.
+async fn containerizers(
+    config: &Config,
+) -> Result<(Arc<Composing>, mpsc::UnboundedReceiver<Exited>), StartError> {
+    let mut members = Vec::new();
+    let mut fetcher = None;
+    if config.mesos {
+        let options = MesosOptions {
+            runtime_dir: config.runtime_dir.clone(),
+            work_dir: PathBuf::from(&config.core.work_dir),
+            open_files: config.open_files,
+            logs: config.logs.clone(),
+            isolation: config.isolation.clone(),
+            images: config.images.clone(),
+            settings: config.isolation_settings.clone(),
+            fetcher: config.fetcher.clone(),
+        };
+        let (mesos, exits) = Mesos::new(&options).map_err(|e| runtime(config, e.to_string()))?;
+        fetcher = Some(mesos.fetcher());
+        members.push(Member { name: "mesos", containerizer: mesos, exits });
+    }
+    if let Some(options) = &config.docker {
+        let fetcher = fetcher.unwrap_or_else(|| Arc::new(Fetcher::new(config.fetcher.clone())));
+        let docker = Docker::new(options, fetcher).await;
+        let (docker, exits) =
+            docker.map_err(|text| StartError::Containerizer { name: "docker", text })?;
+        members.push(Member { name: "docker", containerizer: docker, exits });
+    }
+    Ok(Composing::new(members))
+}
+
 /// Starts an agent.
 ///
 /// # Errors
@@ -210,22 +260,8 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     if let Some((places, aside)) = &opened.damage {
         tracing::error!(places, kept = %aside.display(), "the agent's store is damaged; it goes on with what could be read");
     }
-    let runtime = |text: String| StartError::Runtime {
-        directory: config.runtime_dir.display().to_string(),
-        text,
-    };
-    let options = MesosOptions {
-        runtime_dir: config.runtime_dir.clone(),
-        work_dir: PathBuf::from(&config.core.work_dir),
-        open_files: config.open_files,
-        logs: config.logs.clone(),
-        isolation: config.isolation.clone(),
-        images: config.images.clone(),
-        settings: config.isolation_settings.clone(),
-        fetcher: config.fetcher.clone(),
-    };
-    let (mesos, exits) = Mesos::new(&options).map_err(|e| runtime(e.to_string()))?;
-    let found = mesos.recover().await.map_err(runtime)?;
+    let (containerizer, exits) = containerizers(&config).await?;
+    let found = containerizer.recover().await.map_err(|text| runtime(&config, text))?;
     let listener = server::listen(config.listen)
         .map_err(|source| StartError::Bind { address: config.listen, source })?;
     let address = listener
@@ -235,7 +271,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         config.core.info.port = Some(i32::from(address.port()));
     }
     let outside = Outside {
-        containerizer: mesos,
+        containerizer,
         exits,
         store: opened.store,
         records: opened.records,

@@ -392,6 +392,7 @@ pub(crate) fn agent_config(
             EXECUTOR_RETURN,
         )?,
         executor_shutdown_grace_period: flags.duration("executor_shutdown_grace_period")?,
+        docker_stop_timeout: flags.duration("docker_stop_timeout")?,
         recovery_timeout: flags.duration("recovery_timeout")?,
         recover: recover(flags)?,
         gc: garbage_collection(flags)?,
@@ -399,7 +400,7 @@ pub(crate) fn agent_config(
             .number("max_completed_executors_per_framework")?,
         executor_environment,
         inherited_environment: BTreeMap::new(),
-        default_container_info: flags.message("default_container_info")?,
+        default_container_info: crate::containerizers::default(flags)?,
         switch_user: flags.is_set("switch_user") && host::is_root(),
         limitable: crate::isolation::limitable(&isolation),
         oversubscription: crate::oversubscription::settings(flags)?,
@@ -408,10 +409,13 @@ pub(crate) fn agent_config(
         flags: shown(flags),
     };
     let runtime_dir = absolute(flags.text("runtime_dir").unwrap_or("/var/run/mesos"))?;
+    let (mesos, docker) = crate::containerizers::chosen(flags, &runtime_dir)?;
     Ok(agent::Config {
         listen: address.listen,
         master,
         fetcher: fetcher_options(flags)?,
+        mesos,
+        docker,
         runtime_dir,
         isolation,
         logs: logs(flags)?,

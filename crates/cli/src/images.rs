@@ -4,6 +4,13 @@ use crate::flags::Flags;
 use agent::images::{Credentials, GcConfig, ProvisionerOptions};
 use std::path::{Path, PathBuf};
 
+/// Credentials for registries.
+pub(crate) fn credentials(flags: &Flags) -> Result<Credentials, String> {
+    let Some(value) = flags.text("docker_config") else { return Ok(Credentials::default()) };
+    let text = json(value, "docker_config")?;
+    Credentials::parse(text.as_bytes()).map_err(|e| format!("--docker_config {e}"))
+}
+
 /// Settings of images; None if containers have none.
 pub(crate) fn settings(
     flags: &Flags,
@@ -19,11 +26,7 @@ pub(crate) fn settings(
             _ => return Err(format!("--image_providers: expected DOCKER, got '{provider}'")),
         }
     }
-    let credentials = match flags.text("docker_config") {
-        None => Credentials::default(),
-        Some(value) => Credentials::parse(json(value, "docker_config")?.as_bytes())
-            .map_err(|e| format!("--docker_config {e}"))?,
-    };
+    let credentials = credentials(flags)?;
     let gc = match flags.text("image_gc_config") {
         None => None,
         Some(value) => {

@@ -63,7 +63,7 @@ async fn cluster(
             format!("--runtime_dir={}", work_dir.join("run").display()),
             format!("--fetcher_cache_dir={}", work_dir.join("fetch").display()),
         ];
-        for name in ["resources", "attributes"] {
+        for name in ["resources", "attributes", "containerizers", "docker_socket"] {
             words.extend(flags.text(name).map(|value| format!("--{name}={value}")));
         }
         let agent_flags = flags::parse(&AGENT, &words, [])?;

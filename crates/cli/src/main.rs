@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod containerizers;
 mod daemon;
 mod flags;
 mod host;

@@ -117,7 +117,8 @@ fn wanted(flags: &Flags, voice: Voice) -> Result<Wanted, String> {
     if let Some(task) = flags.message::<v1::TaskInfo>("task")? {
         return Ok(Wanted { tasks: vec![task], group: false });
     }
-    let command = command(flags)?;
+    let container = container(flags)?;
+    let command = command(flags, container.as_ref())?;
     let name = match (flags.text("name"), voice) {
         (Some(name), _) => name.to_owned(),
         (None, Voice::Mesos) => return Err("Missing required option --name".to_owned()),
@@ -134,7 +135,7 @@ fn wanted(flags: &Flags, voice: Voice) -> Result<Wanted, String> {
         task_id: id.into(),
         resources: resources.clone(),
         command: Some(command.clone()),
-        container: flags.text("docker_image").map(container),
+        container: container.clone(),
         ..Default::default()
     };
     let ids =
@@ -142,22 +143,59 @@ fn wanted(flags: &Flags, voice: Voice) -> Result<Wanted, String> {
     Ok(Wanted { tasks: ids.map(task).collect(), group: false })
 }
 
-/// A container with an image.
-fn container(name: &str) -> v1::ContainerInfo {
-    let image = v1::Image {
-        r#type: v1::image::Type::Docker as i32,
-        docker: Some(v1::image::Docker { name: name.to_owned(), ..Default::default() }),
+/// The container that flags describe, if they do.
+fn container(flags: &Flags) -> Result<Option<v1::ContainerInfo>, String> {
+    use v1::container_info::docker_info::Network;
+    use v1::container_info::{DockerInfo, MesosInfo, Type};
+    let (image, networks) = (flags.text("docker_image"), flags.text("networks"));
+    let networks = networks.into_iter().flat_map(|text| text.split(',')).map(str::trim);
+    let networks: Vec<&str> = networks.filter(|name| !name.is_empty()).collect();
+    let network_infos = networks
+        .iter()
+        .map(|name| v1::NetworkInfo { name: Some((*name).to_owned()), ..Default::default() });
+    // A list is no message: it is read as a field of one.
+    let volumes = flags.text("volumes").map(|text| {
+        let whole = format!("{{\"type\": \"MESOS\", \"volumes\": {text}}}");
+        wire::json::from_slice::<v1::ContainerInfo>(whole.as_bytes())
+            .map_err(|e| format!("--volumes: {e}"))
+    });
+    let container = v1::ContainerInfo {
+        volumes: volumes.transpose()?.unwrap_or_default().volumes,
+        network_infos: network_infos.collect(),
         ..Default::default()
     };
-    let mesos = v1::container_info::MesosInfo { image: Some(image) };
-    v1::ContainerInfo {
-        r#type: v1::container_info::Type::Mesos as i32,
-        mesos: Some(mesos),
-        ..Default::default()
+    match flags.text("containerizer") {
+        Some("mesos") | None => {
+            if image.is_none() && networks.is_empty() && container.volumes.is_empty() {
+                return Ok(None);
+            }
+            let image = image.map(|name| v1::Image {
+                r#type: v1::image::Type::Docker as i32,
+                docker: Some(v1::image::Docker { name: name.to_owned(), ..Default::default() }),
+                ..Default::default()
+            });
+            let mesos = image.map(|image| MesosInfo { image: Some(image) });
+            Ok(Some(v1::ContainerInfo { r#type: Type::Mesos as i32, mesos, ..container }))
+        }
+        Some("docker") => {
+            let image = image.ok_or("--containerizer=docker needs --docker_image")?.to_owned();
+            if networks.len() > 1 {
+                return Err("--networks: a container of Docker's has one network".to_owned());
+            }
+            let network = networks.first().map(|_| Network::User as i32);
+            let docker = Some(DockerInfo { image, network, ..Default::default() });
+            Ok(Some(v1::ContainerInfo { r#type: Type::Docker as i32, docker, ..container }))
+        }
+        Some(other) => Err(format!("--containerizer: expected mesos or docker, got '{other}'")),
     }
 }
 
-fn command(flags: &Flags) -> Result<v1::CommandInfo, String> {
+fn command(
+    flags: &Flags,
+    container: Option<&v1::ContainerInfo>,
+) -> Result<v1::CommandInfo, String> {
+    let has_image = container.is_some_and(|c| c.docker.is_some() || c.mesos.is_some());
+    let is_docker = container.is_some_and(|c| c.docker.is_some());
     let mut command = match (flags.text("command"), flags.words.as_slice()) {
         (Some(_), [_, ..]) => {
             return Err("give the command once: as --command or as the last words".to_owned());
@@ -168,7 +206,7 @@ fn command(flags: &Flags) -> Result<v1::CommandInfo, String> {
         (Some(text), []) => v1::CommandInfo {
             shell: Some(false),
             value: Some(text.to_owned()),
-            arguments: vec![text.to_owned()],
+            arguments: if is_docker { Vec::new() } else { vec![text.to_owned()] },
             ..Default::default()
         },
         (None, [one]) if flags.is_set("shell") => {
@@ -177,12 +215,11 @@ fn command(flags: &Flags) -> Result<v1::CommandInfo, String> {
         (None, words @ [program, ..]) => v1::CommandInfo {
             shell: Some(false),
             value: Some(program.clone()),
-            arguments: words.to_vec(),
+            // Docker's images want the program once.
+            arguments: words[usize::from(is_docker)..].to_vec(),
             ..Default::default()
         },
-        (None, []) if flags.is_given("docker_image") => {
-            v1::CommandInfo { shell: Some(false), ..Default::default() }
-        }
+        (None, []) if has_image => v1::CommandInfo { shell: Some(false), ..Default::default() },
         (None, []) => {
             return Err("nothing to run: give a command, --task or --task_group".to_owned());
         }

@@ -1,9 +1,12 @@
 //! Containers of one node: start, signal, destroy, recover; behind one trait.
 //!
 //! [`Mesos`] runs each container under a supervisor process of its own, which outlives the agent. How containers are
-//! separated from each other is the matter of a list of isolators: see [`isolation`].
+//! separated from each other is the matter of a list of isolators: see [`isolation`]. [`docker`] leaves containers to a
+//! Docker Engine. [`Composing`] gives each container to the one whose matter it is.
 
 mod around;
+mod composing;
+pub mod docker;
 pub mod download;
 mod family;
 mod fetcher;
@@ -21,7 +24,8 @@ mod supervisor;
 mod user;
 mod watch;
 
-pub use fetcher::{FetcherFigures, FetcherOptions};
+pub use composing::{Composing, Member};
+pub use fetcher::{Fetcher, FetcherFigures, FetcherOptions};
 pub use logs::{Logs, Rotation};
 pub use mesos::{Mesos, MesosOptions};
 
@@ -171,13 +175,15 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Starts and ends containers. Ends are reported on the channel given at construction, once per container; that of a
 /// container after those of all inside it, which are destroyed when it ends.
 pub trait Containerizer: Send + Sync + std::fmt::Debug {
+    /// Whether containers of this kind are its matter.
+    fn supports(&self, spec: &ContainerSpec) -> bool;
     /// Finds the containers of a former run and attaches to those that still run; of the others no process is left when
     /// it answers. Called once, first.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>>;
     /// Tells a container that was found running that it has an agent again: it need not be shut down.
     fn attend(&self, container_id: &str);
     /// A start follows: a cancellation or an end that is asked for before it has begun counts.
-    fn announce(&self, _container_id: &str) {}
+    fn announce(&self, _spec: &ContainerSpec) {}
     /// Gives up the start of a container if that takes its time (URIs are fetched, say): it answers with an error. Does
     /// nothing to one that has got further.
     fn cancel(&self, _container_id: &str) {}

@@ -64,7 +64,7 @@ pub struct Mesos {
     isolators: Arc<Isolators>,
     updates: mpsc::UnboundedSender<Update>,
     watch: Watch,
-    fetcher: Fetcher,
+    fetcher: Arc<Fetcher>,
     images: Option<Arc<Provisioner>>,
     /// Whether images say what is run.
     as_images_say: bool,
@@ -123,7 +123,7 @@ impl Mesos {
             isolators,
             updates,
             watch,
-            fetcher: Fetcher::new(options.fetcher.clone()),
+            fetcher: Arc::new(Fetcher::new(options.fetcher.clone())),
             images,
             as_images_say: options.isolation.has("docker/runtime"),
             starting,
@@ -132,6 +132,11 @@ impl Mesos {
         let mesos = Arc::new(mesos);
         tokio::spawn(destroy_all(Arc::downgrade(&mesos), doomed));
         Ok((mesos, exits))
+    }
+
+    /// What fetches for its containers, to be shared with other containerizers.
+    pub fn fetcher(&self) -> Arc<Fetcher> {
+        self.fetcher.clone()
     }
 
     fn files(&self, container_id: &str) -> Files {
@@ -393,6 +398,11 @@ fn prepare(
 }
 
 impl Containerizer for Mesos {
+    fn supports(&self, spec: &ContainerSpec) -> bool {
+        let docker = v1::container_info::Type::Docker;
+        spec.container.as_ref().is_none_or(|container| container.r#type() != docker)
+    }
+
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>> {
         Box::pin(async {
             let mut found = self
@@ -445,8 +455,8 @@ impl Containerizer for Mesos {
         self.files(container_id).command(&format!("agent {}\n", std::process::id()));
     }
 
-    fn announce(&self, container_id: &str) {
-        self.starting().entry(container_id.to_owned()).or_default();
+    fn announce(&self, spec: &ContainerSpec) {
+        self.starting().entry(spec.container_id.clone()).or_default();
     }
 
     fn cancel(&self, container_id: &str) {

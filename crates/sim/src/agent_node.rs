@@ -104,6 +104,7 @@ impl AgentNode {
             executor_registration_timeout: Duration::from_secs(60),
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace_period: Duration::from_secs(5),
+            docker_stop_timeout: Duration::ZERO,
             recovery_timeout: Duration::from_secs(900),
             recover: agent_core::contract::Recover::Reconnect,
             gc: agent_core::GarbageCollection::default(),

@@ -6,6 +6,7 @@
 
 pub mod cgroups;
 pub mod cluster;
+pub mod docker;
 pub mod framework;
 pub mod http;
 pub mod measure;

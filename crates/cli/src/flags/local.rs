@@ -14,6 +14,8 @@ const ROWS: &[Row] = &[
     ),
     row("resources", Kind::Text, None, "resources of each agent"),
     row("attributes", Kind::Text, None, "attributes of each agent"),
+    row("containerizers", Kind::Text, None, "as for an agent: mesos, docker or both"),
+    row("docker_socket", Kind::Text, None, "as for an agent"),
     row("logging_level", Kind::Text, Some("WARNING"), "INFO, WARNING or ERROR"),
     row("quiet", Kind::Bool, Some("false"), "only errors on standard error"),
     row("help", Kind::Bool, Some("false"), "this text"),

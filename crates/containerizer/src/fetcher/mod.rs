@@ -72,7 +72,7 @@ pub struct FetcherFigures {
 
 /// What fetches.
 #[derive(Debug)]
-pub(crate) struct Fetcher {
+pub struct Fetcher {
     options: FetcherOptions,
     cache: Option<Arc<Cache>>,
     /// The cache's directory is nobody else's as long as this is open.
@@ -108,7 +108,7 @@ impl Wanted {
 
 impl Fetcher {
     /// Empties the cache. If there can be none, everything is fetched into the sandboxes.
-    pub(crate) fn new(options: FetcherOptions) -> Self {
+    pub fn new(options: FetcherOptions) -> Self {
         let held = directory::take(&options.cache_dir)
             .inspect_err(|error| {
                 tracing::warn!(%error, "URIs are fetched without a cache; see --fetcher_cache_dir");

@@ -61,13 +61,23 @@ impl Credentials {
 
     /// The Basic credentials for a registry (host, and port if there is one).
     pub(crate) fn of(&self, registry: &str) -> Option<HeaderValue> {
+        self.find(registry).map(|found| basic(found))
+    }
+
+    /// User and password for a registry.
+    pub(crate) fn login(&self, registry: &str) -> Option<(String, String)> {
+        let found = String::from_utf8_lossy(self.find(registry)?).into_owned();
+        found.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+    }
+
+    fn find(&self, registry: &str) -> Option<&Vec<u8>> {
         // Docker's own registry is known by several names.
         let is_docker = |name: &str| name == "docker.io" || name.ends_with(".docker.io");
         let by_docker = || {
             let mut all = self.by_registry.iter();
             all.find(|(name, _)| is_docker(registry) && is_docker(name)).map(|(_, found)| found)
         };
-        self.by_registry.get(registry).or_else(by_docker).map(|found| basic(found))
+        self.by_registry.get(registry).or_else(by_docker)
     }
 }
 

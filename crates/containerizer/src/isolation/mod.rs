@@ -19,6 +19,7 @@ mod settings;
 mod setup;
 pub(crate) mod volume;
 
+pub(crate) use filesystem::link_volume;
 pub use processes::Processes;
 pub use selection::{Launcher, Selection};
 pub use settings::Settings;

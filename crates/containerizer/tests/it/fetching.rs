@@ -160,7 +160,7 @@ async fn an_end_that_is_asked_for_first_counts() {
     let host = Host::new();
     host.fetch_by("sleep 1000");
     for (id, end) in [("a", Mesos::cancel as fn(&Mesos, &str)), ("b", Mesos::destroy)] {
-        host.mesos.announce(id);
+        host.mesos.announce(&host.fetching(id, "/a"));
         end(&host.mesos, id);
         let error = host.mesos.start(host.fetching(id, "/a")).await.expect_err("it was ended");
         assert_eq!(error, StartError::Launch("Container destroyed during fetching".to_owned()));

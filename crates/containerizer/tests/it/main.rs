@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 mod absence;
 mod cgroups;
 mod disk;
+mod docker;
 mod download;
 mod fetching;
 mod images;

@@ -5,6 +5,7 @@ mod posix;
 mod shared;
 
 pub(super) use linux::Linux;
+pub(crate) use posix::link_volume;
 pub(super) use posix::{Posix, give};
 pub(super) use shared::Shared;
 

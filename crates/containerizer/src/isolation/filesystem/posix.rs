@@ -31,7 +31,8 @@ pub(super) fn link_volumes(spec: &ContainerSpec, preparation: &Preparation) -> R
     spec.volumes.iter().try_for_each(link)
 }
 
-fn link_volume(
+/// Shows a persistent volume as a link.
+pub(crate) fn link_volume(
     sandbox: &Path,
     volume: &MountedVolume,
     owner: Option<(u32, u32)>,

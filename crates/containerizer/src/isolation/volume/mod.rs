@@ -6,6 +6,7 @@ mod sandbox_path;
 mod secret;
 
 pub(super) use environment_secret::EnvironmentSecret;
+pub(crate) use environment_secret::secret_variables;
 pub(super) use host_path::HostPath;
 pub(super) use sandbox_path::SandboxPath;
 pub(super) use secret::Secret;

@@ -1,0 +1,82 @@
+//! `--containerizers` and the flags of Docker's.
+
+use crate::flags::Flags;
+use agent::docker::{DockerOptions, NameServers};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use wire::v1;
+
+/// `--default_container_dns`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NameServersByKind {
+    #[serde(default)]
+    docker: Vec<NameServers>,
+}
+
+/// Whether there is one of Mesos' kind, and the settings of Docker's if there is one.
+pub(crate) fn chosen(
+    flags: &Flags,
+    runtime_dir: &Path,
+) -> Result<(bool, Option<DockerOptions>), String> {
+    let (mut mesos, mut docker) = (false, false);
+    for name in flags.text("containerizers").unwrap_or_default().split(',').map(str::trim) {
+        match name {
+            "mesos" => mesos = true,
+            "docker" => docker = true,
+            "" => {}
+            other => {
+                return Err(format!("--containerizers: expected mesos or docker, got '{other}'"));
+            }
+        }
+    }
+    if !mesos && !docker {
+        return Err("--containerizers: expected mesos, docker or both".to_owned());
+    }
+    let sandbox_directory = flags.text("sandbox_directory").unwrap_or_default();
+    if !sandbox_directory.starts_with('/') {
+        return Err(format!(
+            "--sandbox_directory: expected an absolute path, got '{sandbox_directory}'"
+        ));
+    }
+    if !docker {
+        return Ok((mesos, None));
+    }
+    let socket = flags.text("docker_socket").unwrap_or_default();
+    let socket = socket.strip_prefix("unix://").unwrap_or(socket);
+    if !socket.starts_with('/') {
+        return Err(format!(
+            "--docker_socket: expected the absolute path of a socket, got '{socket}'"
+        ));
+    }
+    let options = DockerOptions {
+        socket: PathBuf::from(socket),
+        runtime_dir: runtime_dir.to_owned(),
+        sandbox_directory: sandbox_directory.to_owned(),
+        config: crate::images::credentials(flags)?,
+        remove_delay: flags.duration("docker_remove_delay")?,
+        kill_orphans: flags.is_set("docker_kill_orphans"),
+        name_servers: name_servers(flags)?,
+        quota: flags.is_set("cgroups_enable_cfs"),
+    };
+    Ok((mesos, Some(options)))
+}
+
+/// The container of tasks that have none.
+pub(crate) fn default(flags: &Flags) -> Result<Option<v1::ContainerInfo>, String> {
+    let default: Option<v1::ContainerInfo> = flags.message("default_container_info")?;
+    let docker = v1::container_info::Type::Docker;
+    if default.as_ref().is_some_and(|container| container.r#type() == docker) {
+        return Err(
+            "--default_container_info: type DOCKER is not supported as a default".to_owned()
+        );
+    }
+    Ok(default)
+}
+
+fn name_servers(flags: &Flags) -> Result<Vec<NameServers>, String> {
+    let Some(text) = flags.text("default_container_dns") else { return Ok(Vec::new()) };
+    let all: NameServersByKind = serde_json::from_str(text)
+        .map_err(|e| format!("--default_container_dns: expected {{\"docker\": [...]}}: {e}"))?;
+    Ok(all.docker)
+}
