@@ -3,6 +3,7 @@
 //! Loans need no books of their own: they follow from what is held and what there is, so they are right after a restart
 //! of the master as well. Scalars of one name are alike: a loan may come out of any reservation.
 
+use crate::FrameworkId;
 use crate::agent::Agent;
 use resources::{Entry, Milli, Resources, Value};
 use std::borrow::Cow;
@@ -48,6 +49,12 @@ pub(crate) fn loans(total: &Resources, held: &Resources) -> Amounts {
 }
 
 impl Agent {
+    /// What a framework has borrowed of it.
+    pub(crate) fn borrowed(&self, framework: FrameworkId) -> Amounts {
+        let held = self.held.get(&framework).filter(|_| !self.lent.is_empty());
+        held.map_or_else(Amounts::new, |held| loans(&self.total, &held.unallocated()))
+    }
+
     /// What of `usable`, a part of `free`, is there although some of `free` is lent: reserved resources before others.
     pub(crate) fn unlent<'a>(&self, free: &Resources, usable: &'a Resources) -> Cow<'a, Resources> {
         let left = self.lent.iter().map(|(name, lent)| (name.as_str(), firm_of(free, name) - lent));

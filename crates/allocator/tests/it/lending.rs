@@ -241,6 +241,18 @@ fn others_than_the_owner_recall_only_what_is_kept_for_nobody() {
 }
 
 #[test]
+fn nobody_loses_what_it_borrowed_to_be_offered_the_same_for_good() {
+    let (mut c, _) = lent();
+    // The reservation is gone: what is lent is kept for nobody.
+    c.allocator.update_agent(AgentId(1), options(1), resources("cpus:4"));
+    assert!(c.run().is_empty());
+    assert_eq!(c.wanted(1), None);
+    c.framework(3, &["other"]);
+    assert!(c.run().is_empty());
+    assert_eq!(c.wanted(1), cpus(4), "somebody else wants it");
+}
+
+#[test]
 fn who_wants_something_for_good_comes_before_an_estimate_of_the_past() {
     let mut c = cluster();
     c.borrower(2, &["batch"]);
