@@ -24,6 +24,10 @@ Examples:
   proffer simulate --state today.json --add-agents 10 --from-empty
 ";
 
+/// What no master tells.
+const LEFT_OUT: &str = "refusals, turns and leases are left out, since they pass: whoever is subscribed and not \
+suppressed is taken to want what it is offered";
+
 /// Flags of a master that its policy depends on.
 const POLICY_FLAGS: [&str; 10] = [
     "allocation_interval",
@@ -104,6 +108,7 @@ pub(crate) async fn run(client: &OperatorClient, matches: &ArgMatches) -> Result
         let text = "'flags' is missing: flags of the master are taken as not given";
         snapshot.notes.push(text.to_owned());
     }
+    snapshot.notes.push(LEFT_OUT.to_owned());
     let now = replay(&snapshot, &config, &Demand::Nothing);
     if matches.get_flag("from-empty") {
         snapshot.agents.iter_mut().for_each(|a| a.used.clear());
