@@ -4,6 +4,7 @@ mod agents;
 mod checks;
 mod clients;
 mod commands;
+mod container_info;
 mod containers;
 mod disk;
 mod garbage;
