@@ -24,8 +24,8 @@ Examples:
   proffer simulate --state today.json --add-agents 10 --from-empty
 ";
 
-/// What no master tells.
-const LEFT_OUT: &str = "refusals, turns and leases are left out, since they pass: whoever is subscribed and not \
+/// What is not replayed, and why.
+const LEFT_OUT: &str = "refusals, turns and leases, since they pass: whoever is subscribed and not \
 suppressed is taken to want what it is offered";
 
 /// Flags of a master that its policy depends on.
@@ -108,7 +108,6 @@ pub(crate) async fn run(client: &OperatorClient, matches: &ArgMatches) -> Result
         let text = "'flags' is missing: flags of the master are taken as not given";
         snapshot.notes.push(text.to_owned());
     }
-    snapshot.notes.push(LEFT_OUT.to_owned());
     let now = replay(&snapshot, &config, &Demand::Nothing);
     if matches.get_flag("from-empty") {
         snapshot.agents.iter_mut().for_each(|a| a.used.clear());
@@ -305,6 +304,7 @@ fn as_json(columns: &[Column]) -> Value {
         (column.name.to_owned(), case)
     });
     let mut out: Map<String, Value> = cases.collect();
+    out.insert("left_out".to_owned(), json!(LEFT_OUT));
     out.insert("notes".to_owned(), json!(columns[0].snapshot.notes));
     out.into()
 }
@@ -358,6 +358,7 @@ fn shown(columns: &[Column]) -> String {
     for column in columns.iter().filter(|c| c.name != "now") {
         out.push_str(&idle(column));
     }
+    out.push_str(&format!("Left out: {LEFT_OUT}.\n"));
     for note in &columns[0].snapshot.notes {
         out.push_str(&format!("Note: {note}.\n"));
     }

@@ -61,6 +61,7 @@ fn what_if_is_answered_without_touching_the_cluster() {
     assert!(out.contains("ROLE   SHARE NOW   FULL  CHANGED  CPUS NOW  FULL  CHANGED"), "{out}");
     assert!(out.contains("\nLIMIT "), "{out}");
     assert!(!out.contains("Note:"), "{out}");
+    assert!(out.contains("Left out: refusals, turns and leases"), "{out}");
 
     let state = cluster.directory().join("state.json");
     let plain = testkit::http::get(&master, "/state").text();
