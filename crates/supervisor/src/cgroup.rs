@@ -7,9 +7,14 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// `CLONE_INTO_CGROUP`: the C library's constant is too narrow for it.
 const INTO_CGROUP: u64 = 1 << 33;
+
+/// How often a cgroup is tried to be removed that a process is still leaving, and the time between.
+const REMOVALS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What the specification says of them.
 #[derive(Debug)]
@@ -32,6 +37,28 @@ impl Cgroups {
         let (tracker, memory) = (place()?.map(Tracker), place()?);
         let oom_score_adj = text(rest)?.into_bytes();
         Some(Self { joined, tracker, memory, oom_score_adj })
+    }
+
+    /// Removes the container's own cgroups, for an agent that is gone. All have its name; the tracker is the last one,
+    /// since it tells whose they are.
+    pub(crate) fn remove(&self) {
+        let Some(Tracker(tracker)) = &self.tracker else { return };
+        let own = self
+            .joined
+            .iter()
+            .filter(|cgroup| *cgroup != tracker && cgroup.file_name() == tracker.file_name());
+        for cgroup in own.chain([tracker]) {
+            // That of containers that were inside this one.
+            let _ = std::fs::remove_dir(cgroup.join("mesos"));
+            for _ in 0..REMOVALS {
+                match std::fs::remove_dir(cgroup) {
+                    Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
+                        std::thread::sleep(PAUSE);
+                    }
+                    _ => break,
+                }
+            }
+        }
     }
 }
 

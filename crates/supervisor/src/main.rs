@@ -151,6 +151,10 @@ fn supervise(directory: &Path) -> Result<(), String> {
     streams.into_iter().for_each(Stream::drain);
     let end = format!("{}{}\n", status.unwrap_or(0), if saw_oom { " oom" } else { "" });
     let kept = keep(&lock, &end);
+    // The agent removes cgroups, after it has read in them how much memory there was. Without one nobody may come to do it.
+    if !agent.is_there() && (!saw_oom || spec.recovery_timeout.is_zero()) {
+        spec.cgroups.remove();
+    }
     tell(&format!("exited {end}"));
     drop(lock);
     kept

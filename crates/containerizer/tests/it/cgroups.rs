@@ -448,3 +448,27 @@ async fn without_version_2_the_freezer_kills() {
     assert_eq!(host.left(), Vec::<PathBuf>::new());
     let _ = std::fs::remove_dir_all(hierarchy);
 }
+
+#[tokio::test]
+async fn the_cgroups_of_a_container_whose_agent_does_not_come_back_are_removed() {
+    let Some(host) = Cgrouped::new("cgroups/cpu") else { return };
+    let launch = || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let agent = host.next();
+            let mut spec = agent.spec("a", "sleep 1000");
+            spec.recovery_timeout = Duration::ZERO;
+            spec.shutdown_grace_period = Duration::ZERO;
+            agent.mesos.start(spec).await.expect("it starts");
+            assert!(!host.left().is_empty());
+        });
+    };
+    std::thread::scope(|scope| scope.spawn(launch).join().expect("no panic"));
+    for _ in 0..3000 {
+        if host.left().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("they stay: {:?}", host.left());
+}
