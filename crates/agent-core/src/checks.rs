@@ -170,6 +170,7 @@ impl Agent {
             parent: task.container_id.clone(),
             working_directory: None,
             output: Some(executor.directory.clone()),
+            streams: None,
             directory,
             latest_link: None,
             user: self.user(&framework.info, &user),

@@ -170,6 +170,9 @@ pub enum ContainerCall {
         resources: Vec<v1::Resource>,
         /// What it may take beyond that.
         limits: BTreeMap<String, v1::value::Scalar>,
+        /// For a session: somebody has its standard streams, and it has the environment of the container around it. It is
+        /// not kept over a restart.
+        streams: Option<Streams>,
     },
     /// Learn how one ended, when it has.
     Wait {
@@ -303,6 +306,8 @@ pub struct ContainerSpec {
     pub working_directory: Option<String>,
     /// Directory whose `stderr` takes all output; None: the sandbox, with `stdout` apart.
     pub output: Option<String>,
+    /// Its standard streams, instead of files in its sandbox.
+    pub streams: Option<Streams>,
     /// Link to be pointed at `directory` (`…/runs/latest`), if any.
     pub latest_link: Option<String>,
     /// Command: `shell`, `value`, `arguments` as in CommandInfo. URIs and container info are checked by the containerizer.
@@ -325,6 +330,19 @@ pub struct ContainerSpec {
     pub shutdown_grace_period: Duration,
     /// It may have been started before, for all that is known: not if its sandbox is there.
     pub unless_sandbox: bool,
+}
+
+/// Files that a container has as its standard streams, absolute: named pipes, or a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streams {
+    /// Standard input.
+    pub input: String,
+    /// Standard output.
+    pub output: String,
+    /// Standard error.
+    pub errors: String,
+    /// Whether all three are one terminal, which it takes as its own.
+    pub is_terminal: bool,
 }
 
 /// A persistent volume in a container.

@@ -6,7 +6,9 @@
 //! dot can be. What was started is kept in the store, so that it can be waited for also by those who come later.
 
 use crate::agent::{Agent, Cx, Exit, Waiting};
-use crate::contract::{ContainerCall, ContainerEnd, ContainerSpec, Effect, FoundState, StartError};
+use crate::contract::{
+    ContainerCall, ContainerEnd, ContainerSpec, Effect, FoundState, StartError, Streams,
+};
 use crate::state::{ExecutorKind, Launched, LaunchedState};
 use base::Token;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,15 @@ use wire::internal::agent_record::Record;
 use wire::{internal, v1};
 
 const SIGKILL: i32 = 9;
+
+/// What is to be started.
+struct Wanted {
+    command: v1::CommandInfo,
+    container: Option<v1::ContainerInfo>,
+    resources: Vec<v1::Resource>,
+    limits: BTreeMap<String, f64>,
+    streams: Option<Streams>,
+}
 
 /// A container in which others may run.
 struct Around {
@@ -28,10 +39,19 @@ struct Around {
 impl Agent {
     pub(crate) fn on_container_call(&mut self, cx: &mut Cx<'_>, token: Token, call: ContainerCall) {
         match call {
-            ContainerCall::Launch { container_id, command, container, resources, limits } => {
+            ContainerCall::Launch {
+                container_id,
+                command,
+                container,
+                resources,
+                limits,
+                streams,
+            } => {
                 let limits = limits.into_iter().map(|(name, limit)| (name, limit.value)).collect();
-                let spec = (*command, container.map(|c| *c), resources, limits);
-                if let Err((status, text)) = self.launch_container(cx, token, &container_id, spec) {
+                let (command, container) = (*command, container.map(|c| *c));
+                let wanted = Wanted { command, container, resources, limits, streams };
+                if let Err((status, text)) = self.launch_container(cx, token, &container_id, wanted)
+                {
                     cx.out.push(Effect::Respond { token, status, body: text });
                 }
             }
@@ -52,13 +72,9 @@ impl Agent {
         cx: &mut Cx<'_>,
         token: Token,
         id: &v1::ContainerId,
-        (command, container, resources, limits): (
-            v1::CommandInfo,
-            Option<v1::ContainerInfo>,
-            Vec<v1::Resource>,
-            BTreeMap<String, f64>,
-        ),
+        wanted: Wanted,
     ) -> Result<(), (u16, String)> {
+        let Wanted { command, container, resources, limits, streams } = wanted;
         let name = self.name_of(id);
         if let Some(known) = self.state.launched.get(&name) {
             return Err(match known.state {
@@ -98,13 +114,27 @@ impl Agent {
         };
         let own = command.user.clone().filter(|user| self.config.switch_user && !user.is_empty());
         let user = own.or(around.as_ref().and_then(|around| around.user.clone()));
+        let is_session = streams.is_some();
+        let environment = match &id.parent {
+            Some(parent) if is_session => {
+                let mut all = self.environment_of(parent);
+                for variable in command.environment.iter().flat_map(|e| &e.variables) {
+                    all.insert(variable.name.clone(), variable.value.clone().unwrap_or_default());
+                }
+                all
+            }
+            _ => self.nested_environment(&directory, &command),
+        };
+        let patience = if self.config.local { Duration::ZERO } else { Duration::MAX };
+        let outside = around.as_ref().map(|around| around.directory.clone());
         let spec = ContainerSpec {
             container_id: name.clone(),
-            environment: self.nested_environment(&directory, &command),
-            directory: directory.clone(),
+            environment,
+            directory: outside.filter(|_| is_session).unwrap_or_else(|| directory.clone()),
             parent: around.and_then(|around| around.parent),
             working_directory: None,
             output: None,
+            streams,
             latest_link: None,
             user,
             command,
@@ -113,7 +143,7 @@ impl Agent {
             limits,
             volumes: Vec::new(),
             // Who is inside another one ends with that; who is not waits for the agent for ever.
-            recovery_timeout: if self.config.local { Duration::ZERO } else { Duration::MAX },
+            recovery_timeout: if is_session { Duration::ZERO } else { patience },
             shutdown_grace_period: self.config.executor_shutdown_grace_period,
             unless_sandbox: false,
         };
@@ -126,7 +156,7 @@ impl Agent {
             directory: Some(directory),
         };
         let spec = Box::new(spec);
-        if self.config.local {
+        if self.config.local || is_session {
             cx.out.push(Effect::StartContainer { spec });
         } else {
             self.store(cx, Record::Container(record), false, Waiting::Container { spec });
@@ -356,6 +386,27 @@ impl Agent {
                 && e.container_id == root
                 && e.tasks.values().any(|t| t.container_id.as_deref() == Some(name))
         })
+    }
+
+    /// What the processes of a container were started with.
+    fn environment_of(&self, id: &v1::ContainerId) -> BTreeMap<String, String> {
+        let (root, name) = (&root_of(id).value, self.name_of(id));
+        if let Some(launched) = self.state.launched.get(&name) {
+            return self.nested_environment(&launched.directory, &v1::CommandInfo::default());
+        }
+        for framework in self.state.frameworks.values() {
+            let known = framework.executors.values().find(|e| e.container_id == *root);
+            let Some(executor) = known else { continue };
+            let mut tasks = executor.tasks.values();
+            if let Some(task) = tasks.find(|t| t.container_id.as_ref() == Some(&name)) {
+                let surroundings = self.task_surroundings(framework, executor, task);
+                return surroundings.map(|(_, environment)| environment).unwrap_or_default();
+            }
+            let command = executor.info.command.clone().unwrap_or_default();
+            let directory = &executor.directory;
+            return self.environment(&framework.info, &executor.info, directory, &command);
+        }
+        BTreeMap::new()
     }
 
     /// A known container, in which others may run.

@@ -120,6 +120,7 @@ fn launch_nested(call: &Call) -> Result<ContainerCall, String> {
         container: container.map(Box::new),
         resources: Vec::new(),
         limits: Default::default(),
+        streams: None,
     })
 }
 
@@ -157,7 +158,24 @@ fn launch(call: &Call) -> Result<ContainerCall, String> {
         container: given.container.map(Box::new),
         resources: given.resources,
         limits: given.limits.into_iter().collect(),
+        streams: None,
     })
+}
+
+/// What a session runs, in which container.
+pub(crate) fn session(
+    call: &Call,
+) -> Result<(v1::ContainerId, v1::CommandInfo, Option<v1::ContainerInfo>), String> {
+    let name = "launch_nested_container_session";
+    let given = call.launch_nested_container_session.as_ref();
+    let container_id = nested(name, given.map(|c| &c.container_id))?;
+    let container = given.and_then(|c| c.container.clone());
+    if share_cgroups(container.as_ref()) == Some(false) {
+        return Err(format!(
+            "'{name}' is invalid: a session cannot set 'share_cgroups' to 'false'"
+        ));
+    }
+    Ok((container_id, given.and_then(|c| c.command.clone()).unwrap_or_default(), container))
 }
 
 /// What a standalone container uses is in nobody's books.

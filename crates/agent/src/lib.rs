@@ -4,6 +4,7 @@
 //! leading master again and again; the store writes on a thread of its own. Readers get snapshots.
 #![forbid(unsafe_code)]
 
+mod attach;
 mod container_calls;
 pub mod detect;
 mod engine;
@@ -16,6 +17,7 @@ mod load;
 mod metrics;
 mod operator;
 mod routes;
+mod session;
 mod shared;
 mod statistics;
 mod store;

@@ -1,7 +1,7 @@
 //! Paths of the agent, with and without `/slave(1)` before them.
 
 use crate::shared::Shared;
-use crate::{container_calls, metrics, operator, v0};
+use crate::{attach, container_calls, metrics, operator, v0};
 use agent_core::State;
 use agent_core::contract::Input;
 use http_api::files::{self, Attached};
@@ -15,7 +15,7 @@ use wire::v1::agent::Call;
 use wire::v1::executor;
 
 /// Longest body of a call.
-const BODY_MAX: usize = 64 << 20;
+pub(crate) const BODY_MAX: usize = 64 << 20;
 
 pub(crate) struct Routes {
     shared: Arc<Shared>,
@@ -86,11 +86,18 @@ impl Routes {
     }
 
     async fn operator(&self, request: Request) -> Response {
+        if attach::is_stream(request.headers()) {
+            return attach::input(&self.shared, request).await;
+        }
         let headers = request.headers().clone();
         let call: Call = match negotiate::call(request, BODY_MAX).await {
             Ok(call) => call,
             Err(refusal) => return *refusal,
         };
+        let is_ready = self.shared.view().await.is_some_and(|view| view.recovered);
+        if is_ready && let Some(answer) = attach::answer(&self.shared, &call, &headers).await {
+            return answer;
+        }
         let Some(encoding) = negotiate::accepted(&headers) else {
             return respond::text(
                 406,

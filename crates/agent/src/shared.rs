@@ -1,6 +1,7 @@
 //! What connects requests with the core: the queue of inputs, tables, and the link.
 
 use crate::engine::Engine;
+use crate::session::Sessions;
 use crate::{Config, Outside};
 use agent_core::State;
 use agent_core::contract::Input;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Arc<LogLevel>,
     pub(crate) containerizer: Arc<dyn Containerizer>,
+    pub(crate) sessions: Sessions,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,7 @@ impl Shared {
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
             containerizer: outside.containerizer.clone(),
+            sessions: Sessions::new(&config.runtime_dir),
         });
         let engine = Engine::new(shared.clone(), queue, asking, outside);
         (shared, engine)

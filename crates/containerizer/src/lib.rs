@@ -53,6 +53,8 @@ pub struct ContainerSpec {
     pub working_directory: Option<String>,
     /// Directory whose `stderr` takes all output; None: the sandbox, with `stdout` apart.
     pub output: Option<String>,
+    /// Its standard streams, instead of files in its sandbox.
+    pub streams: Option<Streams>,
     /// Link that shall point at `directory`, if any.
     pub latest_link: Option<String>,
     /// `shell`, `value`, `arguments` as in CommandInfo (spec/agent.md 3.6).
@@ -93,6 +95,19 @@ impl ContainerSpec {
 /// When the path leads out of the directory, or can't be made.
 pub fn link(directory: &Path, path: &Path, target: &Path) -> io::Result<()> {
     rooted::link(&rooted::directory(directory)?, path, target)
+}
+
+/// Files that a container has as its standard streams, absolute: named pipes, or a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streams {
+    /// Standard input.
+    pub input: String,
+    /// Standard output.
+    pub output: String,
+    /// Standard error.
+    pub errors: String,
+    /// Whether all three are one terminal, which it takes as its own.
+    pub is_terminal: bool,
 }
 
 /// A persistent volume in a container.

@@ -78,6 +78,13 @@ pub(crate) fn encode(
     list(&mut out, environment.iter().map(String::as_str))?;
     text(&mut out, spec.output.as_ref().unwrap_or(&spec.directory))?;
     number(&mut out, usize::from(spec.output.is_some()))?;
+    number(&mut out, usize::from(spec.streams.is_some()))?;
+    if let Some(streams) = &spec.streams {
+        for path in [&streams.input, &streams.output, &streams.errors] {
+            text(&mut out, path)?;
+        }
+        number(&mut out, usize::from(streams.is_terminal))?;
+    }
     let inside = setup.working_directory.as_ref().or(spec.working_directory.as_ref());
     text(&mut out, inside.or(setup.sandbox.as_ref()).unwrap_or(&spec.directory))?;
     number(&mut out, usize::from(user.is_some()))?;

@@ -74,14 +74,6 @@ struct Channels {
 /// A command that can't be executed counts as started: it says why on its standard error and ends with status 1, as
 /// the peer's launcher does.
 pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
-    let (out, errors) = if spec.is_joined {
-        // The file is another container's, which limits it.
-        let open = || Log::open(spec, c"stderr", Rotation { max: 0, keep: 0 });
-        (open()?, open()?)
-    } else {
-        let [out, errors] = spec.logs;
-        (Log::open(spec, c"stdout", out)?, Log::open(spec, c"stderr", errors)?)
-    };
     let null = File::open("/dev/null").map_err(|e| format!("cannot open /dev/null: {e}"))?;
     let container = spec.container.as_ref();
     let has_init = container.is_some_and(namespaces::needs_init);
@@ -95,11 +87,15 @@ pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
     let namespaces = container.map(Namespaces::prepare).transpose()?;
     let mut streams = Vec::new();
     // What comes out of a terminal goes to one file, through this process anyway.
-    let (stdio, log) = if has_terminal {
+    let (stdio, log) = if let Some(given) = &spec.streams {
+        (Stdio::open(given, spec.user.as_ref())?, None)
+    } else if has_terminal {
+        let (out, _) = open_logs(spec)?;
         let empty = || null.try_clone().map_err(|e| format!("cannot open /dev/null: {e}"));
         let (output, errors) = (empty()?.into(), empty()?.into());
         (Stdio { input: null.into(), output, errors }, Some(out))
     } else {
+        let (out, errors) = open_logs(spec)?;
         let ((output, first), (errors, second)) = (out.share()?, errors.share()?);
         streams.extend(first.into_iter().chain(second));
         (Stdio { input: null.into(), output, errors }, None)
@@ -120,6 +116,17 @@ pub(crate) fn start(spec: &Spec) -> Result<Started, String> {
     let is_first = container.is_some_and(|c| c.namespaces & libc::CLONE_NEWPID != 0);
     let init = channels.status.map(|(status, _)| Init { pid, is_first, status });
     Ok(Started { pid, init, streams })
+}
+
+/// The files for output and errors.
+fn open_logs(spec: &Spec) -> Result<(Log, Log), String> {
+    if spec.is_joined {
+        // The file is another container's, which limits it.
+        let open = || Log::open(spec, c"stderr", Rotation { max: 0, keep: 0 });
+        return Ok((open()?, open()?));
+    }
+    let [out, errors] = spec.logs;
+    Ok((Log::open(spec, c"stdout", out)?, Log::open(spec, c"stderr", errors)?))
 }
 
 /// In the child: sets everything up, and becomes the main process or its init.

@@ -2,10 +2,10 @@
 
 use crate::child;
 use crate::privileges;
-use crate::spec::Spec;
-use std::ffi::CString;
+use crate::spec::{Spec, Streams, User};
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 /// What it has as its first three descriptors.
 #[derive(Debug)]
@@ -16,15 +16,48 @@ pub(crate) struct Stdio {
 }
 
 impl Stdio {
+    /// Opens what somebody else has the other ends of, for a user.
+    pub(crate) fn open(streams: &Streams, user: Option<&User>) -> Result<Self, String> {
+        let [input, output, errors] = &streams.paths;
+        let (read, write) = match streams.is_terminal {
+            true => (libc::O_RDWR, libc::O_RDWR),
+            false => (libc::O_RDONLY, libc::O_WRONLY),
+        };
+        Ok(Self {
+            input: open_stream(input, read, user)?,
+            output: open_stream(output, write, user)?,
+            errors: open_stream(errors, write, user)?,
+        })
+    }
+
     /// A terminal is all three.
     pub(crate) fn of_terminal(terminal: OwnedFd) -> io::Result<Self> {
         Ok(Self { input: terminal.try_clone()?, output: terminal.try_clone()?, errors: terminal })
     }
 }
 
+/// Does not wait for the other end, which is there or never will be.
+fn open_stream(path: &CStr, way: i32, user: Option<&User>) -> Result<OwnedFd, String> {
+    let flags = way | libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    // SAFETY: the path is terminated; the descriptor is nobody else's; programs do not expect it not to block.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), flags);
+        if fd < 0 {
+            let error = io::Error::last_os_error();
+            return Err(format!("cannot open {}: {error}", path.to_string_lossy()));
+        }
+        libc::fcntl(fd, libc::F_SETFL, 0);
+        if let Some(user) = user {
+            libc::fchown(fd, user.uid, libc::gid_t::MAX);
+        }
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
 /// Turns the process into the main process, a child of `parent`, or says on its standard error why it can't.
 pub(crate) fn execute(spec: &Spec, stdio: &Stdio, parent: &OwnedFd) -> ! {
-    let terminal = spec.container.as_ref().is_some_and(|c| c.terminal.is_some());
+    let terminal = spec.container.as_ref().is_some_and(|c| c.terminal.is_some())
+        || spec.streams.as_ref().is_some_and(|streams| streams.is_terminal);
     let error = become_main(spec, stdio, terminal, parent);
     let text = format!("Failed to execute '{}': {error}\n", spec.program.to_string_lossy());
     // SAFETY: writes bytes of a live buffer, then ends without running anything of the parent's.

@@ -15,6 +15,22 @@ pub(crate) struct User {
     pub(crate) groups: Vec<libc::gid_t>,
 }
 
+/// Files that a container has as its standard streams.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    /// Input, output and errors.
+    pub(crate) paths: [CString; 3],
+    /// They are one terminal.
+    pub(crate) is_terminal: bool,
+}
+
+impl Streams {
+    fn parse(rest: &mut &[u8]) -> Option<Self> {
+        let paths = [text(rest)?, text(rest)?, text(rest)?];
+        Some(Self { paths, is_terminal: number(rest)? == 1 })
+    }
+}
+
 /// The main process of a container.
 #[derive(Debug)]
 pub(crate) struct Spec {
@@ -28,6 +44,8 @@ pub(crate) struct Spec {
     pub(crate) directory: CString,
     /// All output goes to `stderr`.
     pub(crate) is_joined: bool,
+    /// What it has as its standard streams instead of files there.
+    pub(crate) streams: Option<Streams>,
     /// Where the process starts.
     pub(crate) working_directory: CString,
     /// User to become, if any.
@@ -54,6 +72,7 @@ impl Spec {
         let environment = list(&mut rest)?;
         let directory = text(&mut rest)?;
         let is_joined = number(&mut rest)? == 1;
+        let streams = optional(&mut rest, Streams::parse)?;
         let working_directory = text(&mut rest)?;
         let user = if number(&mut rest)? == 1 { Some(user(&mut rest)?) } else { None };
         let open_files = long(&mut rest)?;
@@ -68,6 +87,7 @@ impl Spec {
             environment,
             directory,
             is_joined,
+            streams,
             working_directory,
             user,
             open_files,

@@ -1,7 +1,7 @@
 //! Containers that are started through the agent's API.
 
 use super::*;
-use agent_core::contract::{ContainerCall, ContainerEnd};
+use agent_core::contract::{ContainerCall, ContainerEnd, Streams};
 
 fn id(chain: &[&str]) -> v1::ContainerId {
     let (last, rest) = chain.split_last().expect("an id");
@@ -26,6 +26,7 @@ impl Node {
                 container: None,
                 resources: Vec::new(),
                 limits: BTreeMap::new(),
+                streams: None,
             },
         )
     }
@@ -165,4 +166,30 @@ fn standalone_ones_and_those_of_tasks_are_found_again() {
     assert_eq!(node.wait_call(5, &[&task, "child"]), [end(5, Some(3 << 8))]);
     assert_eq!(node.wait_call(6, &["other"]), [end(6, None)], "nobody knows how it ended");
     assert_eq!(node.wait_call(7, &["gone"]), [respond(7, 404, "Container gone cannot be found")]);
+}
+
+#[test]
+fn a_session_has_the_environment_of_its_task_and_is_not_kept() {
+    let (mut node, task) = running();
+    let streams = Streams {
+        input: "/run/in".to_owned(),
+        output: "/run/out".to_owned(),
+        errors: "/run/err".to_owned(),
+        is_terminal: false,
+    };
+    let call = ContainerCall::Launch {
+        container_id: id(&[&task, "session"]),
+        command: Box::new(v1::CommandInfo { value: Some("sh".to_owned()), ..Default::default() }),
+        container: None,
+        resources: Vec::new(),
+        limits: BTreeMap::new(),
+        streams: Some(streams.clone()),
+    };
+    let before = node.records.len();
+    let spec = started(&node.container_call(1, call));
+    assert_eq!((spec.streams, spec.parent.as_ref()), (Some(streams), Some(&task)));
+    assert_eq!(spec.environment["MESOS_ALLOCATION_ROLE"], "r");
+    assert!(spec.directory.ends_with(&format!("/runs/{task}")), "{}", spec.directory);
+    assert_eq!(spec.recovery_timeout, Duration::ZERO);
+    assert_eq!(node.records.len(), before, "the next agent ends it");
 }

@@ -3,6 +3,7 @@
 //! A command is a file with `command()`, its words, and `run()`, which gives what is printed.
 
 mod completion;
+mod exec;
 mod known;
 mod lists;
 mod overlap;
@@ -26,6 +27,7 @@ fn all() -> Vec<Command> {
     let lists = lists::commands();
     let more = [
         why::command(),
+        exec::command(),
         simulate::command(),
         quota::command(),
         weight::command(),
@@ -48,6 +50,7 @@ async fn dispatch(
     match name {
         "agents" => lists::agents(client, matches).await,
         "completion" => completion::run(matches),
+        "exec" => exec::run(client, matches).await,
         "flags" => lists::flags(client, matches).await,
         "frameworks" => lists::frameworks(client, matches).await,
         "offers" => lists::offers(client, matches).await,

@@ -73,3 +73,79 @@ fn containers_inside_a_task_and_standalone_ones_outlive_the_agent() {
     assert_eq!(call(&cluster, &about("REMOVE_CONTAINER", &alone)).0, 200);
     assert_eq!(call(&cluster, &about("KILL_CONTAINER", &alone)).0, 404);
 }
+
+/// A task that runs, and what `proffer exec` says of it.
+struct Shell {
+    cluster: Cluster,
+    _framework: Framework,
+    sandbox: String,
+}
+
+fn shell() -> Shell {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let offer = framework.offers().remove(0);
+    let mut task = command_task(&offer, "t", "sleep 1000", 0.1, 32.0);
+    task["command"]["environment"] = json!({"variables": [{"name": "WHO", "value": "task"}]});
+    framework.launch(&offer, &[task]);
+    let status = framework.until_state("t", "TASK_RUNNING");
+    let sandbox = text(&status["container_status"]["container_id"]["value"]);
+    Shell { cluster, _framework: framework, sandbox }
+}
+
+#[test]
+fn exec_runs_a_command_inside_a_task_with_its_input_output_and_exit_status() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let shell = shell();
+    let mut exec = Command::new(env!("CARGO_BIN_EXE_proffer"));
+    exec.arg("exec").arg(format!("--master={}", shell.cluster.master())).args(["-i", "t", "--"]);
+    exec.args(["sh", "-c", "pwd; echo $WHO; cat; echo error >&2; exit 4"]);
+    let mut child = exec
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("proffer exec");
+    child.stdin.take().expect("an input").write_all(b"typed\n").expect("written");
+    let output = child.wait_with_output().expect("an end");
+    let (out, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].ends_with(&format!("/runs/{}", shell.sandbox)), "{out} {errors}");
+    assert_eq!(lines[1..], ["task", "typed"]);
+    assert_eq!((errors.as_ref(), output.status.code()), ("error\n", Some(4)));
+
+    let mut missing = Command::new(env!("CARGO_BIN_EXE_proffer"));
+    missing
+        .arg("exec")
+        .arg(format!("--master={}", shell.cluster.master()))
+        .args(["nobody", "true"]);
+    let output = missing.output().expect("proffer exec");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("no task 'nobody' runs"), "{errors}");
+}
+
+#[test]
+fn exec_gives_the_command_a_terminal_of_the_size_of_this_one() {
+    use std::process::Command;
+    let shell = shell();
+    let program = env!("CARGO_BIN_EXE_proffer");
+    let master = shell.cluster.master();
+    let exec = format!(
+        "stty rows 33 cols 77; {program} exec --master={master} -it t sh -c 'stty size; tty; exit 5'; \
+         echo status $?; stty -a"
+    );
+    let script = Command::new("script").args(["-qec", &exec, "/dev/null"]).output();
+    let Ok(output) = script else {
+        eprintln!("skipped: there is no script (package bsdutils)");
+        return;
+    };
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains("33 77\r\n/dev/pts/"), "{out}");
+    assert!(out.contains("status 5"), "{out}");
+    assert!(
+        out.contains(" icanon") && !out.contains("-icanon"),
+        "the terminal is as it was: {out}"
+    );
+}

@@ -74,6 +74,7 @@ impl Host {
             directory: self.sandbox(id).to_str().expect("text").to_owned(),
             working_directory: None,
             output: None,
+            streams: None,
             latest_link: None,
             command: wire::v1::CommandInfo {
                 value: Some(command.to_owned()),
