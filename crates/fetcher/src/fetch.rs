@@ -6,20 +6,19 @@ use crate::dialogue::{Agent, Answer};
 use crate::download::Download;
 use crate::guard::Guard;
 use crate::log;
+use crate::places::Places;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use wire::internal::{FetchItem, FetchRequest};
 
 /// Permissions of an executable.
 const EXECUTABLE: u32 = 0o755;
 
 /// Fetches everything.
-pub(crate) fn all(request: &FetchRequest, agent: Agent) -> Result<(), String> {
-    let sandbox = Directory::open(Path::new(&request.directory))?;
+pub(crate) fn all(request: &FetchRequest, places: &Places, agent: &Agent) -> Result<(), String> {
     for (index, item) in request.items.iter().enumerate() {
         log::info(&format!("Fetching URI '{}'", item.uri));
-        let fetch = Fetch { request, item, index, agent: &agent, sandbox: &sandbox };
+        let fetch = Fetch { request, item, index, agent, places };
         let at = fetch.run().map_err(|text| format!("Failed to fetch '{}': {text}", item.uri))?;
         log::info(&format!("Fetched '{}' to '{at}'", item.uri));
     }
@@ -32,7 +31,7 @@ struct Fetch<'a> {
     item: &'a FetchItem,
     index: usize,
     agent: &'a Agent,
-    sandbox: &'a Directory,
+    places: &'a Places,
 }
 
 impl Fetch<'_> {
@@ -40,12 +39,11 @@ impl Fetch<'_> {
     fn run(&self) -> Result<String, String> {
         let output = Relative::parse(self.item.output.as_bytes())?;
         let download = Download::new(self.request, self.item)?;
-        let cache = self.request.cache_directory.as_deref().filter(|_| self.item.cache);
-        if let Some(cache) = cache
-            && let Some(file) = self.cached(&download, Path::new(cache))?
+        if let Some(cache) = self.places.cache.as_ref().filter(|_| self.item.cache)
+            && let Some(file) = self.cached(&download, cache)?
         {
             log::info(&format!("Fetching URI '{}' from cache", self.item.uri));
-            let at = self.place(&Directory::open(Path::new(cache))?, &file, &output);
+            let at = self.place(cache, &file, &output);
             self.agent.tell(&format!("placed {}", self.index))?;
             return at;
         }
@@ -53,7 +51,11 @@ impl Fetch<'_> {
     }
 
     /// Has it in the cache: the file there. None: it does not go through the cache.
-    fn cached(&self, download: &Download<'_>, cache: &Path) -> Result<Option<Relative>, String> {
+    fn cached(
+        &self,
+        download: &Download<'_>,
+        cache: &Directory,
+    ) -> Result<Option<Relative>, String> {
         let index = self.index;
         let mut answer = self.agent.ask(&format!("ask {index}"))?;
         if answer == Answer::Measure {
@@ -71,7 +73,7 @@ impl Fetch<'_> {
             Answer::Get(file) => Relative::parse(file.as_bytes()).map(Some),
             Answer::Put(file) => {
                 let file = Relative::parse(file.as_bytes())?;
-                download.bring(&Directory::open(cache)?, &file)?;
+                download.bring(cache, &file)?;
                 self.agent.tell(&format!("kept {index}"))?;
                 Ok(Some(file))
             }
@@ -88,14 +90,14 @@ impl Fetch<'_> {
 
     fn directly(&self, download: &Download<'_>, output: &Relative) -> Result<String, String> {
         log::info(&format!("Fetching '{}' directly into the sandbox directory", self.item.uri));
-        download.bring(self.sandbox, output)?;
+        download.bring(&self.places.sandbox, output)?;
         let path = self.shown(output);
         if self.item.executable {
             self.make_executable(output)?;
         } else if self.item.extract {
             match form(output) {
                 Some(form) => {
-                    self.extract(self.sandbox, output, form, output)?;
+                    self.extract(&self.places.sandbox, output, form, output)?;
                 }
                 None => self.warn_no_archive(),
             }
@@ -124,8 +126,8 @@ impl Fetch<'_> {
         }
         let mut source = cache.read(file)?;
         let mode = source.metadata().map_err(|e| e.to_string())?.permissions().mode();
-        let mut copy = self.sandbox.create(output, mode)?;
-        Guard::new(self.sandbox).copy_file(&mut source, &mut copy)?;
+        let mut copy = self.places.sandbox.create(output, mode)?;
+        Guard::new(&self.places.sandbox).copy_file(&mut source, &mut copy)?;
         if self.item.executable {
             self.make_executable(output)?;
         }
@@ -140,15 +142,16 @@ impl Fetch<'_> {
         output: &Relative,
     ) -> Result<(), String> {
         let source = from.path().join(file.path()).display().to_string();
-        let target = self.sandbox.path().display();
-        archive::extract(from.read(file)?, form, output, self.sandbox)
+        let target = self.places.sandbox.path().display();
+        archive::extract(from.read(file)?, form, output, &self.places.sandbox)
             .map_err(|e| format!("Failed to extract archive '{source}' to '{target}': {e}"))?;
         log::info(&format!("Extracted '{source}' into '{target}'"));
         Ok(())
     }
 
     fn make_executable(&self, output: &Relative) -> Result<(), String> {
-        self.sandbox
+        self.places
+            .sandbox
             .read(output)?
             .set_permissions(Permissions::from_mode(EXECUTABLE))
             .map_err(|e| format!("Failed to chmod executable '{}': {e}", self.shown(output)))
@@ -162,7 +165,7 @@ impl Fetch<'_> {
     }
 
     fn shown(&self, output: &Relative) -> String {
-        self.sandbox.path().join(output.path()).display().to_string()
+        self.places.sandbox.path().join(output.path()).display().to_string()
     }
 }
 

@@ -32,10 +32,12 @@ pub mod guard;
 mod hadoop;
 mod http;
 mod log;
+mod places;
 mod rights;
 mod watchdog;
 
 use dialogue::Dialogue;
+use places::Places;
 use std::process::ExitCode;
 
 /// Runs the program.
@@ -48,7 +50,11 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match rights::take(&request).and_then(|()| fetch::all(&request, dialogue.listen())) {
+    let fetched = Places::open(&request).and_then(|places| {
+        rights::take(&request)?;
+        fetch::all(&request, &places, &dialogue.listen())
+    });
+    match fetched {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             log::error(&text);

@@ -31,6 +31,10 @@ pub(crate) struct AgentNode {
     /// When the last write on the disk is done: writes are in order.
     pub(crate) disk_free: Time,
     pub(crate) containers: BTreeMap<String, Container>,
+    /// Containers whose URIs are being fetched.
+    pub(crate) fetching: BTreeMap<String, ContainerSpec>,
+    /// Those whose agent died meanwhile.
+    unstarted: BTreeSet<String>,
     /// Containers that were ever started: each has a sandbox.
     sandboxes: BTreeSet<String>,
     /// Directories of persistent volumes.
@@ -58,6 +62,8 @@ impl AgentNode {
             disk: Vec::new(),
             disk_free: Time(0),
             containers: BTreeMap::new(),
+            fetching: BTreeMap::new(),
+            unstarted: BTreeSet::new(),
             sandboxes: BTreeSet::new(),
             volumes: BTreeSet::new(),
             master: None,
@@ -127,22 +133,45 @@ impl AgentNode {
             Some(status) => FoundState::Exited { status: Some(status), limitation: None },
             None => FoundState::Running { pid: c.pid },
         };
-        self.containers
-            .iter()
-            .map(|(id, c)| FoundContainer { container_id: id.clone(), state: state(c) })
+        let unstarted = self.unstarted.iter().map(|id| (id, FoundState::Unstarted));
+        let started = self.containers.iter().map(|(id, c)| (id, state(c)));
+        started
+            .chain(unstarted)
+            .map(|(id, state)| FoundContainer { container_id: id.clone(), state })
             .collect()
     }
 
-    /// Starts a container; its process id, or why not.
-    pub(crate) fn start_container(&mut self, spec: &ContainerSpec) -> Result<u32, StartError> {
-        let is_new = self.sandboxes.insert(spec.container_id.clone());
+    /// The agent's process dies, and with it all that it fetches.
+    pub(crate) fn die(&mut self) {
+        self.core = None;
+        self.life += 1;
+        self.unstarted.extend(std::mem::take(&mut self.fetching).into_keys());
+    }
+
+    /// What is kept of a container goes.
+    pub(crate) fn forget(&mut self, container_id: &str) {
+        self.containers.remove(container_id);
+        self.unstarted.remove(container_id);
+    }
+
+    /// Makes ready for a container; what it is going to do, or why not.
+    pub(crate) fn prepare(&mut self, spec: &ContainerSpec) -> Result<Plan, StartError> {
+        let was_begun = self.unstarted.remove(&spec.container_id);
+        let is_new = self.sandboxes.insert(spec.container_id.clone()) || was_begun;
         if spec.unless_sandbox && !is_new {
             return Err(StartError::MayHaveRun);
         }
         assert!(is_new, "container {} is started twice", spec.container_id);
         let command = spec.command.value.as_deref().unwrap_or("");
-        let plan = Plan::parse(command)
-            .ok_or_else(|| StartError::Launch(format!("no plan in '{command}'")))?;
+        Plan::parse(command).ok_or_else(|| StartError::Launch(format!("no plan in '{command}'")))
+    }
+
+    /// Starts a container; its process id, or why not.
+    pub(crate) fn start_container(
+        &mut self,
+        spec: &ContainerSpec,
+        plan: Plan,
+    ) -> Result<u32, StartError> {
         let is_alone = |parent: &String| {
             self.containers.get(parent).is_none_or(|around| around.status.is_some())
         };

@@ -22,7 +22,8 @@ pub(crate) fn health_check(rng: &mut Rng) -> v1::HealthCheck {
         return v1::HealthCheck { r#type: kind, tcp: Some(tcp), ..check };
     }
     let runs = Duration::from_millis(rng.below(1200));
-    let plan = Plan { runs, code: i32::from(rng.chance(1, 4)), stubborn: false };
+    let code = i32::from(rng.chance(1, 4));
+    let plan = Plan { runs, code, stubborn: false, fetches: Duration::ZERO, fetchable: true };
     let command = v1::CommandInfo { value: Some(plan.command()), ..Default::default() };
     let kind = Some(v1::health_check::Type::Command as i32);
     v1::HealthCheck { r#type: kind, command: Some(command), ..check }

@@ -94,6 +94,13 @@ impl Framework {
                 runs: Duration::from_millis(rng.below(60_000)),
                 code: if rng.chance(1, 4) { 1 + rng.below(100) as i32 } else { 0 },
                 stubborn: rng.chance(1, 4),
+                // Some take longer than an executor may take to register.
+                fetches: Duration::from_millis(if rng.chance(1, 8) {
+                    rng.below(90_000)
+                } else {
+                    0
+                }),
+                fetchable: rng.chance(4, 5),
             };
             let mut resources = lending::of_task(&picked, 0.5, 64.0);
             resources.extend(tokens.pop_if(|_| rng.chance(1, 2)));

@@ -11,13 +11,24 @@ pub(crate) struct Plan {
     pub(crate) code: i32,
     /// Whether it ignores SIGTERM.
     pub(crate) stubborn: bool,
+    /// How long its URIs are fetched before that; zero: it has none.
+    pub(crate) fetches: Duration,
+    /// Whether they can be had.
+    pub(crate) fetchable: bool,
 }
 
 impl Plan {
     /// The command that stands for this plan.
     #[must_use]
     pub(crate) fn command(self) -> String {
-        format!("plan {} {} {}", self.runs.as_millis(), self.code, u8::from(self.stubborn))
+        format!(
+            "plan {} {} {} {} {}",
+            self.runs.as_millis(),
+            self.code,
+            u8::from(self.stubborn),
+            self.fetches.as_millis(),
+            u8::from(self.fetchable)
+        )
     }
 
     /// The plan behind a command; None for anything else.
@@ -27,7 +38,9 @@ impl Plan {
         let runs = Duration::from_millis(words.next()?.parse().ok()?);
         let code = words.next()?.parse().ok()?;
         let stubborn = words.next()? == "1";
-        Some(Self { runs, code, stubborn })
+        let fetches = Duration::from_millis(words.next()?.parse().ok()?);
+        let fetchable = words.next()? == "1";
+        Some(Self { runs, code, stubborn, fetches, fetchable })
     }
 
     /// Raw wait status when left alone.
@@ -43,7 +56,13 @@ mod tests {
 
     #[test]
     fn a_plan_survives_its_command() {
-        let plan = Plan { runs: Duration::from_millis(1500), code: 3, stubborn: true };
+        let plan = Plan {
+            runs: Duration::from_millis(1500),
+            code: 3,
+            stubborn: true,
+            fetches: Duration::from_millis(7),
+            fetchable: true,
+        };
         assert_eq!(Plan::parse(&plan.command()), Some(plan));
         assert_eq!(Plan::parse("sleep 1"), None);
     }

@@ -79,6 +79,12 @@ enum Event {
         make: Vec<String>,
         remove: Vec<agent::RemovedVolume>,
     },
+    /// The URIs of a container are there, or can't be had.
+    Fetched {
+        agent: usize,
+        life: u32,
+        container: String,
+    },
     ContainerEnd {
         agent: usize,
         container: String,
@@ -324,6 +330,9 @@ impl World {
             }
             Event::AgentVolumes { agent, life, operation, make, remove } => {
                 self.volumes_synced(agent, life, operation, make, &remove);
+            }
+            Event::Fetched { agent, life, container } if life == self.agents[agent].life => {
+                self.fetched(agent, &container);
             }
             Event::ContainerEnd { agent, container, status } => {
                 self.container_end(agent, container, status)

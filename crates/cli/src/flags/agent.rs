@@ -161,7 +161,7 @@ const ROWS: &[Row] = &[
         "allowed_devices",
         Kind::Text,
         None,
-        "devices of every container with a root file system, as JSON or a path to it; for linux/devices",
+        "devices that containers may use beside the common ones, as JSON or a path to it; for linux/devices and cgroups/devices",
     ),
     row(
         "bounding_capabilities",
@@ -396,12 +396,6 @@ const ROWS: &[Row] = &[
         Kind::Bool,
         Some("true"),
         "give revocable cpus fewer shares, with cgroups/cpu",
-    ),
-    row(
-        "allowed_devices",
-        Kind::Text,
-        None,
-        "devices that containers may use beside the common ones, as JSON, with cgroups/devices",
     ),
     only("systemd_enable_support", Kind::Bool, Some("true"), &["false"]),
 ];

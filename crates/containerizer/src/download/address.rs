@@ -35,9 +35,7 @@ impl Address {
             Some((user, host)) => (Some(user), host),
             None => (None, authority.as_str()),
         };
-        if authority.port().is_some() && authority.port_u16().is_none()
-            || authority.port().is_none() && host_and_port.ends_with(':')
-        {
+        if authority.port_u16().is_none() && host_and_port != authority.host() {
             return Err(fault("the port is not a number"));
         }
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
@@ -137,6 +135,10 @@ mod tests {
         assert_eq!(address.host_header, "h");
         let address = Address::of(&uri("http://[::1]:81")).expect("an address");
         assert_eq!((address.shown(), address.path.as_str()), ("[::1]:81".to_owned(), "/"));
+        for wrong in ["http://h:/", "http://h:port/", "http://u@h:99999/"] {
+            let error = Address::of(&uri(wrong)).expect_err(wrong).to_string();
+            assert!(error.ends_with("the port is not a number"), "{error}");
+        }
         let error = Address::of(&uri("ftp://u:p@h/x")).expect_err("not HTTP");
         let text = "understand 'ftp://h/x': it must begin with http:// or https://";
         assert_eq!(error.to_string(), text);

@@ -1,6 +1,7 @@
 //! Agents in the world: their effects, containers and disks.
 
 use super::*;
+use crate::plan::Plan;
 
 impl World {
     pub(super) fn agent_start(&mut self, agent: usize) {
@@ -22,8 +23,7 @@ impl World {
 
     pub(super) fn agent_crash(&mut self, agent: usize) {
         self.trace.line(self.now, &format!("agent {agent} dies"));
-        self.agents[agent].core = None;
-        self.agents[agent].life += 1;
+        self.agents[agent].die();
         for stream in self.network.of(Peer::Agent(agent)) {
             self.break_stream(stream);
         }
@@ -90,28 +90,18 @@ impl World {
                 let input = Box::new(agent::Input::Stored { id, result: Ok(()) });
                 self.at(done, Event::AgentStore { agent, life, input, record });
             }
-            agent::Effect::StartContainer { spec } => {
-                let container_id = spec.container_id.clone();
-                let result = self.agents[agent].start_container(&spec);
-                if result.is_ok() {
-                    let plan = self.agents[agent].containers[&container_id].plan;
-                    let event = Event::ContainerEnd {
-                        agent,
-                        container: container_id.clone(),
-                        status: plan.status(),
-                    };
-                    self.after(plan.runs + Duration::from_millis(1), event);
-                }
-                let input = Box::new(agent::Input::ContainerStarted { container_id, result });
-                self.after(Duration::from_micros(900), Event::AgentInput { agent, life, input });
-            }
-            agent::Effect::CancelStart { .. } | agent::Effect::UpdateContainer { .. } => {}
+            agent::Effect::StartContainer { spec } => self.start_container(agent, *spec),
+            agent::Effect::CancelStart { container_id } => self.cancel_start(agent, container_id),
+            agent::Effect::UpdateContainer { .. } => {}
             agent::Effect::SignalContainer { container_id, signal } => {
                 self.signal(agent, container_id, signal)
             }
-            agent::Effect::DestroyContainer { container_id } => self.signal(agent, container_id, 9),
+            agent::Effect::DestroyContainer { container_id } => {
+                self.cancel_start(agent, container_id.clone());
+                self.signal(agent, container_id, 9);
+            }
             agent::Effect::ForgetContainer { container_id } => {
-                self.agents[agent].containers.remove(&container_id);
+                self.agents[agent].forget(&container_id);
             }
             agent::Effect::SyncVolumes { operation, make, remove } => {
                 let event = Event::AgentVolumes { agent, life, operation, make, remove };
@@ -144,6 +134,61 @@ impl World {
             | agent::Effect::Touch { .. }
             | agent::Effect::Link { .. } => {}
         }
+    }
+
+    fn start_container(&mut self, agent: usize, spec: agent::ContainerSpec) {
+        let node = &mut self.agents[agent];
+        let (life, container_id) = (node.life, spec.container_id.clone());
+        match node.prepare(&spec) {
+            Err(error) => self.answer_start(agent, container_id, Err(error)),
+            Ok(plan) => {
+                node.fetching.insert(container_id.clone(), spec);
+                if plan.fetches.is_zero() {
+                    self.fetched(agent, &container_id);
+                } else {
+                    let event = Event::Fetched { agent, life, container: container_id };
+                    self.after(plan.fetches, event);
+                }
+            }
+        }
+    }
+
+    pub(super) fn fetched(&mut self, agent: usize, container: &str) {
+        let node = &mut self.agents[agent];
+        let Some(spec) = node.fetching.remove(container) else { return };
+        let plan = spec.command.value.as_deref().and_then(Plan::parse);
+        let Some(plan) = plan.filter(|plan| plan.fetchable || plan.fetches.is_zero()) else {
+            let error = agent::StartError::Launch("Failed to fetch all URIs".to_owned());
+            self.answer_start(agent, container.to_owned(), Err(error));
+            return;
+        };
+        let result = node.start_container(&spec, plan);
+        if result.is_ok() {
+            let status = plan.status();
+            let event = Event::ContainerEnd { agent, container: container.to_owned(), status };
+            self.after(plan.runs + Duration::from_millis(1), event);
+        }
+        self.answer_start(agent, container.to_owned(), result);
+    }
+
+    /// Ends the start of a container whose URIs are being fetched.
+    fn cancel_start(&mut self, agent: usize, container_id: String) {
+        if self.agents[agent].fetching.remove(&container_id).is_some() {
+            let text = "Container destroyed during fetching".to_owned();
+            let error = agent::StartError::Launch(text);
+            self.answer_start(agent, container_id, Err(error));
+        }
+    }
+
+    fn answer_start(
+        &mut self,
+        agent: usize,
+        container_id: String,
+        result: Result<u32, agent::StartError>,
+    ) {
+        let life = self.agents[agent].life;
+        let input = Box::new(agent::Input::ContainerStarted { container_id, result });
+        self.after(Duration::from_micros(900), Event::AgentInput { agent, life, input });
     }
 
     pub(super) fn volumes_synced(
