@@ -4,6 +4,7 @@
 //! has had it: the master acknowledges it once more in the framework's stead. A master that is new does not know; then
 //! the framework hears it again.
 
+use allocator::FrameworkId;
 use base::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,27 +14,42 @@ const MAX: usize = 10_000;
 
 type Uuid = [u8; 16];
 
+/// Which status: executors choose uuids, and nobody makes sure that those of two differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) framework: FrameworkId,
+    pub(crate) task: String,
+    uuid: Uuid,
+}
+
+impl Status {
+    /// None if the uuid is none.
+    pub(crate) fn new(framework: FrameworkId, task: &str, uuid: &[u8]) -> Option<Self> {
+        let uuid = Uuid::try_from(uuid).ok()?;
+        Some(Self { framework, task: task.to_owned(), uuid })
+    }
+}
+
 /// By the agents' ids: one that was unreachable comes back under its own.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
-    by_agent: BTreeMap<String, VecDeque<(Time, Uuid)>>,
+    by_agent: BTreeMap<String, VecDeque<(Time, Status)>>,
 }
 
 impl Acknowledged {
     /// Remembers one. `kept`: an agent that is connected for so long has kept what it was told before; None while it is
     /// away.
-    pub(crate) fn note(&mut self, now: Time, agent: &str, kept: Option<Duration>, uuid: &[u8]) {
-        let Ok(uuid) = Uuid::try_from(uuid) else { return };
+    pub(crate) fn note(&mut self, now: Time, agent: &str, kept: Option<Duration>, status: Status) {
         let known = self.by_agent.entry(agent.to_owned()).or_default();
-        let is_old = |(at, _): &(Time, Uuid)| kept.is_some_and(|kept| *at + kept < now);
+        let is_old = |(at, _): &(Time, Status)| kept.is_some_and(|kept| *at + kept < now);
         while known.len() >= MAX || known.front().is_some_and(is_old) {
             known.pop_front();
         }
-        known.push_back((now, uuid));
+        known.push_back((now, status));
     }
 
-    pub(crate) fn has(&self, agent: &str, uuid: &[u8]) -> bool {
-        self.by_agent.get(agent).is_some_and(|known| known.iter().any(|(_, u)| u == uuid))
+    pub(crate) fn has(&self, agent: &str, status: &Status) -> bool {
+        self.by_agent.get(agent).is_some_and(|known| known.iter().any(|(_, known)| known == status))
     }
 
     /// An agent is connected again: from now on it can keep what it is told.
@@ -53,25 +69,29 @@ mod tests {
 
     #[test]
     fn an_agent_that_stays_keeps_what_it_is_told_and_one_that_was_away_gets_time() {
+        let status =
+            |uuid: u128| Status::new(FrameworkId(1), "t", &uuid.to_le_bytes()).expect("a uuid");
         let mut known = Acknowledged::default();
         let minute = |n: u64| Time(n * 61_000_000_000);
         let kept = Some(Duration::from_secs(60));
-        known.note(minute(0), "a", kept, &[1; 16]);
-        known.note(minute(1), "a", None, &[2; 16]);
-        assert!(known.has("a", &[1; 16]), "it is away");
-        assert!(!known.has("b", &[1; 16]));
+        known.note(minute(0), "a", kept, status(1));
+        known.note(minute(1), "a", None, status(2));
+        assert!(known.has("a", &status(1)), "it is away");
+        assert!(!known.has("b", &status(1)));
+        let other = Status { task: "u".to_owned(), ..status(1) };
+        assert!(!known.has("a", &other), "another task's");
         known.returned(minute(2), "a");
-        known.note(minute(2), "a", kept, &[3; 16]);
-        assert!(known.has("a", &[1; 16]), "it was just away");
-        known.note(minute(3), "a", kept, &[4; 16]);
-        assert!(!known.has("a", &[1; 16]) && !known.has("a", &[3; 16]));
-        assert!(known.has("a", &[4; 16]));
+        known.note(minute(2), "a", kept, status(3));
+        assert!(known.has("a", &status(1)), "it was just away");
+        known.note(minute(3), "a", kept, status(4));
+        assert!(!known.has("a", &status(1)) && !known.has("a", &status(3)));
+        assert!(known.has("a", &status(4)));
         for n in 0..=MAX {
-            known.note(minute(4), "a", None, &(n as u128).to_le_bytes());
+            known.note(minute(4), "a", None, status(100 + n as u128));
         }
-        assert!(!known.has("a", &0_u128.to_le_bytes()), "there is a limit");
-        assert!(known.has("a", &(MAX as u128).to_le_bytes()));
+        assert!(!known.has("a", &status(100)), "there is a limit");
+        assert!(known.has("a", &status(100 + MAX as u128)));
         known.forget("a");
-        assert!(!known.has("a", &(MAX as u128).to_le_bytes()));
+        assert!(!known.has("a", &status(100 + MAX as u128)));
     }
 }

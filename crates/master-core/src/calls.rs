@@ -1,5 +1,6 @@
 //! Scheduler calls on a subscribed framework: checks in the order of spec/master.md 1.1, then one function per call.
 
+use crate::acknowledged::Status;
 use crate::master::{Cx, Master};
 use crate::state::Framework;
 use crate::validate;
@@ -246,7 +247,9 @@ impl Master {
             // A connection that is broken may be seen so only after all pings.
             let pings = self.config.agent_ping_timeout * (self.config.max_agent_ping_timeouts + 1);
             let kept = connected.map(|_| pings + ACKNOWLEDGEMENT_KEPT);
-            self.acknowledged.note(cx.now.mono, id, kept, &acknowledge.uuid);
+            if let Some(told) = Status::new(key, &acknowledge.task_id.value, &acknowledge.uuid) {
+                self.acknowledged.note(cx.now.mono, id, kept, told);
+            }
         }
         let Some(agent) = connected else {
             // It tells the status again when it is back, and then hears of this.

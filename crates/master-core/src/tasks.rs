@@ -1,5 +1,6 @@
 //! Tasks: status updates from agents, statuses of the master's own, the end of a task (spec/master.md 1.7).
 
+use crate::acknowledged::Status;
 use crate::frameworks::event;
 use crate::master::{Cx, Master};
 use crate::state::{Framework, Task, is_terminal};
@@ -76,8 +77,9 @@ impl Master {
         let latest =
             update.latest_state.and_then(|s| TaskState::try_from(s).ok()).unwrap_or(status.state());
         self.record_status(cx, key, agent, &status, latest);
-        let is_known =
-            self.agent(agent).is_some_and(|a| self.acknowledged.has(&a.id, status.uuid()));
+        let told = Status::new(key, &status.task_id.value, status.uuid());
+        let told = self.agent(agent).zip(told);
+        let is_known = told.is_some_and(|(agent, told)| self.acknowledged.has(&agent.id, &told));
         if is_known {
             self.settle(cx, key, agent, status.task_id, status.uuid.unwrap_or_default());
             return;
