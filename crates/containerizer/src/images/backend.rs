@@ -139,14 +139,13 @@ fn overlay(layers: &[PathBuf], rootfs: &Path, scratch: &Path) -> io::Result<()> 
     let (upper, work) = (open(&upper)?, open(&work)?);
     let layers = layers.iter().rev().map(open).collect::<io::Result<Vec<_>>>()?;
     let lower: Vec<String> = layers.iter().map(shown).collect();
-    let options =
-        format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), shown(&upper), shown(&work));
-    let options = CString::new(options)?;
-    Ok(rustix::mount::mount(
-        "overlay",
-        rootfs,
-        "overlay",
-        MountFlags::NODEV,
-        Some(options.as_c_str()),
-    )?)
+    let (lower, upper, work) = (lower.join(":"), shown(&upper), shown(&work));
+    let mount = |more: &str| -> io::Result<()> {
+        let options =
+            CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work}{more}"))?;
+        let options = Some(options.as_c_str());
+        Ok(rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::NODEV, options)?)
+    };
+    // What the container writes goes with it: the disk need not have it at the end. Kernels before 5.10 can't.
+    mount(",volatile").or_else(|_| mount(""))
 }
