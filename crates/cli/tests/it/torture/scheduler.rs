@@ -125,7 +125,10 @@ impl Book {
             if end != "TASK_FINISHED" {
                 // Whoever says that a task was never started must be right, and long ones all were.
                 never += 1;
-                let is_true = (end == "TASK_LOST" || end == "TASK_DROPPED") && count == 0;
+                // A call that is sent again to a new master may be refused as invalid.
+                let is_refused = self.plan.is_master_killed && end == "TASK_ERROR";
+                let is_lost = end == "TASK_LOST" || end == "TASK_DROPPED";
+                let is_true = (is_lost || is_refused) && count == 0;
                 if !is_true || id.starts_with("long") {
                     faults.push(format!(
                         "{id} ended with {end} {reason}, {count} starts: {record:?}"
