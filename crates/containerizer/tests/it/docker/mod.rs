@@ -98,6 +98,7 @@ impl Node {
             working_directory: None,
             latest_link: None,
             output: None,
+            streams: None,
             rootfs: None,
             command: v1::CommandInfo { value: Some(command.to_owned()), ..Default::default() },
             environment: BTreeMap::from([("MESOS_ALLOCATION_ROLE".to_owned(), "*".to_owned())]),
