@@ -319,3 +319,15 @@ fn what_checks_said_for_months_does_not_fill_the_log() {
     let found = FoundContainer { container_id, state: FoundState::Running { pid: 42 } };
     let _ = Node::recovered(node.records, vec![found]);
 }
+
+#[test]
+fn a_command_check_of_a_docker_container_is_refused_rather_than_failed() {
+    let mut node = Node::registered();
+    let mut docker = task("t");
+    docker["container"] = json!({"type": "DOCKER", "docker": {"image": "image"}});
+    docker["health_check"] = command("true");
+    docker["health_check"]["command"] = json!({"value": "true"});
+    let status = updates(&node.run(docker)).remove(0);
+    assert_eq!(status.state(), v1::TaskState::TaskFailed);
+    assert!(status.message().contains("COMMAND check"), "{}", status.message());
+}
