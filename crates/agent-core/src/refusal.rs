@@ -144,11 +144,6 @@ fn unsupported(
     }
     for task in tasks {
         let id = &task.task_id.value;
-        if executor.is_none() && is_docker(task.container.as_ref()) && has_command_check(task) {
-            return failed(format!(
-                "Task '{id}': a COMMAND check of a container of type DOCKER is not supported yet"
-            ));
-        }
         let isolators =
             [("cpus", "cgroups/cpu", limitable.cpus), ("mem", "cgroups/mem", limitable.mem)];
         for (name, isolator, is_there) in isolators {
@@ -164,13 +159,6 @@ fn unsupported(
         }
     }
     None
-}
-
-fn has_command_check(task: &v1::TaskInfo) -> bool {
-    let is_command = |c: &v1::CheckInfo| c.r#type() == v1::check_info::Type::Command;
-    let is_health_command = |c: &v1::HealthCheck| c.r#type() == v1::health_check::Type::Command;
-    task.check.as_ref().is_some_and(is_command)
-        || task.health_check.as_ref().is_some_and(is_health_command)
 }
 
 /// No process stands for a pod's executor, so nothing but a plain description of its container can be honoured.

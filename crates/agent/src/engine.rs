@@ -157,6 +157,7 @@ impl Engine {
                 self.core.step(now, input, &mut out);
             }
         };
+        containerizer.leave().await;
         drop((writes, volumes));
         // Nobody takes inputs any more; a thread that waits to send one must not wait for ever.
         self.queue.close();

@@ -170,6 +170,14 @@ impl Containerizer for Composing {
         }
     }
 
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            for (_, member) in &self.members {
+                member.leave().await;
+            }
+        })
+    }
+
     fn prune_images(&self, excluded: Vec<v1::Image>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             for (_, member) in &self.members {

@@ -237,6 +237,10 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     fn destroy(&self, container_id: &str);
     /// Drops what is kept of a container that ended; idempotent. Its sandbox stays.
     fn forget(&self, container_id: &str);
+    /// The agent ends: ends what does not outlive it, if nobody else does.
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
     /// Removes images that no container uses, and that are neither excluded here nor by the agent's settings.
     ///
     /// # Errors

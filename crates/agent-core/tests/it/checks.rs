@@ -321,13 +321,11 @@ fn what_checks_said_for_months_does_not_fill_the_log() {
 }
 
 #[test]
-fn a_command_check_of_a_docker_container_is_refused_rather_than_failed() {
+fn a_task_in_a_container_of_dockers_may_have_a_command_check() {
     let mut node = Node::registered();
     let mut docker = task("t");
     docker["container"] = json!({"type": "DOCKER", "docker": {"image": "image"}});
     docker["health_check"] = command("true");
     docker["health_check"]["command"] = json!({"value": "true"});
-    let status = updates(&node.run(docker)).remove(0);
-    assert_eq!(status.state(), v1::TaskState::TaskFailed);
-    assert!(status.message().contains("COMMAND check"), "{}", status.message());
+    assert!(started(&node.run(docker)).container.is_some());
 }

@@ -267,6 +267,27 @@ impl Engine {
         self.within(QUICK, "attach to a container", opened).await
     }
 
+    /// Makes a command inside a container ready: its id.
+    pub(crate) async fn make_exec(&self, name: &str, what: &Value) -> Result<String, Fault> {
+        let path = format!("/containers/{name}/exec");
+        let made = self.call(Method::POST, &path, Some(what), QUICK).await?;
+        let id = made["Id"].as_str().map(str::to_owned);
+        id.ok_or_else(|| Fault::Broken("expected 'Id'".to_owned()))
+    }
+
+    /// Starts it: what it writes, in the same frames, until its end.
+    pub(crate) async fn start_exec(&self, id: &str) -> Result<Incoming, Fault> {
+        let path = format!("/exec/{id}/start");
+        let how = serde_json::json!({ "Detach": false, "Tty": false });
+        let opened = self.open(Method::POST, &path, HeaderMap::new(), Some(&how));
+        self.within(SLOW, "start a command in a container", opened).await
+    }
+
+    /// What is known of it.
+    pub(crate) async fn inspect_exec(&self, id: &str) -> Result<Value, Fault> {
+        self.call(Method::GET, &format!("/exec/{id}/json"), None, QUICK).await
+    }
+
     /// Whether it has an image.
     pub(crate) async fn has_image(&self, image: &str) -> Result<bool, Fault> {
         match self.call(Method::GET, &format!("/images/{image}/json"), None, QUICK).await {

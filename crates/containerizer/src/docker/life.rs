@@ -18,6 +18,8 @@ use wire::v1::{self, ResourceStatistics};
 const KILLED: i32 = 128 + 9;
 /// Bytes of the unit of the resource `mem`.
 const MEGABYTE: f64 = 1_048_576.0;
+/// Time between two looks at what ends soon.
+pub(super) const GLANCE: Duration = Duration::from_millis(20);
 /// Time between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Time that an engine has to tell how a process ended that is gone.
@@ -52,11 +54,16 @@ impl Seen {
 
     /// A descriptor of its first process, if that is to be seen from here: the engine may live in another namespace.
     fn process(&self) -> Option<OwnedFd> {
-        let process = supervisor::watch(Some(self.pid).filter(|pid| *pid > 0)?)?;
-        // What was opened is the container's, if that number still is.
-        let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).ok()?;
-        (!self.id.is_empty() && cgroup.contains(&self.id)).then_some(process)
+        process_of(self.pid, &self.id)
     }
+}
+
+/// A descriptor of a process of the container that the engine calls `id`.
+pub(super) fn process_of(pid: u32, id: &str) -> Option<OwnedFd> {
+    let process = supervisor::watch(Some(pid).filter(|pid| *pid > 0)?)?;
+    // What was opened is the container's, if that number still is.
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    (!id.is_empty() && cgroup.contains(id)).then_some(process)
 }
 
 impl Shared {
@@ -70,7 +77,8 @@ impl Shared {
     ) {
         let process = seen.process().map(Arc::new);
         let stop_signal = seen.stop_signal.clone();
-        let running = Running { pid: seen.pid, stop_signal, process: process.clone() };
+        let running =
+            Running { id: seen.id.clone(), pid: seen.pid, stop_signal, process: process.clone() };
         self.live().entry(container_id.to_owned()).or_default().running = Some(running);
         let (shared, container_id, plain) = (self.clone(), container_id.to_owned(), seen.plain);
         tokio::spawn(async move {
@@ -87,6 +95,13 @@ impl Shared {
             });
             let code = ended(&shared.engine, &name, process).await;
             finish_copying(copying, &files, &name).await;
+            // What ran inside has ended with it, and is told of first.
+            let inside = async {
+                while shared.has_inside(&container_id) {
+                    tokio::time::sleep(GLANCE).await;
+                }
+            };
+            let _ = tokio::time::timeout(STALL, inside).await;
             shared.live().remove(&container_id);
             let status = code.map(|code| (code & 0xFF) << 8);
             let inspected = match code {

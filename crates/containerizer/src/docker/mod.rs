@@ -9,6 +9,7 @@
 
 mod amounts;
 mod engine;
+mod exec;
 mod life;
 mod network;
 mod output;
@@ -104,6 +105,10 @@ struct Live {
     is_cancelled: bool,
     /// It shall be destroyed as soon as it is started.
     is_doomed: bool,
+    /// It does not outlive its agent.
+    is_mortal: bool,
+    /// The container inside which it runs.
+    parent: Option<String>,
     /// What is known of it since it was started.
     running: Option<Running>,
 }
@@ -111,6 +116,8 @@ struct Live {
 /// A container that was started.
 #[derive(Debug, Clone)]
 struct Running {
+    /// The engine's own name for it.
+    id: String,
     /// Its first process; 0 if it has ended.
     pid: u32,
     /// Signal by which it is asked to end.
@@ -191,8 +198,15 @@ impl Shared {
         spec: ContainerSpec,
         cancel: &Notify,
     ) -> Result<u32, StartError> {
-        if spec.parent.is_some() {
-            return Err("containers inside one of type DOCKER are not supported".to_owned().into());
+        if let Some(parent) = &spec.parent {
+            if !spec.shares_everything() {
+                let text = "containers of their own inside one of type DOCKER are not supported";
+                return Err(text.to_owned().into());
+            }
+            return self.launch_inside(&spec, parent).await;
+        }
+        if let Some(live) = self.live().get_mut(&spec.container_id) {
+            live.is_mortal = spec.recovery_timeout.is_zero();
         }
         let plan = Plan::of(&spec, &self.circumstances)?;
         let container_id = spec.container_id.clone();
@@ -365,6 +379,9 @@ impl Containerizer for Docker {
     }
 
     fn destroy(&self, container_id: &str) {
+        if self.0.kill_inside(container_id) {
+            return;
+        }
         if let Some(live) = self.0.live().get_mut(container_id) {
             if live.running.is_some() {
                 tokio::spawn(self.0.clone().kill(container_id.to_owned()));
@@ -374,6 +391,21 @@ impl Containerizer for Docker {
                 live.cancel.notify_one();
             }
         }
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        let live = self.0.live();
+        let mortal = live.iter().filter(|(_, live)| live.is_mortal);
+        let mortal: Vec<String> = mortal.map(|(id, _)| plan::name(id)).collect();
+        drop(live);
+        let engine = &self.0.engine;
+        Box::pin(async move {
+            for name in mortal {
+                if let Err(fault) = engine.remove(&name).await {
+                    tracing::error!(container = %name, %fault, "cannot remove a container that ends with its agent");
+                }
+            }
+        })
     }
 
     fn forget(&self, container_id: &str) {

@@ -101,6 +101,12 @@ impl Files {
         Ok(())
     }
 
+    /// Everything goes where errors go.
+    pub(super) fn together(self) -> Self {
+        let [_, errors] = self.files;
+        Self { files: [errors.clone(), errors], before: self.before }
+    }
+
     /// For a container without a sandbox.
     pub(super) fn nowhere() -> io::Result<Self> {
         let file = Arc::new(File::options().append(true).open("/dev/null")?);

@@ -10,6 +10,7 @@ fn spec(command: v1::CommandInfo, container: v1::ContainerInfo) -> ContainerSpec
         working_directory: None,
         latest_link: None,
         output: None,
+        streams: None,
         rootfs: None,
         command,
         environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),

@@ -1,7 +1,7 @@
 //! A real Docker Engine, started by the test.
 
 use super::{Node, contract, docker_of, scalar};
-use containerizer::MountedVolume;
+use containerizer::{Containerizer as _, MountedVolume};
 use testkit::docker::DockerEngine;
 use wire::v1;
 
@@ -19,6 +19,7 @@ async fn a_real_engine_keeps_the_contract() {
     limits_and_network(node("limits").await).await;
     volumes(node("volumes").await).await;
     parameters(node("parameters").await).await;
+    commands_inside(node("inside").await).await;
     an_engine_that_is_killed(node("killed").await, engine).await;
 }
 
@@ -116,6 +117,32 @@ async fn parameters(mut node: Node) {
     docker_of(&mut spec).parameters.push(swap);
     node.run(spec).await;
     assert_ne!(node.exit().await.1, Some(0));
+}
+
+async fn commands_inside(mut node: Node) {
+    node.start("a", "echo ready; sleep 1000").await;
+    node.wait_for_line("a", "ready").await;
+    let inside = |id: &str, command: &str| {
+        let mut spec = node.spec(id, command);
+        spec.parent = Some("a".to_owned());
+        spec.container = None;
+        spec.directory = node.sandbox("a").display().to_string();
+        spec.output = Some(spec.directory.clone());
+        spec
+    };
+    let (check, long) = (inside("b", "echo $FROM_IMAGE; exit 3"), inside("c", "sleep 1000"));
+    let lost = inside("d", "sleep 1000");
+    node.run(check).await;
+    assert_eq!(node.exit().await, ("b".to_owned(), Some(3 << 8)));
+    assert_eq!(node.output("a", "stderr"), "yes\n");
+    node.run(long).await;
+    node.tell(|d| d.destroy("c")).await;
+    assert_eq!(node.exit().await, ("c".to_owned(), Some(137 << 8)));
+    // What is inside ends with its container, and is told of first.
+    node.run(lost).await;
+    node.tell(|d| d.destroy("a")).await;
+    assert_eq!(node.exit().await.0, "d");
+    assert_eq!(node.exit().await, ("a".to_owned(), Some(137 << 8)));
 }
 
 /// Containers run on without their engine, and their ends are told when it is back.
