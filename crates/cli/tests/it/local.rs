@@ -5,13 +5,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use testkit::wait;
 
-struct Local {
+pub(crate) struct Local {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Local {
-    fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_proffer"))
             .args(["local", "--port=0", "--resources=cpus:2;mem:1024;disk:1024"])
             .args(flags)
@@ -37,7 +37,7 @@ impl Local {
             .expect("it runs")
     }
 
-    fn interrupt(&mut self) {
+    pub(crate) fn interrupt(&mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
         let status = wait::until("the cluster stops", Duration::from_secs(20), || {

@@ -7,6 +7,7 @@ mod commands;
 mod container_info;
 mod containers;
 mod disk;
+mod docker;
 mod fetching;
 mod garbage;
 mod hostile;

@@ -86,7 +86,7 @@ async fn recovery(node: Node) {
     let held = "echo one; echo two; while [ ! -e $GATE ]; do sleep 0.05; done; echo three; exit 5";
     let gate = |node: &Node, id: &str| node.sandbox(id).join("gate");
     let mut spec = node.spec("runs", held);
-    // A fake engine's containers see the host; a real one's see their sandbox.
+    // The gate is where the host has it.
     spec.environment.insert("GATE".to_owned(), gate(&node, "runs").display().to_string());
     docker_of(&mut spec).parameters.push(wire::v1::Parameter {
         key: "volume".to_owned(),

@@ -1,6 +1,7 @@
-//! Containers of Docker's: the contract on a fake engine and on a real one.
+//! Containers of Docker's: the contract on a real engine, and what becomes of them with one that hangs.
 
 mod contract;
+mod hung;
 mod real;
 
 use containerizer::docker::{Docker, DockerOptions};
