@@ -12,7 +12,7 @@ pub(crate) fn prepare(skip: bool) -> Result<Vec<(&'static str, PathBuf)>, Failur
     if skip {
         eprintln!(
             "skipped by --skip-external: pymesos (scheduler and executor drivers over a real cluster); \
-             tests with images, where docker-registry, busybox or openssl is missing"
+             tests with images and Docker, where docker-registry, busybox, openssl or dockerd is missing"
         );
         return Ok(Vec::new());
     }
@@ -68,7 +68,7 @@ fn python_environment(directory: &Path) -> Result<PathBuf, Failure> {
     Ok(python)
 }
 
-/// Installs what the tests with images need. Those are for root alone, so that nobody else misses it.
+/// Installs what the tests with images and containers of a Docker Engine need. Those are for root alone, so that nobody else misses it.
 fn images() -> Result<(), Failure> {
     let missing = |(program_name, argument, _): &&(&str, &str, &str)| {
         output(program(program_name, &[argument])).is_err()
@@ -77,6 +77,7 @@ fn images() -> Result<(), Failure> {
         ("docker-registry", "--version", "docker-registry"),
         ("busybox", "true", "busybox-static"),
         ("openssl", "version", "openssl"),
+        ("dockerd", "--version", "docker.io"),
     ];
     let packages: Vec<&str> =
         wanted.iter().filter(missing).map(|(_, _, package)| *package).collect();

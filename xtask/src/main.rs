@@ -23,6 +23,7 @@ cargo xtask <task>
   sim [ARGS]               the cluster simulator (--seeds N, --seed N, --trace); see docs/testing.md
   sim overlap [ARGS]       the study of offer overlap; draws docs/offer-overlap.svg (--think MS, --load PERCENT, --seeds N: only figures)
   bench launch [--json]    launch latency and rate of a real cluster
+  bench containers         how fast containers start, alone and beside many; runc and crun beside it (--isolation LIST)
   bench allocator          allocation cycles of large clusters
   bench peer [NAME…]       the workloads of the peer's benchmarks (--list, --quick, --all, --json)
   help                     this text
