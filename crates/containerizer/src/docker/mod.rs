@@ -2,9 +2,9 @@
 //! Engine (spec/agent.md 6.7, docs/docker.md).
 //!
 //! The engine keeps containers, their output and their exit statuses while no agent runs, so no process of ours stands
-//! beside a container. From the outside in: a [`plan`] decides what the engine shall make of a specification
-//! ([`amounts`], [`network`], [`parameters`] and [`volumes`] are its parts), [`engine`] makes requests, [`life`] watches
-//! over a container until its end, [`output`] brings what it writes into its sandbox, and [`record`]s with [`recovery`]
+//! beside a container. From the outside in: a `plan` decides what the engine shall make of a specification
+//! (`amounts`, `network`, `parameters` and `volumes` are its parts), `engine` makes requests, `life` watches
+//! over a container until its end, `output` brings what it writes into its sandbox, and `record`s with `recovery`
 //! find everything again.
 
 mod amounts;

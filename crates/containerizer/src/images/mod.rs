@@ -2,8 +2,8 @@
 //! file system for each container (spec/agent.md 6.6).
 //!
 //! [`Provisioner`] is what the rest of the containerizer sees. Below it, from the outside in: names ([`Reference`]), the
-//! [`registry`] protocol over [`crate::download`], [`blob`]s into files, [`layer`]s into directories, the [`store`], and
-//! the [`backend`]s that put layers together.
+//! `registry` protocol over [`crate::download`], `blob`s into files, `layer`s into directories, the `store`, and
+//! the `backend`s that put layers together.
 
 mod archive;
 mod attach;

@@ -11,7 +11,7 @@ pub struct Setup {
     pub parent: Option<Parent>,
     /// Network namespace to enter: a file.
     pub network: Option<PathBuf>,
-    /// Namespaces of its own (`CLONE_NEW…`). One for mounts is needed for [`Self::rootfs`] and [`Self::steps`].
+    /// Namespaces of its own (`CLONE_NEW…`). One for mounts is needed for a root file system and [`Self::steps`].
     pub namespaces: i32,
     /// Name of the host, in a namespace of its own (`CLONE_NEWUTS`).
     pub hostname: Option<String>,
