@@ -263,7 +263,7 @@ impl Framework {
         let mut tasks = group.iter().filter_map(|id| self.tasks.get(id));
         // Tasks of a framework without checkpoints fail with their agent.
         !group.is_empty() && !self.checkpoint
-            || tasks.any(|t| t.kill_asked || t.is_checked || t.plan.code != 0)
+            || tasks.any(|t| t.kill_asked || t.is_checked || t.plan.code != 0 || !t.plan.fetchable)
     }
 
     fn on_operation(&mut self, status: &v1::OperationStatus, rng: &mut Rng) -> Option<Request> {
