@@ -5,6 +5,7 @@ use crate::host::{self, Address};
 use crate::logging::{self, Logging};
 use crate::modules::{self, LOGGER};
 use agent::Logs;
+use agent::isolation::Launcher;
 use agent_core::GarbageCollection;
 use agent_core::contract::Recover;
 use http_api::server::Limits;
@@ -336,9 +337,14 @@ fn garbage_collection(flags: &Flags) -> Result<GarbageCollection, String> {
     })
 }
 
-/// Values of flags as everybody may see them.
-fn shown(flags: &Flags) -> BTreeMap<String, String> {
+/// Values of flags as everybody may see them; the launcher that was chosen, if none was asked for.
+fn shown(flags: &Flags, launcher: Launcher) -> BTreeMap<String, String> {
     let mut all = flags.map();
+    let chosen = match launcher {
+        Launcher::Posix => "posix",
+        Launcher::Linux => "linux",
+    };
+    all.entry("launcher".to_owned()).or_insert_with(|| chosen.to_owned());
     if let Some(config) = all.get_mut("docker_config").filter(|value| !value.starts_with('/')) {
         "(not shown)".clone_into(config);
     }
@@ -406,7 +412,7 @@ pub(crate) fn agent_config(
         oversubscription: crate::oversubscription::settings(flags)?,
         local: false,
         seed: host::seed()?,
-        flags: shown(flags),
+        flags: shown(flags, isolation.launcher()),
     };
     let runtime_dir = absolute(flags.text("runtime_dir").unwrap_or("/var/run/mesos"))?;
     let (mesos, docker) = crate::containerizers::chosen(flags, &runtime_dir)?;
