@@ -149,6 +149,8 @@ fn supervise(directory: &Path) -> Result<(), String> {
         }
     }
     streams.into_iter().for_each(Stream::drain);
+    // The kernel tells it some time after the main process was killed for it, which may be after its end was seen.
+    saw_oom |= memory.as_mut().is_some_and(oom::Watch::saw_oom);
     let end = format!("{}{}\n", status.unwrap_or(0), if saw_oom { " oom" } else { "" });
     let kept = keep(&lock, &end);
     // The agent removes cgroups, after it has read in them how much memory there was. Without one nobody may come to do it.

@@ -42,7 +42,7 @@ impl Watch {
         (self.sign.as_raw_fd(), event)
     }
 
-    /// Whether memory was short, once after each time that the sign was ready.
+    /// Whether memory was short since this was last asked.
     pub(crate) fn saw_oom(&mut self) -> bool {
         match self.kills {
             Some(before) => {
