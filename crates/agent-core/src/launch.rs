@@ -456,7 +456,7 @@ impl Agent {
         framework: &v1::FrameworkInfo,
         status: v1::TaskStatus,
     ) {
-        let uuid = self.rng.uuid_bytes().to_vec();
+        let uuid = status.uuid.clone().unwrap_or_else(|| self.rng.uuid_bytes().to_vec());
         let status = v1::TaskStatus {
             agent_id: self.state.id.as_deref().map(Into::into),
             timestamp: Some(cx.now.wall.as_secs_f64()),

@@ -279,7 +279,9 @@ impl Agent {
             let reason = v1::task_status::Reason::Reconciliation;
             let message = "Reconciliation: task unknown to the agent";
             let status = dropped(&reconciliation.framework, task_id, reason, message);
-            let status = v1::TaskStatus { executor_id: listed.executor_id, ..status };
+            // It may have been said by this agent before it was killed, and is the same status then.
+            let uuid = listed.uuid.filter(|_| listed.state == status.state);
+            let status = v1::TaskStatus { executor_id: listed.executor_id, uuid, ..status };
             self.report(cx, &reconciliation.framework, status);
         }
     }

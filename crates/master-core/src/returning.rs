@@ -198,6 +198,10 @@ impl Master {
                     state: t.wire.state,
                     executor_id: t.wire.executor_id.clone(),
                     agent_id: Some(t.wire.agent_id.clone()),
+                    // Of the status that was told last, if that is of this state.
+                    uuid: (t.wire.status_update_state == Some(t.wire.state))
+                        .then(|| t.wire.status_update_uuid.clone())
+                        .flatten(),
                     ..Default::default()
                 })
                 .collect();

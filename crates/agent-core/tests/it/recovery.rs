@@ -144,25 +144,36 @@ fn directories_of_former_runs_are_removed_in_their_time() {
     assert_eq!(removed(node.wait(400)), ["/work_dir/slaves/s/frameworks/old"]);
 }
 
-#[test]
-fn a_task_that_never_arrived_is_dropped_once() {
+/// What an agent says that does not know a task of which the master knows this.
+fn told_of_unknown(lost: &serde_json::Value) -> Vec<v1::TaskStatus> {
     let (mut node, _) = Node::recovered(Vec::new(), Vec::new());
     node.step(Input::MasterConnected { connection: MASTER });
-    let lost = json!({"task_id": {"value": "lost"}, "state": "TASK_STAGING"});
     let registered = internal::Registered {
         agent_id: "m-S0".into(),
         total_ping_timeout_seconds: 75.0,
         master_info: v1::MasterInfo::default(),
         reconciliations: vec![internal::Reconciliation {
             framework: framework(),
-            statuses: vec![wire::json::from_value(&lost).expect("a status")],
+            statuses: vec![wire::json::from_value(lost).expect("a status")],
         }],
     };
     let mut effects = node.hear(master_to_agent::Message::Registered(registered));
     effects.extend(node.stored());
-    let told = updates(&effects);
+    updates(&effects)
+}
+
+#[test]
+fn a_task_that_never_arrived_is_dropped_once() {
+    let told = told_of_unknown(&json!({"task_id": {"value": "t"}, "state": "TASK_STAGING"}));
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].message(), "Reconciliation: task unknown to the agent");
+    // The agent was killed before it heard the acknowledgement: it says the same again, not another end.
+    let mut before = json!({"task_id": {"value": "t"}, "uuid": "YWJjZGVmZ2hpamtsbW5vcA=="});
+    before["state"] = json!(told[0].state().as_str_name());
+    let again = told_of_unknown(&before);
+    assert_eq!(again[0].uuid(), b"abcdefghijklmnop");
+    before["state"] = json!("TASK_RUNNING");
+    assert_ne!(told_of_unknown(&before)[0].uuid(), b"abcdefghijklmnop");
 }
 
 /// A node that recorded a task and asked for its container, and died at that moment.
