@@ -87,7 +87,8 @@ fn images() -> Result<(), Failure> {
     install(&packages)
 }
 
-fn install(packages: &[&str]) -> Result<(), Failure> {
+/// Installs Debian packages.
+pub(crate) fn install(packages: &[&str]) -> Result<(), Failure> {
     run(program("apt-get", &["update", "-q"]))?;
     let mut install = program("apt-get", &["install", "-q", "-y", "--no-install-recommends"]);
     install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");

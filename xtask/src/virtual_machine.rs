@@ -72,11 +72,7 @@ fn kernel() -> Result<PathBuf, Failure> {
                 "missing Debian packages; as root: apt-get install qemu-system-x86 busybox-static",
             ));
         }
-        run(program("apt-get", &["update", "-q"]))?;
-        let mut install = program("apt-get", &["install", "-q", "-y", "--no-install-recommends"]);
-        install.args(["qemu-system-x86", "busybox-static"]);
-        install.env("DEBIAN_FRONTEND", "noninteractive");
-        run(install)?;
+        crate::external::install(&["qemu-system-x86", "busybox-static"])?;
     }
     let directory = Path::new(DIRECTORY);
     if let Some(found) = vmlinuz(directory) {

@@ -58,6 +58,14 @@ struct Method {
     action: Action,
 }
 
+impl Method {
+    /// `times`: delay, interval and timeout in seconds; a timeout of 0 is none.
+    fn new(action: Action, times: [f64; 3]) -> Self {
+        let [delay, interval, timeout] = times.map(seconds);
+        Self { delay, interval, timeout: Some(timeout).filter(|t| !t.is_zero()), action }
+    }
+}
+
 enum Action {
     Command(v1::CommandInfo),
     Probe(Target),
@@ -310,12 +318,8 @@ fn check_method(check: &v1::CheckInfo) -> Option<Method> {
         Type::Tcp => Action::Probe(tcp_target(false, check.tcp.as_ref()?.port)),
         Type::Unknown => return None,
     };
-    Some(Method {
-        delay: seconds(check.delay_seconds()),
-        interval: seconds(check.interval_seconds()),
-        timeout: Some(seconds(check.timeout_seconds())).filter(|t| !t.is_zero()),
-        action,
-    })
+    let times = [check.delay_seconds(), check.interval_seconds(), check.timeout_seconds()];
+    Some(Method::new(action, times))
 }
 
 fn health_method(check: &v1::HealthCheck) -> Option<Method> {
@@ -334,12 +338,8 @@ fn health_method(check: &v1::HealthCheck) -> Option<Method> {
         }
         Type::Unknown => return None,
     };
-    Some(Method {
-        delay: seconds(check.delay_seconds()),
-        interval: seconds(check.interval_seconds()),
-        timeout: Some(seconds(check.timeout_seconds())).filter(|t| !t.is_zero()),
-        action,
-    })
+    let times = [check.delay_seconds(), check.interval_seconds(), check.timeout_seconds()];
+    Some(Method::new(action, times))
 }
 
 fn http_target(scheme: &str, is_v6: bool, port: u32, path: &str) -> Target {

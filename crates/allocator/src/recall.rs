@@ -99,7 +99,6 @@ impl Hierarchical {
                 if refuses(part) {
                     return ControlFlow::Continue(());
                 }
-                let borrowed = agent.borrowed(tree.framework_of(seat));
                 // Its reservations, and what it lacks of its guarantees; of other loans only what is kept for nobody.
                 let due = part.capped(|name| Some(quotas.lack(tree, role, name)));
                 for (name, lent) in &mut lent {
@@ -112,6 +111,7 @@ impl Hierarchical {
                         *unkept -= more;
                         // Whose turn it is and who has borrowed it already keeps it: nobody's tasks end so that it is
                         // offered the same for good.
+                        let borrowed = agent.borrowed(tree.framework_of(seat));
                         let borrowed = borrowed.get(name).copied().unwrap_or(0);
                         missing += (more - borrowed).max(0);
                     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use testkit::framework::{amount, command_task};
-use testkit::measure::{Quantiles, accept_to_running, memory_kib, processes_of};
+use testkit::measure::{Arguments, Quantiles, accept_to_running, memory_kib, processes_of, round};
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
 
 /// Tasks at which the memory of the agent is looked at.
@@ -17,13 +17,9 @@ const FEW: usize = 200;
 const BATCH: usize = 50;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let value = |name: &str| {
-        arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1)).cloned()
-    };
-    let number =
-        |name: &str, default: usize| value(name).map_or(default, |v| v.parse().expect("a number"));
-    let Some(program) = value("--program") else {
+    let arguments = Arguments::given();
+    let number = |name, default| arguments.number(name, default);
+    let Some(program) = arguments.value("--program") else {
         println!("containers: skipped, `cargo xtask bench containers` runs it");
         return;
     };
@@ -31,18 +27,19 @@ fn main() {
     let mut options = ClusterOptions::new(&program, 1);
     options.resources = "cpus:1000;mem:100000;disk:100000".to_owned();
     for name in ["isolation", "launcher"] {
-        options.agent_flags.extend(value(&format!("--{name}")).map(|v| format!("--{name}={v}")));
+        let given = arguments.value(&format!("--{name}"));
+        options.agent_flags.extend(given.map(|v| format!("--{name}={v}")));
     }
     let figures = measure(options, running, rounds);
     let reference: Vec<Value> =
         ["runc", "crun"].iter().filter_map(|r| reference(r, rounds)).collect();
-    if arguments.iter().any(|a| a == "--json") {
+    if arguments.has("--json") {
         println!("{}", json!({"proffer": figures, "reference": reference}));
         return;
     }
     println!(
         "{running} running, {rounds} rounds, isolation {}",
-        value("--isolation").as_deref().unwrap_or("as by default")
+        arguments.value("--isolation").as_deref().unwrap_or("as by default")
     );
     for (name, figure) in figures.as_object().into_iter().flatten() {
         println!("  {name}: {figure}");
@@ -162,8 +159,4 @@ fn run_reference(runtime: &str, bundle: &Path, round: usize) -> Option<f64> {
 
 fn times(quantiles: &Quantiles) -> Value {
     json!({"p50": round(quantiles.at(50)), "p99": round(quantiles.at(99)), "max": round(quantiles.at(100))})
-}
-
-fn round(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }

@@ -5,17 +5,13 @@
 use serde_json::json;
 use std::time::Instant;
 use testkit::framework::{TERMINAL, amount, command_task, text};
-use testkit::measure::{Quantiles, accept_to_running};
+use testkit::measure::{Arguments, Quantiles, accept_to_running, round};
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let value = |name: &str| {
-        arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1)).cloned()
-    };
-    let number =
-        |name: &str, default: usize| value(name).map_or(default, |v| v.parse().expect("a number"));
-    let Some(program) = value("--program") else {
+    let arguments = Arguments::given();
+    let number = |name, default| arguments.number(name, default);
+    let Some(program) = arguments.value("--program") else {
         println!("launch: skipped, `cargo xtask bench launch` runs it");
         return;
     };
@@ -24,7 +20,7 @@ fn main() {
 
     let latencies = latency(&program, rounds);
     let rate = rate(&program, agents, tasks);
-    if arguments.iter().any(|a| a == "--json") {
+    if arguments.has("--json") {
         println!(
             "{}",
             json!({"accept_to_running_ms": {"p50": round(latencies.at(50)), "p99": round(latencies.at(99))},
@@ -86,8 +82,4 @@ fn rate(program: &str, agents: usize, tasks: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a count of tasks")]
     let rate = tasks as f64 / start.elapsed().as_secs_f64();
     rate
-}
-
-fn round(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }

@@ -31,6 +31,46 @@ pub fn accept_to_running(framework: &mut Framework, name: &str, rounds: usize) -
         .collect()
 }
 
+/// Arguments of a benchmark: `--name value` and `--name`.
+#[derive(Debug, Clone)]
+pub struct Arguments(Vec<String>);
+
+impl Arguments {
+    /// Those of this process.
+    #[must_use]
+    pub fn given() -> Self {
+        Self(std::env::args().collect())
+    }
+
+    /// Whether `name` is among them.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|a| a == name)
+    }
+
+    /// What follows `name`.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|a| a == name)?;
+        self.0.get(at + 1).cloned()
+    }
+
+    /// The number that follows `name`, or another one.
+    ///
+    /// # Panics
+    /// When it is no number.
+    #[must_use]
+    pub fn number(&self, name: &str, default: usize) -> usize {
+        self.value(name).map_or(default, |v| v.parse().expect("a number"))
+    }
+}
+
+/// A figure with two digits behind the point.
+#[must_use]
+pub fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
 /// Quantiles of figures.
 #[derive(Debug, Clone)]
 pub struct Quantiles(Vec<f64>);

@@ -179,12 +179,12 @@ mod tests {
         };
         let container = v1::ContainerInfo { volumes: vec![volume], ..Default::default() };
         let mut body = Map::new();
-        let sandbox = Sandbox { host: "/work/box", inside: "/mnt/mesos/sandbox" };
+        let sandbox = Sandbox { host: "/agent/box", inside: "/mnt/mesos/sandbox" };
         let got = add(&mut body, &container, &[], sandbox);
         let want = want.map_err(|text| format!("volume '{inside}': {text}"));
         assert_eq!(got.as_ref().err(), want.as_ref().err());
         if let Ok(bind) = want {
-            let binds = json!([bind, "/work/box:/mnt/mesos/sandbox"]);
+            let binds = json!([bind, "/agent/box:/mnt/mesos/sandbox"]);
             assert_eq!(body["HostConfig"]["Binds"], binds);
         }
     }
@@ -193,7 +193,7 @@ mod tests {
     fn host_paths() {
         check("/a", "/b", Mode::Ro, Ok("/a:/b:ro"));
         check("/a", "b/c", Mode::Rw, Ok("/a:/mnt/mesos/sandbox/b/c:rw"));
-        check("a", "/b", Mode::Rw, Ok("/work/box/a:/b:rw"));
+        check("a", "/b", Mode::Rw, Ok("/agent/box/a:/b:rw"));
         check("a", "b", Mode::Rw, Err("both 'host_path' (a) and 'container_path' are relative"));
         let out = "'../a' must be relative to the sandbox and without '..'";
         check("../a", "/b", Mode::Rw, Err(out));
@@ -234,12 +234,12 @@ mod tests {
         let volumes = vec![source("/v", docker_volume("flocker")), source("/s", path)];
         let container = v1::ContainerInfo { volumes, ..Default::default() };
         let persistent = |container_path: &str| MountedVolume {
-            path: "/work/volumes/1".to_owned(),
+            path: "/agent/volumes/1".to_owned(),
             container_path: container_path.to_owned(),
             exclusive: true,
             read_only: container_path.starts_with('/'),
         };
-        let sandbox = Sandbox { host: "/work/a:b", inside: "/box" };
+        let sandbox = Sandbox { host: "/agent/a:b", inside: "/box" };
         let mut body = Map::new();
         let all = [persistent("data"), persistent("/var/data")];
         add(&mut body, &container, &all, sandbox).expect("good ones");
@@ -249,9 +249,9 @@ mod tests {
             "Mounts": [
                 { "Type": "bind", "Source": "/srv", "Target": "/s", "ReadOnly": false,
                   "BindOptions": { "Propagation": "rslave" } },
-                { "Type": "bind", "Source": "/work/a:b", "Target": "/box", "ReadOnly": false },
-                { "Type": "bind", "Source": "/work/volumes/1", "Target": "/work/volumes/1", "ReadOnly": false },
-                { "Type": "bind", "Source": "/work/volumes/1", "Target": "/var/data", "ReadOnly": true }
+                { "Type": "bind", "Source": "/agent/a:b", "Target": "/box", "ReadOnly": false },
+                { "Type": "bind", "Source": "/agent/volumes/1", "Target": "/agent/volumes/1", "ReadOnly": false },
+                { "Type": "bind", "Source": "/agent/volumes/1", "Target": "/var/data", "ReadOnly": true }
             ]
         } });
         assert_eq!(Value::Object(body), want);
@@ -261,7 +261,7 @@ mod tests {
     fn other_drivers_and_other_sources_are_refused() {
         let refused = |volumes: Vec<v1::Volume>| {
             let container = v1::ContainerInfo { volumes, ..Default::default() };
-            let sandbox = Sandbox { host: "/work/box", inside: "/box" };
+            let sandbox = Sandbox { host: "/agent/box", inside: "/box" };
             add(&mut Map::new(), &container, &[], sandbox).expect_err("refused")
         };
         let two = vec![source("/a", docker_volume("x")), source("/b", docker_volume("y"))];

@@ -6,7 +6,7 @@ fn spec(command: v1::CommandInfo, container: v1::ContainerInfo) -> ContainerSpec
     ContainerSpec {
         container_id: "c1".to_owned(),
         parent: None,
-        directory: "/work/box".to_owned(),
+        directory: "/agent/box".to_owned(),
         working_directory: None,
         latest_link: None,
         output: None,
@@ -99,7 +99,7 @@ fn a_plan_holds_everything() {
         "HostConfig": {
             "Privileged": true,
             "NetworkMode": "host",
-            "Binds": ["/work/box:/mnt/mesos/sandbox"],
+            "Binds": ["/agent/box:/mnt/mesos/sandbox"],
             "Ulimits": [{ "Name": "nofile", "Soft": 10, "Hard": 20 }]
         }
     });
