@@ -25,6 +25,7 @@ pub use network::NameServers;
 
 use crate::fetcher::Wanted;
 use crate::images::Credentials;
+use crate::isolation::cgroups::host_memory;
 use crate::network::Network;
 use crate::probe::probe;
 use crate::user::User;
@@ -150,7 +151,7 @@ impl Docker {
             circumstances: Circumstances {
                 sandbox_directory: options.sandbox_directory.clone(),
                 name_servers: options.name_servers.clone(),
-                host: Host { quota: options.quota, memory: memory() },
+                host: Host { quota: options.quota, memory: host_memory() },
             },
             config: options.config.clone(),
             remove_delay: options.remove_delay,
@@ -161,14 +162,6 @@ impl Docker {
         };
         Ok((Arc::new(Self(Arc::new(shared))), receiver))
     }
-}
-
-/// Memory of this machine, bytes; 0 if it does not tell.
-fn memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
-    kilobytes.map_or(0, |kilobytes: u64| kilobytes * 1024)
 }
 
 impl Shared {
