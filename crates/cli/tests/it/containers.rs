@@ -128,7 +128,7 @@ fn exec_runs_a_command_inside_a_task_with_its_input_output_and_exit_status() {
 
 #[test]
 fn exec_gives_the_command_a_terminal_of_the_size_of_this_one() {
-    use std::process::Command;
+    use std::process::{Command, Stdio};
     let shell = shell();
     let program = env!("CARGO_BIN_EXE_proffer");
     let master = shell.cluster.master();
@@ -136,11 +136,15 @@ fn exec_gives_the_command_a_terminal_of_the_size_of_this_one() {
         "stty rows 33 cols 77; {program} exec --master={master} -it t sh -c 'stty size; tty; exit 5'; \
          echo status $?; stty -a"
     );
-    let script = Command::new("script").args(["-qec", &exec, "/dev/null"]).output();
-    let Ok(output) = script else {
+    let mut script = Command::new("script");
+    script.args(["-qec", &exec, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut script) = script.spawn() else {
         eprintln!("skipped: there is no script (package bsdutils)");
         return;
     };
+    // At the end of its own input it would type an end of file into the terminal.
+    let _open = script.stdin.take();
+    let output = script.wait_with_output().expect("an end");
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(out.contains("33 77\r\n/dev/pts/"), "{out}");
     assert!(out.contains("status 5"), "{out}");
