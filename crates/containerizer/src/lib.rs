@@ -12,6 +12,7 @@ mod family;
 mod fetcher;
 pub mod images;
 pub mod isolation;
+mod limitation;
 mod limits;
 mod logs;
 mod mesos;

@@ -11,8 +11,8 @@ use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
 use crate::{
-    BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, around, limits,
-    processes, sandbox,
+    BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, around, limitation,
+    limits, processes, sandbox,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -105,8 +105,8 @@ impl Mesos {
         let isolators = Arc::new(isolators);
         let (family, doomed) = Family::new();
         let family = Arc::new(family);
-        let (watch, exits) =
-            Watch::new(options.work_dir.clone(), isolators.clone(), family.clone());
+        let (work_dir, runtime) = (options.work_dir.clone(), containers.clone());
+        let (watch, exits) = Watch::new(work_dir, runtime, isolators.clone(), family.clone());
         let starting = Mutex::new(BTreeMap::new());
         let (updates, queue) = mpsc::unbounded_channel();
         tokio::task::spawn_blocking({
@@ -434,9 +434,9 @@ impl Containerizer for Mesos {
                 isolators.recover(&running, &ended)?;
                 let end = |container_id: &String| {
                     isolators.kill(container_id);
-                    let kept = Files(directories.join(container_id)).kept();
-                    let saw_oom = kept.is_some_and(|kept| kept.saw_oom);
-                    let limitation = isolators.limitation(container_id, saw_oom);
+                    let files = Files(directories.join(container_id));
+                    let limitation =
+                        limitation::find(container_id, &files, files.kept(), &isolators);
                     isolators.cleanup(container_id);
                     Some((container_id.clone(), limitation?))
                 };

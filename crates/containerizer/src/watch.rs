@@ -3,7 +3,7 @@
 use crate::family::Family;
 use crate::isolation::Isolators;
 use crate::supervisor::{Files, Kept};
-use crate::{Exited, processes};
+use crate::{Exited, limitation, processes};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ struct Ends {
     exits: mpsc::UnboundedSender<Exited>,
     isolators: Arc<Isolators>,
     family: Arc<Family>,
+    /// Runtime directories of containers.
+    containers: PathBuf,
 }
 
 impl Ends {
@@ -47,9 +49,9 @@ impl Ends {
     async fn finish(self, container_id: String, kept: Option<Kept>) {
         self.family.end_inside(&container_id).await;
         let isolators = self.isolators.clone();
-        let id = container_id.clone();
+        let (id, files) = (container_id.clone(), Files(self.containers.join(&container_id)));
         let limited = tokio::task::spawn_blocking(move || {
-            let limitation = isolators.limitation(&id, kept.is_some_and(|kept| kept.saw_oom));
+            let limitation = limitation::find(&id, &files, kept, &isolators);
             isolators.cleanup(&id);
             limitation
         });
@@ -77,12 +79,13 @@ impl Watch {
     /// no bound.
     pub(crate) fn new(
         work_dir: PathBuf,
+        containers: PathBuf,
         isolators: Arc<Isolators>,
         family: Arc<Family>,
     ) -> (Self, mpsc::UnboundedReceiver<Exited>) {
         let (exits, receiver) = mpsc::unbounded_channel();
         let (lost, queue) = mpsc::unbounded_channel();
-        let ends = Ends { exits, isolators, family };
+        let ends = Ends { exits, isolators, family, containers };
         tokio::spawn(sweep(work_dir, queue, ends.clone()));
         (Self { ends, lost, kills: Arc::default() }, receiver)
     }

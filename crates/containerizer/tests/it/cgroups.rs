@@ -257,6 +257,30 @@ async fn who_takes_too_much_memory_is_ended_for_that_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_lack_of_memory_is_known_to_the_agent_that_comes_after_the_cgroup_is_gone() {
+    let Some(mut host) = Cgrouped::new("cgroups/mem") else { return };
+    let hog = "x=0123456789abcdef; while :; do x=$x$x; done";
+    for id in ["told", "bare"] {
+        host.start_with(id, &format!("({hog}); sleep 1000"), &[("mem", 32.0)], &[]).await;
+    }
+    let mut told = BTreeMap::new();
+    for _ in 0..2 {
+        let end = host.end().await;
+        told.insert(end.container_id, end.limitation.expect("a reason"));
+    }
+    assert_eq!(host.left(), Vec::<PathBuf>::new());
+    // The agent dies before it has stored the ends. Of one container not even the reason could be written.
+    std::fs::remove_file(host.directory.join("run/containers/bare/limitation")).expect("removed");
+    let next = host.next();
+    let found = next.mesos.recover().await.expect("recovery");
+    let reasons: BTreeMap<_, _> =
+        found.into_iter().map(|f| (f.container_id, f.limitation.expect("a reason"))).collect();
+    assert_eq!(reasons["told"], told["told"]);
+    assert_eq!(reasons["bare"].reason, Reason::ContainerLimitationMemory);
+    assert_eq!(reasons["bare"].message, "Memory limit exceeded");
+}
+
+#[tokio::test]
 async fn memory_bursts_up_to_its_limit_and_is_counted() {
     let Some(mut host) = Cgrouped::new("cgroups/mem") else { return };
     // 48 MiB of a file in memory.

@@ -165,6 +165,15 @@ impl Controller for Memory {
     }
 }
 
+/// All that can be said when the cgroup is gone.
+pub(super) fn without_figures() -> Limitation {
+    Limitation {
+        reason: Reason::ContainerLimitationMemory,
+        message: "Memory limit exceeded".to_owned(),
+        resources: Vec::new(),
+    }
+}
+
 /// How likely the kernel shall choose such a container when the whole machine is short of memory: the less it asked
 /// for, the likelier.
 fn oom_score_adj(request: u64, total: u64) -> i32 {

@@ -443,8 +443,11 @@ impl Isolator for Cgroups {
     }
 
     fn limitation(&self, container_id: &str, saw_oom: bool) -> Option<Limitation> {
-        let groups = self.own(container_id)?;
-        self.controllers.iter().find_map(|c| c.limitation(&groups, saw_oom))
+        match self.own(container_id) {
+            Some(groups) => self.controllers.iter().find_map(|c| c.limitation(&groups, saw_oom)),
+            // The machine was booted meanwhile, say.
+            None => saw_oom.then(memory::without_figures),
+        }
     }
 
     fn cleanup(&self, container_id: &str) -> Result<(), String> {
