@@ -110,6 +110,8 @@ pub struct Agent {
     pub(crate) checks: Checks,
     /// Who waits for the end of a container, by its name.
     pub(crate) waits: BTreeMap<String, Vec<Token>>,
+    /// What is told of containers when they run.
+    pub(crate) descriptions: BTreeMap<String, Vec<u8>>,
 }
 
 /// To whom a container belongs.
@@ -167,6 +169,7 @@ impl Agent {
             garbage: Garbage::default(),
             checks: Checks::default(),
             waits: BTreeMap::new(),
+            descriptions: BTreeMap::new(),
         }
     }
 
@@ -187,6 +190,9 @@ impl Agent {
             Input::ContainerCall { token, call } => self.on_container_call(cx, token, call),
             Input::ExecutorClosed { stream } => self.on_executor_closed(stream),
             Input::Stored { id, result } => self.on_stored(cx, id, result),
+            Input::ContainerAppeared { container_id, appearance } => {
+                self.on_container_appeared(container_id, appearance)
+            }
             Input::ContainerStarted { container_id, result } => {
                 self.on_container_started(cx, &container_id, result)
             }

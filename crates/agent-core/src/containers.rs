@@ -1,6 +1,6 @@
 //! What becomes of containers: started, exited.
 
-use crate::agent::{Agent, Cx, Exit, Timer};
+use crate::agent::{Agent, Cx, Exit, Owner, Timer};
 use crate::contract::{Effect, Limitation, StartError};
 use crate::launch::{agent_status, is_docker};
 use crate::recovery::UNKNOWN_CONTAINER;
@@ -154,8 +154,11 @@ impl Agent {
             cx.out.push(Effect::Link { directory: sandbox, path, target });
         }
         let longest = task.info.max_completion_time.as_ref().map(environment::from_wire);
+        let container_id = task.container_id.clone();
         self.update(cx, framework, executor_status(id, TaskState::TaskStarting, None));
-        self.update(cx, framework, executor_status(id, TaskState::TaskRunning, None));
+        let mut running = executor_status(id, TaskState::TaskRunning, None);
+        running.data = self.take_description(container_id.as_deref());
+        self.update(cx, framework, running);
         if let Some(longest) = longest {
             self.set_completion(cx, framework, executor_id, id, longest);
         }
@@ -201,6 +204,7 @@ impl Agent {
         if self.on_check_exited(cx, container_id, exit.status)
             || self.on_launched_exited(cx, container_id, &exit)
         {
+            self.forget_appearance(container_id);
             return;
         }
         if let Some(owner) = self.containers.get_mut(container_id).filter(|o| !o.started) {
@@ -208,14 +212,16 @@ impl Agent {
             owner.exited = Some(exit);
             return;
         }
-        let Some(owner) = self.containers.remove(container_id) else {
-            cx.out.push(Effect::ForgetContainer { container_id: container_id.to_owned() });
-            return;
-        };
-        match &owner.task {
-            Some(task) => self.on_task_exited(cx, &owner.framework, &owner.executor, task, exit),
-            None => self.on_executor_exited(cx, &owner.framework, &owner.executor, exit),
+        match self.containers.remove(container_id) {
+            Some(Owner { framework, executor, task: Some(task), .. }) => {
+                self.on_task_exited(cx, &framework, &executor, &task, exit);
+            }
+            Some(Owner { framework, executor, .. }) => {
+                self.on_executor_exited(cx, &framework, &executor, exit);
+            }
+            None => cx.out.push(Effect::ForgetContainer { container_id: container_id.to_owned() }),
         }
+        self.forget_appearance(container_id);
     }
 
     pub(crate) fn on_task_exited(

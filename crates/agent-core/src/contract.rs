@@ -65,6 +65,14 @@ pub enum Input {
         /// The error's text if it failed.
         result: Result<(), String>,
     },
+    /// How a container looks from outside, if there is something to be told. Comes before [`Input::Recovered`] or
+    /// [`Input::ContainerStarted`], and only of containers that run: their ends are told.
+    ContainerAppeared {
+        /// The container.
+        container_id: String,
+        /// How it looks.
+        appearance: Appearance,
+    },
     /// Completion of [`Effect::StartContainer`].
     ContainerStarted {
         /// The container.
@@ -142,6 +150,15 @@ pub enum Recover {
     Reconnect,
     /// End it all, and stop.
     Cleanup,
+}
+
+/// How a container looks from outside.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Appearance {
+    /// The networks that it has, with its addresses in them; empty: the host's.
+    pub networks: Vec<v1::NetworkInfo>,
+    /// What the framework is told of it as the `data` of TASK_RUNNING; empty: nothing.
+    pub description: Vec<u8>,
 }
 
 /// A limit that a container was ended for.

@@ -11,6 +11,7 @@
 
 mod agent;
 mod allotment;
+mod appearance;
 mod check_results;
 mod checks;
 mod compact;

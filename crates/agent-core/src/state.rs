@@ -36,6 +36,8 @@ pub struct State {
     pub total: Resources,
     /// Containers that were started through the API, by name.
     pub launched: BTreeMap<String, Launched>,
+    /// Networks of containers that have others than the host's, by container.
+    pub networks: BTreeMap<String, Arc<[v1::NetworkInfo]>>,
     /// Operations that are not finished, or whose end is not acknowledged, by uuid.
     pub operations: BTreeMap<Vec<u8>, Arc<v1::Operation>>,
     /// Greatest age of a directory that nobody needs, as of the last look at the disk.

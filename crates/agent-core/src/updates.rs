@@ -217,19 +217,13 @@ impl Agent {
             let parent = (executor.kind == internal::ExecutorKind::Default).then(|| {
                 Box::new(v1::ContainerId { value: executor.container_id.clone(), parent: None })
             });
-            filled.container_id = Some(v1::ContainerId { value: container_id, parent });
+            filled.container_id = Some(v1::ContainerId { value: container_id.clone(), parent });
         }
         if filled.executor_pid.is_none() {
             filled.executor_pid = pid;
         }
         if filled.network_infos.is_empty() {
-            filled.network_infos.push(v1::NetworkInfo {
-                ip_addresses: vec![v1::network_info::IpAddress {
-                    protocol: Some(v1::network_info::Protocol::IPv4 as i32),
-                    ip_address: Some(self.config.ip.clone()),
-                }],
-                ..Default::default()
-            });
+            filled.network_infos = self.networks_of(&container_id);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::garbage::{self, Bin};
 use crate::shared::Shared;
 use crate::store::{Store, is_full};
 use agent_core::contract::{
-    self, DiskUse, Effect, FoundContainer, FoundState, Input, ProbeAnswer, StartError,
+    self, Appearance, DiskUse, Effect, FoundContainer, FoundState, Input, ProbeAnswer, StartError,
 };
 use agent_core::{Agent, State};
 use base::{Now, Time, WallTime, WriteId};
@@ -101,6 +101,14 @@ impl Engine {
         let keeper = tokio::task::spawn_blocking(move || keep_volumes(queue, &inputs));
         let running: Vec<String> =
             found.iter().filter(|f| f.pid.is_some()).map(|f| f.container_id.clone()).collect();
+        let mut out = Vec::new();
+        let mut found = found;
+        for found in &mut found {
+            if let Some(appearance) = found.appearance.take() {
+                let input = appeared(found.container_id.clone(), appearance);
+                self.core.step(self.now(), input, &mut out);
+            }
+        }
         let containers = found.into_iter().map(|f| FoundContainer {
             container_id: f.container_id,
             state: match f.pid {
@@ -112,7 +120,6 @@ impl Engine {
                 }
             },
         });
-        let mut out = Vec::new();
         let recovered = Input::Recovered { records, containers: containers.collect() };
         self.core.step(self.now(), recovered, &mut out);
         let _ = self.shared.recovery_time.set(self.shared.started.elapsed().unwrap_or_default());
@@ -213,11 +220,22 @@ impl Engine {
                 containerizer.announce(&spec);
                 tokio::spawn(async move {
                     let container_id = spec.container_id.clone();
-                    let result = containerizer.start(spec).await.map_err(|error| match error {
-                        containerizer::StartError::Sandbox(text) => StartError::Sandbox(text),
-                        containerizer::StartError::MayHaveRun => StartError::MayHaveRun,
-                        containerizer::StartError::Launch(text) => StartError::Launch(text),
-                    });
+                    let result = match containerizer.start(spec).await {
+                        Ok(containerizer::Started { pid, appearance }) => {
+                            if let Some(appearance) = appearance {
+                                let input = appeared(container_id.clone(), appearance);
+                                let _ = inputs.send(input).await;
+                            }
+                            Ok(pid)
+                        }
+                        Err(containerizer::StartError::Sandbox(text)) => {
+                            Err(StartError::Sandbox(text))
+                        }
+                        Err(containerizer::StartError::MayHaveRun) => Err(StartError::MayHaveRun),
+                        Err(containerizer::StartError::Launch(text)) => {
+                            Err(StartError::Launch(text))
+                        }
+                    };
                     let _ = inputs.send(Input::ContainerStarted { container_id, result }).await;
                 });
             }
@@ -309,6 +327,11 @@ impl Engine {
             let _ = inputs.blocking_send(Input::DirectoryRemoved { result });
         });
     }
+}
+
+fn appeared(container_id: String, appearance: containerizer::Appearance) -> Input {
+    let containerizer::Appearance { networks, description } = appearance;
+    Input::ContainerAppeared { container_id, appearance: Appearance { networks, description } }
 }
 
 fn discard(path: &Path) -> Result<(), String> {

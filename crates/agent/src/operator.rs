@@ -75,12 +75,8 @@ fn get_containers(state: &State, shared: &Shared) -> Vec<get_containers::Contain
             framework_id: Some(entry.framework_id.into()),
             executor_id: Some(executor.info.executor_id.clone()),
             executor_name: executor.info.name.clone(),
-            container_id: container_id.clone(),
-            container_status: Some(v1::ContainerStatus {
-                container_id: Some(container_id),
-                executor_pid: entry.pid,
-                ..Default::default()
-            }),
+            container_id,
+            container_status: Some(entry.status()),
             resource_statistics: Some(entry.statistics),
         }
     };

@@ -6,7 +6,7 @@ use agent_core::{Allotment, Executor, ExecutorKind, State};
 use containerizer::isolation::Running;
 use resources::{Resources, from_milli};
 use std::ops::AddAssign;
-use wire::v1::ResourceStatistics;
+use wire::v1::{ContainerId, ContainerStatus, NetworkInfo, ResourceStatistics};
 
 /// Bytes of the unit of the resource `mem`.
 const MEGABYTE: f64 = 1_048_576.0;
@@ -19,6 +19,22 @@ pub(crate) struct Entry<'a> {
     /// Supervisor of its container; a pod has none.
     pub(crate) pid: Option<u32>,
     pub(crate) statistics: ResourceStatistics,
+    /// Networks of its container; empty: the host's.
+    networks: &'a [NetworkInfo],
+}
+
+impl Entry<'_> {
+    /// What is told of its container.
+    pub(crate) fn status(&self) -> ContainerStatus {
+        let container_id =
+            ContainerId { value: self.executor.container_id.clone(), ..Default::default() };
+        ContainerStatus {
+            container_id: Some(container_id),
+            executor_pid: self.pid,
+            network_infos: self.networks.to_vec(),
+            ..Default::default()
+        }
+    }
 }
 
 /// All executors that run, with what they use. A pod uses what the containers of its tasks do.
@@ -36,7 +52,8 @@ pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
         let Some(mut statistics) = sum else { continue };
         set_limits(&mut statistics, executor, shared);
         let pid = executor.pid.filter(|_| executor.kind != ExecutorKind::Default);
-        entries.push(Entry { framework_id, executor, pid, statistics });
+        let networks = state.networks.get(&executor.container_id).map_or(&[][..], |all| all);
+        entries.push(Entry { framework_id, executor, pid, statistics, networks });
     }
     entries
 }

@@ -169,10 +169,7 @@ fn containers(state: &State, shared: &Shared, with_status: bool) -> Value {
         });
         if with_status {
             out["container_id"] = json!(executor.container_id);
-            out["status"] = json!({"container_id": {"value": executor.container_id}});
-            if let Some(pid) = entry.pid {
-                out["status"]["executor_pid"] = json!(pid);
-            }
+            out["status"] = wire::json::to_value(&entry.status());
         }
         out
     };

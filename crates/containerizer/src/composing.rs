@@ -3,7 +3,7 @@
 use crate::isolation::Running;
 use crate::{
     BoxFuture, ContainerSpec, Containerizer, Exited, FetcherFigures, Found, ProbeAnswer,
-    StartError, Target,
+    StartError, Started, Target,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,7 +117,7 @@ impl Containerizer for Composing {
         first.map_or_else(FetcherFigures::default, |(_, member)| member.fetcher_figures())
     }
 
-    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>> {
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Started, StartError>> {
         Box::pin(async move {
             let at = self.choose(&spec)?;
             let container_id = spec.container_id.clone();

@@ -137,12 +137,45 @@ pub struct Found {
     pub unstarted: bool,
     /// What it was ended for, if it ended.
     pub limitation: Option<Limitation>,
+    /// How it looks, if it runs.
+    pub appearance: Option<Appearance>,
+}
+
+/// A container that was started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Started {
+    /// Its supervisor, or who stands for one.
+    pub pid: u32,
+    /// How it looks; None: there is nothing to be told of it.
+    pub appearance: Option<Appearance>,
+}
+
+impl From<u32> for Started {
+    fn from(pid: u32) -> Self {
+        Self { pid, appearance: None }
+    }
+}
+
+/// How a container looks from outside.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Appearance {
+    /// The networks that it has, with its addresses in them; empty: the host's.
+    pub networks: Vec<v1::NetworkInfo>,
+    /// What its framework is told of it when it runs; empty: nothing.
+    pub description: Vec<u8>,
 }
 
 impl Found {
     /// One of which nothing else is known.
     fn of(container_id: String) -> Self {
-        Self { container_id, pid: None, status: None, unstarted: false, limitation: None }
+        Self {
+            container_id,
+            pid: None,
+            status: None,
+            unstarted: false,
+            limitation: None,
+            appearance: None,
+        }
     }
 }
 
@@ -207,12 +240,12 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     fn fetcher_figures(&self) -> FetcherFigures {
         FetcherFigures::default()
     }
-    /// Starts a container and answers with the process id of its supervisor when the main process is running.
+    /// Starts a container and answers when the main process is running.
     ///
     /// # Errors
     /// With a text for the framework; nothing of the container is left running. A container inside one that does not
     /// run is not started.
-    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>>;
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Started, StartError>>;
     /// Changes what a running container may use. What can't be changed is logged. Calls for one container take effect in
     /// their order.
     fn update(

@@ -11,8 +11,8 @@ use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
 use crate::{
-    BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, around, limitation,
-    limits, processes, sandbox,
+    BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, Started, around,
+    limitation, limits, processes, sandbox,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -469,8 +469,8 @@ impl Containerizer for Mesos {
         self.fetcher.figures()
     }
 
-    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>> {
-        Box::pin(self.launch(spec))
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Started, StartError>> {
+        Box::pin(async { self.launch(spec).await.map(Started::from) })
     }
 
     fn update(

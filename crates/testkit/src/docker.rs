@@ -12,8 +12,9 @@ use std::time::Duration;
 pub const IMAGE: &str = "proffer-test";
 /// Programs of the image.
 const APPLETS: &[&str] = &[
-    "cat", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls", "nproc", "ps",
-    "pwd", "seq", "sh", "sleep", "stat", "stty", "test", "touch", "trap", "true", "yes",
+    "cat", "echo", "env", "false", "grep", "head", "hostname", "httpd", "id", "ip", "kill", "ls",
+    "nproc", "nslookup", "ps", "pwd", "seq", "sh", "sleep", "stat", "stty", "tail", "test",
+    "touch", "trap", "true", "wget", "yes",
 ];
 
 /// An engine that is ended, with everything that it made, when dropped.
@@ -21,12 +22,30 @@ const APPLETS: &[&str] = &[
 pub struct DockerEngine {
     directory: PathBuf,
     daemon: Option<Child>,
+    /// It has networks besides the host's: it then runs in a network namespace of its own.
+    has_networks: bool,
 }
 
 impl DockerEngine {
     /// Starts an engine and makes [`IMAGE`]. None where that can't be had: says why on standard error.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::with(false)
+    }
+
+    /// The same with bridges and published ports, in a network that ends with the engine and changes nothing of the
+    /// host's: what is the host's network for containers is that one.
+    #[must_use]
+    pub fn start_with_networks() -> Option<Self> {
+        let tool = |name: &str| Command::new(name).arg("--version").output().is_ok();
+        if let Some(missing) = ["iptables", "unshare", "nsenter"].iter().find(|name| !tool(name)) {
+            eprintln!("skipped: there is no '{missing}'");
+            return None;
+        }
+        Self::with(true)
+    }
+
+    fn with(has_networks: bool) -> Option<Self> {
         let skip = |why: &str| {
             eprintln!("skipped: no Docker Engine can be started here: {why}");
             None
@@ -49,7 +68,7 @@ impl DockerEngine {
         let directory =
             PathBuf::from(format!("/var/tmp/proffer-docker-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).ok()?;
-        let mut engine = Self { directory, daemon: None };
+        let mut engine = Self { directory, daemon: None, has_networks };
         if !engine.run_daemon() {
             let log = std::fs::read_to_string(engine.directory.join("log")).unwrap_or_default();
             let last: Vec<&str> = log.lines().rev().take(3).collect();
@@ -70,15 +89,25 @@ impl DockerEngine {
             return false;
         };
         let Ok(errors) = log.try_clone() else { return false };
-        let daemon = Command::new("dockerd")
+        let mut command = if self.has_networks {
+            let mut command = Command::new("unshare");
+            command.args([
+                "--net",
+                "sh",
+                "-c",
+                "busybox ip link set lo up; exec dockerd \"$@\"",
+                "sh",
+            ]);
+            command
+        } else {
+            let mut command = Command::new("dockerd");
+            command.args(["--bridge=none", "--iptables=false"]);
+            command.args(["--ip-forward=false", "--ip-masq=false"]);
+            command
+        };
+        let daemon = command
             .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "-p", &path("pid")])
-            .args([
-                "-H",
-                &format!("unix://{}", path("d.sock")),
-                "--bridge=none",
-                "--iptables=false",
-            ])
-            .args(["--ip-forward=false", "--ip-masq=false", "--live-restore"])
+            .args(["-H", &format!("unix://{}", path("d.sock")), "--live-restore"])
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -124,13 +153,22 @@ impl DockerEngine {
         let mut stream = UnixStream::connect(self.socket()).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/x-tar\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/{}\r\nContent-Length: {}\r\n\r\n",
+            if body.starts_with(b"{") { "json" } else { "x-tar" },
             body.len()
         );
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).ok()?;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         Some(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Runs a program in the engine's network: what it writes, or None if it fails.
+    #[must_use]
+    pub fn in_its_network(&self, words: &[&str]) -> Option<String> {
+        let pid = self.pid()?.to_string();
+        let output = Command::new("nsenter").args(["-t", &pid, "-n"]).args(words).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn make_image(&self, busybox: &Path) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use wire::internal::{self, agent_to_master, master_to_agent};
 use wire::v1::{self, executor};
 
+mod appearance;
 mod checks;
 mod compact;
 mod docker;

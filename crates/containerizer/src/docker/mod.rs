@@ -8,6 +8,7 @@
 //! find everything again.
 
 mod amounts;
+mod appearance;
 mod engine;
 mod exec;
 mod life;
@@ -31,7 +32,7 @@ use crate::probe::probe;
 use crate::user::User;
 use crate::{
     BoxFuture, ContainerSpec, Containerizer, Exited, Fetcher, FetcherFigures, Found, ProbeAnswer,
-    StartError, Target, isolation, sandbox,
+    StartError, Started, Target, isolation, sandbox,
 };
 use amounts::Host;
 use engine::Engine;
@@ -169,7 +170,7 @@ impl Shared {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn launch(self: &Arc<Self>, spec: ContainerSpec) -> Result<u32, StartError> {
+    async fn launch(self: &Arc<Self>, spec: ContainerSpec) -> Result<Started, StartError> {
         let container_id = spec.container_id.clone();
         let cancel = self.live().entry(container_id.clone()).or_default().cancel.clone();
         let begun = self.begin(spec, &cancel).await;
@@ -190,19 +191,20 @@ impl Shared {
         self: &Arc<Self>,
         spec: ContainerSpec,
         cancel: &Notify,
-    ) -> Result<u32, StartError> {
+    ) -> Result<Started, StartError> {
         if let Some(parent) = &spec.parent {
             if !spec.shares_everything() {
                 let text = "containers of their own inside one of type DOCKER are not supported";
                 return Err(text.to_owned().into());
             }
-            return self.launch_inside(&spec, parent).await;
+            return self.launch_inside(&spec, parent).await.map(Started::from);
         }
         if let Some(live) = self.live().get_mut(&spec.container_id) {
             live.is_mortal = spec.recovery_timeout.is_zero();
         }
         let plan = Plan::of(&spec, &self.circumstances)?;
         let container_id = spec.container_id.clone();
+        let asked = spec.container.as_ref().and_then(|c| c.network_infos.first());
         let log = plan.body["HostConfig"].pointer("/LogConfig/Type");
         let mut record = Record {
             sandbox: PathBuf::from(&spec.directory),
@@ -210,6 +212,8 @@ impl Shared {
             started: false,
             remove: plan.beside.remove,
             unlogged: log.is_some_and(|driver| driver == "none"),
+            network: asked.map(wire::json::to_value),
+            secret_variables: plan.secret_variables.clone(),
         };
         // First the record, then the sandbox: who finds neither knows that nothing was started.
         self.records.put(&container_id, &record)?;
@@ -246,9 +250,10 @@ impl Shared {
             files.tell(&fault.to_string());
             return Err(format!("the engine cannot start the container: {fault}").into());
         }
-        let seen = Seen::of(&self.engine.inspect(&name).await.map_err(fault)?);
+        let inspected = self.engine.inspect(&name).await.map_err(fault)?;
+        let seen = Seen::of(&inspected);
         self.watch(&container_id, &seen, files, attached);
-        Ok(seen.pid)
+        Ok(Started { pid: seen.pid, appearance: Some(appearance::of(&inspected, &record)) })
     }
 
     /// Has the engine make the container. One of its name was made by an agent that was killed before it could start it.
@@ -308,7 +313,7 @@ impl Containerizer for Docker {
     /// The engine asks for no agent.
     fn attend(&self, _container_id: &str) {}
 
-    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<u32, StartError>> {
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Started, StartError>> {
         Box::pin(self.0.launch(spec))
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub(super) beside: Beside,
     /// Body of the request that makes the container, without labels of ours.
     pub(super) body: Map<String, Value>,
+    /// Names of the variables that are secrets.
+    pub(super) secret_variables: Vec<String>,
 }
 
 impl Plan {
@@ -61,9 +63,11 @@ impl Plan {
         for (name, value) in &spec.environment {
             parameters::set_variable(&mut body, name, &format!("{name}={value}"));
         }
-        for (name, value) in secret_variables(&spec.command)? {
-            parameters::set_variable(&mut body, &name, &format!("{name}={value}"));
+        let secrets = secret_variables(&spec.command)?;
+        for (name, value) in &secrets {
+            parameters::set_variable(&mut body, name, &format!("{name}={value}"));
         }
+        let secret_variables = secrets.into_iter().map(|(name, _)| name).collect();
         let name = name(&spec.container_id);
         for (variable, value) in [("MESOS_SANDBOX", inside), ("MESOS_CONTAINER_NAME", &name)] {
             parameters::set_variable(&mut body, variable, &format!("{variable}={value}"));
@@ -79,7 +83,7 @@ impl Plan {
         let beside = parameters::apply(&mut body, &docker.parameters)?;
         network::add_name_servers(&mut body, docker, &circumstances.name_servers);
         parameters::settle_network(&mut body);
-        Ok(Self { image, pull_always: docker.force_pull_image(), beside, body })
+        Ok(Self { image, pull_always: docker.force_pull_image(), beside, body, secret_variables })
     }
 }
 

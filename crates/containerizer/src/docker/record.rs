@@ -2,11 +2,12 @@
 //! knows which containers are its, and what they have written already.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// A container's record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// Its sandbox.
     pub(super) sandbox: PathBuf,
@@ -18,6 +19,12 @@ pub(super) struct Record {
     pub(super) remove: bool,
     /// Nothing of what it writes can be had from the engine later.
     pub(super) unlogged: bool,
+    /// The network that was asked for (a `NetworkInfo`).
+    #[serde(default)]
+    pub(super) network: Option<Value>,
+    /// Names of the variables whose values nobody else learns.
+    #[serde(default)]
+    pub(super) secret_variables: Vec<String>,
 }
 
 /// A directory of records.

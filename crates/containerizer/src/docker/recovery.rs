@@ -3,7 +3,7 @@
 use super::life::{Seen, limitation};
 use super::output::Files;
 use super::record::Record;
-use super::{ID, RUNTIME, Shared, plan};
+use super::{ID, RUNTIME, Shared, appearance, plan};
 use crate::Found;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -69,7 +69,8 @@ impl Shared {
             };
             let attached = self.attach(&record, &name).await;
             self.watch(&container_id, &seen, files, attached);
-            return Ok(Found { pid: Some(seen.pid), ..nothing(false) });
+            let appearance = Some(appearance::of(&inspected, &record));
+            return Ok(Found { pid: Some(seen.pid), appearance, ..nothing(false) });
         }
         if let Ok(files) = files
             && !record.unlogged

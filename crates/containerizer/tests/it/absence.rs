@@ -14,7 +14,7 @@ fn former_agent(directory: PathBuf, recovery: Duration, grace: Duration) -> u32 
             let mut spec = host.spec("a", DEAF);
             spec.recovery_timeout = recovery;
             spec.shutdown_grace_period = grace;
-            let supervisor = host.mesos.start(spec).await.expect("it starts");
+            let supervisor = host.mesos.start(spec).await.expect("it starts").pid;
             host.wait_for_stdout("a", "ready").await;
             supervisor
         })

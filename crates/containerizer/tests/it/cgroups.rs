@@ -112,7 +112,7 @@ impl Cgrouped {
         let mut spec = self.spec(id, command);
         spec.resources = resources.iter().map(|(name, value)| scalar(name, *value)).collect();
         spec.limits = map(limits);
-        self.mesos.start(spec).await.expect("it starts")
+        self.mesos.start(spec).await.expect("it starts").pid
     }
 
     fn usage(&self, id: &str, supervisor: u32) -> ResourceStatistics {

@@ -76,7 +76,7 @@ async fn a_volume_has_a_limit_of_its_own_and_does_not_count_in_the_sandbox() {
 async fn the_reason_outlives_the_agent_and_without_enforcement_it_is_only_told() {
     let directory = testkit::cluster::temporary_directory();
     let host = host_at(directory.clone(), false);
-    let supervisor = host.mesos.start(filler(&host)).await.expect("it starts");
+    let supervisor = host.mesos.start(filler(&host)).await.expect("it starts").pid;
     host.wait_for_stdout("a", "full").await;
     let running = [Running { container_id: "a".into(), supervisor }];
     let mut told = None;

@@ -59,7 +59,7 @@ async fn an_agent_that_comes_back_ends_what_is_inside_an_ended_container() {
     let host = Host::new();
     let a = host.start("a", "while [ ! -e gate ]; do sleep 0.02; done").await;
     host.start("other", "sleep 1000").await;
-    let b = host.mesos.start(host.spec_inside("b", "a", "sleep 1000")).await.expect("b");
+    let b = host.mesos.start(host.spec_inside("b", "a", "sleep 1000")).await.expect("b").pid;
     host.mesos.start(host.spec_inside("c", "other", "sleep 1000")).await.expect("c");
     let (directory, sandbox) = (host.directory.clone(), host.sandbox("a"));
     drop(host.mesos);

@@ -97,7 +97,7 @@ impl Host {
     }
 
     async fn start(&self, id: &str, command: &str) -> u32 {
-        self.mesos.start(self.spec(id, command)).await.expect("it starts")
+        self.mesos.start(self.spec(id, command)).await.expect("it starts").pid
     }
 
     async fn exit(&mut self) -> (String, Option<i32>) {

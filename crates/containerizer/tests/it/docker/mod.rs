@@ -2,12 +2,13 @@
 
 mod contract;
 mod hung;
+mod networks;
 mod real;
 
 use containerizer::docker::{Docker, DockerOptions};
 use containerizer::images::Credentials;
 use containerizer::{
-    ContainerSpec, Containerizer, Exited, Fetcher, FetcherOptions, Found, StartError,
+    ContainerSpec, Containerizer, Exited, Fetcher, FetcherOptions, Found, StartError, Started,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -68,12 +69,12 @@ impl Node {
         self.runtime.as_ref().expect("it runs").spawn(work).await.expect("no panic")
     }
 
-    async fn try_start(&self, spec: ContainerSpec) -> Result<u32, StartError> {
+    async fn try_start(&self, spec: ContainerSpec) -> Result<Started, StartError> {
         let docker = self.docker.clone();
         self.within(async move { docker.start(spec).await }).await
     }
 
-    async fn run(&self, spec: ContainerSpec) -> u32 {
+    async fn run(&self, spec: ContainerSpec) -> Started {
         self.try_start(spec).await.expect("it starts")
     }
 
@@ -121,7 +122,7 @@ impl Node {
         }
     }
 
-    async fn start(&self, id: &str, command: &str) -> u32 {
+    async fn start(&self, id: &str, command: &str) -> Started {
         self.run(self.spec(id, command)).await
     }
 

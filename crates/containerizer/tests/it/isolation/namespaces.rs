@@ -115,7 +115,7 @@ async fn a_container_goes_on_without_its_agent_and_is_found_again() {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async move {
                 let host = Host::isolated(directory, LINUX, Settings::default());
-                let pid = host.mesos.start(spec).await.expect("it starts");
+                let pid = host.mesos.start(spec).await.expect("it starts").pid;
                 host.wait_for_stdout("a", "ready").await;
                 pid
             })
