@@ -18,7 +18,10 @@ pub(crate) struct Bin {
 
 impl Bin {
     pub(crate) fn new(work_dir: &Path) -> Self {
-        Self { work_dir: work_dir.to_owned(), count: 0 }
+        let bin = Self { work_dir: work_dir.to_owned(), count: 0 };
+        // On a full disk it could not be made any more; if that fails now it is told when it is needed.
+        let _ = std::fs::create_dir_all(bin.directory());
+        bin
     }
 
     fn directory(&self) -> PathBuf {
@@ -35,7 +38,8 @@ impl Bin {
             .collect()
     }
 
-    /// Moves a directory into the bin: where it is now, if it was there.
+    /// Moves a directory into the bin: where it is now, if it was there. If there is no room even for that, it is removed
+    /// where it is, before anything else happens.
     ///
     /// # Errors
     /// When something is mounted in it that can't be unmounted, or it is not below the work directory.
@@ -56,8 +60,11 @@ impl Bin {
         std::fs::create_dir_all(self.directory()).map_err(fault)?;
         self.count += 1;
         let aside = self.directory().join(format!("{}-{}", std::process::id(), self.count));
-        std::fs::rename(path, &aside).map_err(fault)?;
-        Ok(Some(aside))
+        match std::fs::rename(path, &aside) {
+            Ok(()) => Ok(Some(aside)),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => remove(path).map(|()| None),
+            Err(error) => Err(fault(error)),
+        }
     }
 }
 

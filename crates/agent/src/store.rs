@@ -3,8 +3,12 @@
 //! A write is in the page cache (it survives the process) when it is answered, and on the disk if that was asked for.
 //! At each start, and whenever it has doubled, the log is written anew without what was forgotten. A torn end is cut
 //! off. Damage is not repaired without being asked for: see [`Store::open`].
+//!
+//! Some room beyond the end is kept for the log, where the file system can: what filled the disk ends, and that is told,
+//! before there is room again.
 
 use crate::frames::{self, MAGIC};
+use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -13,6 +17,8 @@ use wire::internal::AgentRecord;
 
 /// A log that is smaller is not written anew while the agent runs.
 const REWRITE_MIN: u64 = 16 << 20;
+/// Room that is kept beyond its end; it is renewed when half of it is used.
+const RESERVE: u64 = 256 << 10;
 
 /// The log.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub(crate) struct Store {
     length: u64,
     /// Length at which it is written anew.
     rewrite_at: u64,
+    /// Where the room ends that is kept for it.
+    reserved: u64,
 }
 
 /// What was found at the start.
@@ -94,7 +102,9 @@ impl Store {
             }
             other => other?,
         };
-        let store = Self { file, path, length, rewrite_at: REWRITE_MIN.max(2 * length) };
+        let rewrite_at = REWRITE_MIN.max(2 * length);
+        let mut store = Self { file, path, length, rewrite_at, reserved: 0 };
+        store.reserve();
         Ok(Opened { store, records, damage })
     }
 
@@ -109,9 +119,12 @@ impl Store {
         let written = written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             self.file.set_len(self.length)?;
+            // That gave up what was kept.
+            self.reserved = 0;
             return Err(error);
         }
         self.length += bytes.len() as u64;
+        self.reserve();
         if self.length >= self.rewrite_at {
             // What was asked for is done; if this fails the log only stays long.
             if let Err(error) = self.rewrite() {
@@ -129,7 +142,20 @@ impl Store {
             return Err(io::Error::other("it is damaged"));
         }
         (self.file, self.length) = write_anew(&self.path, &agent_core::compact(scan.records))?;
+        self.reserved = 0;
+        self.reserve();
         Ok(())
+    }
+
+    /// Keeps room for what comes. Without it the log is no worse.
+    fn reserve(&mut self) {
+        if self.length + RESERVE / 2 <= self.reserved {
+            return;
+        }
+        let kept = fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.length, RESERVE);
+        if kept.is_ok() {
+            self.reserved = self.length + RESERVE;
+        }
     }
 }
 

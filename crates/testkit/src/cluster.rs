@@ -130,6 +130,11 @@ impl Cluster {
         self.agents[agent] = Some(self.spawn("agent", &name, &flags));
     }
 
+    /// From its next start on an agent has other resources.
+    pub fn set_agent_resources(&mut self, resources: &str) {
+        resources.clone_into(&mut self.options.resources);
+    }
+
     /// Kills an agent with SIGKILL.
     pub fn kill_agent(&mut self, agent: usize) {
         end(self.agents[agent].take());

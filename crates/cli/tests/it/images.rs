@@ -9,7 +9,7 @@ use testkit::registry::{Registry, sha256};
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, http, wait};
 
 /// What this needs: root, and a program without libraries to put into images.
-fn needed() -> Option<PathBuf> {
+pub(crate) fn needed() -> Option<PathBuf> {
     let root =
         std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     if !root {
@@ -25,7 +25,7 @@ fn needed() -> Option<PathBuf> {
 }
 
 /// A layer: an archive of a directory, not packed.
-fn layer(directory: &Path) -> (Vec<u8>, String) {
+pub(crate) fn layer(directory: &Path) -> (Vec<u8>, String) {
     let made = Command::new("tar")
         .args(["--numeric-owner", "-C"])
         .arg(directory)
@@ -36,9 +36,8 @@ fn layer(directory: &Path) -> (Vec<u8>, String) {
     (bytes, digest)
 }
 
-/// Puts the image `busybox` into a registry.
-fn fill(registry: &Registry, busybox: &Path) {
-    let root = registry.directory.join("root");
+/// Makes a root file system of it.
+pub(crate) fn furnish(root: &Path, busybox: &Path) {
     for directory in ["bin", "etc", "work"] {
         std::fs::create_dir_all(root.join(directory)).expect("a directory");
     }
@@ -56,16 +55,22 @@ fn fill(registry: &Registry, busybox: &Path) {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a link");
     }
     std::fs::write(root.join("etc/image"), "of the image\n").expect("a file");
+}
+
+/// Puts the image `busybox` into a registry.
+fn fill(registry: &Registry, busybox: &Path) {
+    let root = registry.directory.join("root");
+    furnish(&root, busybox);
     let run = json!({"Env": ["PATH=/bin", "GREETING=hello"], "Entrypoint": ["/bin/echo", "entry"],
         "Cmd": ["point"], "WorkingDir": "/work"});
     registry.push_image("busybox", "latest", &[layer(&root)], &run);
 }
 
 /// A directory that goes when it is dropped.
-struct Temporary(PathBuf);
+pub(crate) struct Temporary(pub(crate) PathBuf);
 
 impl Temporary {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(testkit::cluster::temporary_directory())
     }
 }

@@ -1,40 +1,11 @@
 //! What an agent does whose work directory is damaged, full or read-only, and with `--recover=cleanup`.
 
+use crate::tasks::{LIMIT, Runner, cluster, framework};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use testkit::framework::command_task;
-use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, http, wait};
-
-const LIMIT: Duration = Duration::from_secs(20);
-
-fn cluster(flags: &[&str]) -> Cluster {
-    let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
-    options.agent_flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-    Cluster::start(options)
-}
-
-fn framework(cluster: &Cluster) -> Framework {
-    let options =
-        FrameworkOptions { checkpoint: true, failover_timeout: 600.0, ..Default::default() };
-    Framework::subscribe(&cluster.master(), &options)
-}
-
-fn launch(cluster: &Cluster, framework: &mut Framework, name: &str) -> std::path::PathBuf {
-    let pid = cluster.directory().join(name);
-    let offer = framework.offers().remove(0);
-    let command = format!("echo $$ > {}; exec sleep 1000", pid.display());
-    framework.launch(&offer, &[command_task(&offer, name, &command, 0.1, 32.0)]);
-    framework.until_state(name, "TASK_RUNNING");
-    wait::until("it runs", LIMIT, || std::fs::read_to_string(&pid).ok().filter(|t| t.len() > 1));
-    pid
-}
-
-fn is_alive(pid: &Path) -> bool {
-    let pid = std::fs::read_to_string(pid).unwrap_or_default();
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    !stat.is_empty() && !stat.contains(") Z ")
-}
+use testkit::{Cluster, http, wait};
 
 /// Runs the first agent of a cluster by hand until it ends by itself.
 fn run(cluster: &Cluster, flags: &[&str]) -> Output {
@@ -61,18 +32,16 @@ fn says(output: &Output, expected: &[&str]) {
 
 #[test]
 fn a_damaged_store_is_refused_until_it_is_said_to_go_on() {
-    let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
-    options.agent_flags = vec!["--no-strict".to_owned()];
-    let mut cluster = Cluster::start(options);
+    let mut cluster = cluster(&["--no-strict"]);
     let mut framework = framework(&cluster);
-    let kept = launch(&cluster, &mut framework, "kept");
-    let lost = launch(&cluster, &mut framework, "lost");
+    let kept = Runner::launch(&cluster, &mut framework, "kept");
+    let lost = Runner::launch(&cluster, &mut framework, "lost");
     cluster.kill_agent(0);
 
     // Both tasks have their records; that of the second is hit.
     let log = cluster.directory().join("agent0/meta/agent.log");
     let mut bytes = std::fs::read(&log).expect("the log");
-    let mark = lost.display().to_string().into_bytes();
+    let mark = lost.starts.display().to_string().into_bytes();
     let hits: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&mark)).collect();
     assert!(!hits.is_empty());
     hits.iter().for_each(|at| bytes[*at] ^= 0x20);
@@ -81,13 +50,13 @@ fn a_damaged_store_is_refused_until_it_is_said_to_go_on() {
         let refused = run(&cluster, &["--strict"]);
         says(&refused, &["agent.log is damaged", "--no-strict", "agent0/meta", "can't be read"]);
     }
-    assert!(is_alive(&kept) && is_alive(&lost), "tasks run on");
+    assert!(kept.is_alive() && lost.is_alive(), "tasks run on");
     assert_eq!(std::fs::read(&log).expect("the log"), bytes, "nothing was changed");
 
     cluster.start_agent(0);
     cluster.wait_for_agents(1);
-    wait::until("what nobody knows any more is ended", LIMIT, || (!is_alive(&lost)).then_some(()));
-    assert!(is_alive(&kept), "what could be read is whole");
+    wait::until("what nobody knows any more is ended", LIMIT, || (!lost.is_alive()).then_some(()));
+    assert!(kept.is_alive(), "what could be read is whole");
     let metrics = http::get(&cluster.agent(0), "/metrics/snapshot").json();
     assert_eq!(metrics["slave/recovery_errors"], 1, "they lie side by side: {metrics}");
     assert!(metrics["slave/recovery_time_secs"].as_f64().is_some_and(|t| t > 0.0));
@@ -101,11 +70,11 @@ fn a_damaged_store_is_refused_until_it_is_said_to_go_on() {
 fn cleanup_ends_what_runs_and_stops() {
     let mut cluster = cluster(&[]);
     let mut framework = framework(&cluster);
-    let task = launch(&cluster, &mut framework, "t");
+    let task = Runner::launch(&cluster, &mut framework, "t");
     cluster.kill_agent(0);
     let output = run(&cluster, &["--recover=cleanup"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(!is_alive(&task));
+    assert!(!task.is_alive());
     let left = std::fs::read_dir(cluster.directory().join("agent0-run/containers"));
     assert_eq!(left.expect("a directory").count(), 0, "nothing is kept of containers");
     // It may have other resources now: it is a new agent.
@@ -153,12 +122,12 @@ fn a_full_disk_holds_what_is_new_and_harms_nothing_that_runs() {
     cluster.start_agent(0);
     cluster.wait_for_agents(1);
     let mut framework = framework(&cluster);
-    let before = launch(&cluster, &mut framework, "before");
+    let before = Runner::launch(&cluster, &mut framework, "before");
     let filler = work_dir.join("filler");
     let _ = std::fs::write(&filler, vec![0; 4 << 20]);
-    // What is left of the last page.
+    // More than the room that was kept.
     let offer = framework.offers().remove(0);
-    let long = format!("# {}\nexit 0", "x".repeat(100_000));
+    let long = format!("# {}\nexit 0", "x".repeat(1_000_000));
     framework.launch(&offer, &[command_task(&offer, "held", &long, 0.1, 32.0)]);
     let log = cluster.directory().join("agent0.log");
     wait::until("the cause is told", LIMIT, || {
@@ -166,7 +135,7 @@ fn a_full_disk_holds_what_is_new_and_harms_nothing_that_runs() {
         text.contains("no room for the agent's store").then_some(())
     });
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(is_alive(&before), "what runs goes on");
+    assert!(before.is_alive(), "what runs goes on");
     let mut early = framework.event_within(Duration::ZERO, &["UPDATE"], |_| true);
     assert_eq!(early.take(), None, "nothing is told that is not kept");
     let told = std::fs::read_to_string(&log).expect("a log");
@@ -179,7 +148,7 @@ fn a_full_disk_holds_what_is_new_and_harms_nothing_that_runs() {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         (text.matches("agent started").count() >= 3).then_some(())
     });
-    assert!(is_alive(&before));
+    assert!(before.is_alive());
     std::fs::remove_file(&filler).expect("room");
     cluster.wait_for_agents(1);
     for name in ["after0", "after1", "after2", "after3"] {

@@ -55,6 +55,11 @@ fn cluster() -> Cluster {
     Cluster::start(options)
 }
 
+/// How often to kill: so often, unless the variable `PROFFER_TORTURE_KILLS` says otherwise.
+fn count(usual: usize) -> usize {
+    std::env::var("PROFFER_TORTURE_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
 /// Whom to kill.
 struct Kills {
     count: usize,
@@ -109,13 +114,13 @@ fn starts(directory: &Path, task: &str) -> usize {
 #[test]
 fn two_hundred_kills_lose_no_task_and_double_nothing() {
     let plan = Plan { commands: 30, pods: 2, executors: 2, is_master_killed: false };
-    torture(&Kills { count: 200, master_every: None }, plan);
+    torture(&Kills { count: count(200), master_every: None }, plan);
 }
 
 #[test]
 fn nothing_is_lost_when_the_master_is_killed_with_the_agent() {
     let plan = Plan { commands: 10, pods: 1, executors: 1, is_master_killed: true };
-    torture(&Kills { count: 30, master_every: Some(3) }, plan);
+    torture(&Kills { count: count(30), master_every: Some(3) }, plan);
 }
 
 /// Not a test: the executor of the tests above, in a process of its own.

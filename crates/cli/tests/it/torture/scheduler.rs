@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use testkit::framework::{TERMINAL, command_task, text};
+use testkit::framework::{TERMINAL, amount, command_task, text};
 use testkit::{Framework, FrameworkOptions};
 
 /// Short tasks that are under way at once.
@@ -45,7 +45,7 @@ struct Update {
 #[derive(Debug, Default)]
 struct Record {
     updates: Vec<Update>,
-    /// The last word, and its reason.
+    /// The last word, and why.
     end: Option<(String, String)>,
 }
 
@@ -82,7 +82,8 @@ impl Book {
         let record = self.tasks.entry(id.clone()).or_default();
         let ends = TERMINAL.contains(&state.as_str());
         if ends {
-            record.end.get_or_insert((state.clone(), text(&status["reason"])));
+            let why = format!("{}: {}", text(&status["reason"]), text(&status["message"]));
+            record.end.get_or_insert((state.clone(), why));
         }
         if uuid.is_empty() {
             return;
@@ -338,6 +339,9 @@ impl Scheduler {
         let open =
             self.book.tasks.iter().filter(|(id, r)| id.starts_with("short") && r.end.is_none());
         let missing = if is_ending { 0 } else { SHORT.saturating_sub(open.count()) };
+        // What a task had that has ended may come alone.
+        let fits = (amount(offer, "cpus") / 0.1 + 1e-6).min(amount(offer, "mem") / 32.0) as usize;
+        let missing = missing.min(fits);
         let mut tasks = Vec::new();
         for _ in 0..missing {
             let id = format!("short{}", self.launched);
