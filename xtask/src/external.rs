@@ -68,7 +68,8 @@ fn python_environment(directory: &Path) -> Result<PathBuf, Failure> {
     Ok(python)
 }
 
-/// Installs what the tests with images and containers of a Docker Engine need. Those are for root alone, so that nobody else misses it.
+/// Installs what tests with images, containers of a Docker Engine and metrics need. Most are for root alone, so that nobody
+/// else misses it.
 fn images() -> Result<(), Failure> {
     let missing = |(program_name, argument, _): &&(&str, &str, &str)| {
         output(program(program_name, &[argument])).is_err()
@@ -78,6 +79,7 @@ fn images() -> Result<(), Failure> {
         ("busybox", "true", "busybox-static"),
         ("openssl", "version", "openssl"),
         ("dockerd", "--version", "docker.io"),
+        ("promtool", "--version", "prometheus"),
     ];
     let packages: Vec<&str> =
         wanted.iter().filter(missing).map(|(_, _, package)| *package).collect();

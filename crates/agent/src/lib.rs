@@ -16,6 +16,7 @@ mod link;
 mod load;
 mod metrics;
 mod operator;
+mod prometheus;
 mod routes;
 mod session;
 mod shared;

@@ -33,6 +33,12 @@ const COUNTERS: &[&str] = &[
     "slave/valid_status_updates",
 ];
 
+/// Whether a metric only grows.
+pub(crate) fn is_counter(state: &State, name: &str) -> bool {
+    let goes_down = name.ends_with("_pending") || name.ends_with("/subscribed");
+    !goes_down && (COUNTERS.contains(&name) || state.counters.contains_key(name))
+}
+
 /// All metrics of this moment.
 pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
     let mut out: Map<String, Value> = http_api::v0::system_metrics();

@@ -1,7 +1,7 @@
 //! Paths of the agent, with and without `/slave(1)` before them.
 
 use crate::shared::Shared;
-use crate::{attach, container_calls, metrics, operator, v0};
+use crate::{attach, container_calls, metrics, operator, prometheus, v0};
 use agent_core::State;
 use agent_core::contract::Input;
 use http_api::files::{self, Attached};
@@ -159,6 +159,9 @@ impl Routes {
         let answer = tokio::task::spawn_blocking(move || {
             if let Some(name) = path.strip_prefix("/files/") {
                 return files::answer(name, &query, &attached(&view, &shared));
+            }
+            if path == "/metrics" {
+                return Some(prometheus::all(&view, &shared).answer());
             }
             let json = match path.as_str() {
                 "/metrics/snapshot" => metrics::snapshot(&view, &shared),

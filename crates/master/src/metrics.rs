@@ -78,6 +78,21 @@ const COUNTERS: &[&str] = &[
     "valid_status_updates",
 ];
 
+/// Whether a metric only grows.
+pub(crate) fn is_counter(state: &State, name: &str) -> bool {
+    let known = |name| COUNTERS.contains(&name);
+    let is_gauge = |of_framework: &str| {
+        of_framework == "subscribed"
+            || ["tasks/active/", "roles/"].iter().any(|prefix| of_framework.starts_with(prefix))
+    };
+    match name.strip_prefix("master/frameworks/").and_then(|rest| rest.splitn(3, '/').nth(2)) {
+        Some(of_framework) => !is_gauge(of_framework),
+        None => {
+            state.counters.contains_key(name) || name.strip_prefix("master/").is_some_and(known)
+        }
+    }
+}
+
 /// All metrics of this moment.
 pub(crate) fn snapshot(
     state: &State,

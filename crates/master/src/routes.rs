@@ -4,6 +4,7 @@ use crate::shared::Shared;
 use crate::{metrics, operator, overlaps, shares, v0, why, writes};
 use base::Token;
 use http::HeaderValue;
+use http_api::prometheus::Exposition;
 use http_api::server::Handler;
 use http_api::stream::event_stream;
 use http_api::{Request, Response, files, link, negotiate, respond};
@@ -182,20 +183,23 @@ impl Routes {
         {
             return refusal;
         }
-        if !v0::PATHS.contains(&path.as_str()) && path != "/metrics/snapshot" {
+        let is_metrics = path == "/metrics" || path == "/metrics/snapshot";
+        if !v0::PATHS.contains(&path.as_str()) && !is_metrics {
             return not_found();
         }
         let Some(view) = self.shared.view().await else {
             return respond::text(503, "The master is shutting down");
         };
-        let filters = match path.as_str() {
-            "/metrics/snapshot" => self.shared.offer_filters().await,
-            _ => BTreeMap::new(),
-        };
+        let filters = if is_metrics { self.shared.offer_filters().await } else { BTreeMap::new() };
         let shared = self.shared.clone();
         let answer = tokio::task::spawn_blocking(move || {
-            let json = if path == "/metrics/snapshot" {
-                Some(metrics::snapshot(&view, &shared, &filters))
+            let snapshot = is_metrics.then(|| metrics::snapshot(&view, &shared, &filters));
+            if path == "/metrics" {
+                let is_counter = |name: &str| metrics::is_counter(&view, name);
+                return Some(Exposition::of(snapshot?.as_object()?, is_counter).answer());
+            }
+            let json = if is_metrics {
+                snapshot
             } else {
                 v0::answer(&path, &query, &view, shared.started)
             };

@@ -15,6 +15,7 @@ mod images;
 mod isolation;
 mod lending;
 mod local;
+mod metrics;
 mod operator;
 mod overlap;
 mod reboot;
