@@ -83,6 +83,8 @@ impl Hierarchical {
         rng: &mut Rng,
         out: &mut Vec<Allocation>,
     ) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        agent.filters.drop_void(self.voidings, |seat| self.wants[seat as usize].voided);
         let Some(agent) = self.agents.get(&id) else { return };
         let reason = if !agent.active || agent.overcommitted {
             Some(Reason::AgentInactive)
@@ -139,8 +141,7 @@ impl Hierarchical {
         while let Some((at, id)) = self.expiry.first().copied().filter(|(at, _)| *at <= now) {
             self.expiry.remove(&(at, id));
             let Some(agent) = self.agents.get_mut(&id) else { continue };
-            let wants = &self.wants;
-            if agent.filters.expire(now, |seat| wants[seat as usize].epoch) {
+            if agent.filters.expire(now) {
                 self.dirty.insert(id);
             }
             agent.watched = agent.filters.next();
@@ -165,9 +166,9 @@ impl Hierarchical {
             };
             let plain = self.interner.unallocate(of_role);
             let seat = self.seat(framework, role);
-            let epoch = self.wants[seat as usize].epoch;
             let Some(agent) = self.agents.get_mut(&on) else { return };
-            agent.filters.add(seat, epoch, &plain, until);
+            agent.filters.drop_void(self.voidings, |seat| self.wants[seat as usize].voided);
+            agent.filters.add(seat, &plain, until);
             let expiry = Filters::expiry(until);
             if agent.watched.is_none_or(|at| expiry < at) {
                 if let Some(old) = agent.watched.replace(expiry) {

@@ -1,6 +1,7 @@
 //! One decision: what of an agent's free resources a framework is offered for a role, or the first reason why nothing.
 
 use crate::agent::Agent;
+use crate::filters::Voidings;
 use crate::hierarchical::Hierarchical;
 use crate::quota::Quotas;
 use crate::tree::Tree;
@@ -14,8 +15,8 @@ use wire::v1::framework_info::capability::Type as Capability;
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent capabilities")]
 pub(crate) struct Wants {
-    /// Distinguishes filters of before and after a revive.
-    pub(crate) epoch: u16,
+    /// When its filters were voided last.
+    pub(crate) voided: Voidings,
     is_multi_role: bool,
     takes_gpus: bool,
     takes_remote: bool,
@@ -29,10 +30,10 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    pub(crate) fn new(options: &FrameworkOptions, role: &str, epoch: u16) -> Self {
+    pub(crate) fn new(options: &FrameworkOptions, role: &str, voided: Voidings) -> Self {
         let has = |capability| options.capabilities.contains(&capability);
         Self {
-            epoch,
+            voided,
             is_multi_role: has(Capability::MultiRole),
             takes_gpus: has(Capability::GpuResources),
             takes_remote: has(Capability::RegionAware),

@@ -4,7 +4,7 @@
 use crate::agent::{Agent, Traits};
 use crate::decide::{Circumstances, Wants};
 use crate::decisions::{Decisions, Recorder};
-use crate::filters::Filters;
+use crate::filters::{Filters, Voidings};
 use crate::held_back::HeldBack;
 use crate::intern::Interner;
 use crate::lend::Lending;
@@ -47,6 +47,7 @@ pub(crate) struct Hierarchical {
     pub(crate) tree: Tree,
     /// By seat.
     pub(crate) wants: Vec<Wants>,
+    pub(crate) voidings: Voidings,
     /// By seat.
     pub(crate) standings: Vec<Standing>,
     /// Seats that compete since the last cycle.
@@ -85,6 +86,7 @@ impl Hierarchical {
             agents: IndexMap::default(),
             tree,
             wants: Vec::new(),
+            voidings: 0,
             standings: Vec::new(),
             joining: Vec::new(),
             recorder: Recorder::default(),
@@ -124,14 +126,8 @@ impl Hierarchical {
 
     /// Voids the filters of a seat.
     fn void_filters(&mut self, seat: Seat) {
-        let wants = &mut self.wants[seat as usize];
-        wants.epoch = wants.epoch.wrapping_add(1);
-        if wants.epoch == 0 {
-            // Those of the first epoch must not come to life again.
-            for agent in self.agents.values_mut() {
-                agent.filters.expire(Time(0), |s| if s == seat { u16::MAX } else { 0 });
-            }
-        }
+        self.voidings += 1;
+        self.wants[seat as usize].voided = self.voidings;
     }
 
     /// Lets a framework compete in exactly the roles in which it wants offers.
@@ -139,8 +135,8 @@ impl Hierarchical {
         let Some(framework) = self.frameworks.get(&id).cloned() else { return };
         for role in &framework.options.roles {
             let seat = self.seat(id, role);
-            let epoch = self.wants[seat as usize].epoch;
-            self.wants[seat as usize] = Wants::new(&framework.options, role, epoch);
+            let voided = self.wants[seat as usize].voided;
+            self.wants[seat as usize] = Wants::new(&framework.options, role, voided);
             let active = framework.active && !framework.options.suppressed.contains(role);
             if self.compete(seat, active) && active {
                 self.joining.push(seat);
@@ -491,10 +487,9 @@ impl Allocator for Hierarchical {
 
     fn active_filters(&self) -> BTreeMap<String, u64> {
         let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-        for (seat, epoch) in self.agents.values().flat_map(|a| a.filters.seats()) {
-            if self.wants[seat as usize].epoch == epoch {
-                *counts.entry(self.tree.role_of(seat)).or_default() += 1;
-            }
+        let voided = |seat: Seat| self.wants[seat as usize].voided;
+        for seat in self.agents.values().flat_map(|a| a.filters.valid(voided)) {
+            *counts.entry(self.tree.role_of(seat)).or_default() += 1;
         }
         counts.into_iter().map(|(r, n)| (self.tree.role_name(r).to_owned(), n)).collect()
     }
@@ -550,7 +545,7 @@ impl Allocator for Hierarchical {
                 Err(Reason::Lent) => (None, Reason::Lent),
                 Err(reason) => return reason,
             };
-        let refused = at.filters.refuse(seat, wants.epoch, part.as_ref().unwrap_or(&visible));
+        let refused = at.filters.refuse(seat, wants.voided, part.as_ref().unwrap_or(&visible));
         refused.map_or(otherwise, |until| Reason::Refused { until })
     }
 

@@ -232,7 +232,7 @@ impl Hierarchical {
             let decided = circumstances.decide(wants, &framework.options, role, agent, &agent.free);
             let Ok(part) = decided else { return true };
             let wanted = part.as_ref().unwrap_or(&agent.free);
-            let refused = agent.filters.refuse(seat, wants.epoch, wanted);
+            let refused = agent.filters.refuse(seat, wants.voided, wanted);
             refused.is_some_and(|until| until >= now + enough)
         })
     }
@@ -272,7 +272,7 @@ impl Hierarchical {
                     circumstances.decide(wants, &framework.options, role, agent, &offered);
                 let Ok(part) = decided else { return ControlFlow::Continue(()) };
                 let part = part.unwrap_or(offered);
-                if agent.filters.refuse(seat, wants.epoch, &part).is_some() {
+                if agent.filters.refuse(seat, wants.voided, &part).is_some() {
                     return ControlFlow::Continue(());
                 }
                 for entry in part.iter() {

@@ -21,6 +21,7 @@ mod limited;
 mod loans;
 mod needs;
 mod overlap;
+mod packed;
 mod quota;
 mod recall;
 mod refusals;

@@ -75,7 +75,7 @@ impl Hierarchical {
         let _ = tree.visit_roles(rng, &mut |role, rng| {
             tree.visit_seats(role, rng, &mut |seat| {
                 let wants = &self.wants[seat as usize];
-                let refuses = |r: &Resources| agent.filters.refuse(seat, wants.epoch, r).is_some();
+                let refuses = |r: &Resources| agent.filters.refuse(seat, wants.voided, r).is_some();
                 let overlap = self.overlaps.of(tree, role);
                 let visible = agent.softs.visible(seat, overlap, &left);
                 let framework = self.frameworks.get(&tree.framework_of(seat));

@@ -5,6 +5,7 @@ use crate::decide::Wants;
 use crate::filters::Filters;
 use crate::tree::Seat;
 use resources::Resources;
+use std::borrow::Cow;
 
 /// Seats that are asked one by one.
 const FEW: u32 = 2;
@@ -14,7 +15,7 @@ pub(crate) struct Refusals<'a> {
     filters: &'a Filters,
     asked: u32,
     /// One bit for each seat that refuses.
-    all: Option<Vec<u64>>,
+    all: Option<Cow<'a, [u64]>>,
 }
 
 impl<'a> Refusals<'a> {
@@ -26,10 +27,9 @@ impl<'a> Refusals<'a> {
     pub(crate) fn has(&mut self, seat: Seat, left: &Resources, wants: &[Wants]) -> bool {
         self.asked += 1;
         if self.asked <= FEW {
-            return self.filters.refuse(seat, wants[seat as usize].epoch, left).is_some();
+            return self.filters.refuse(seat, wants[seat as usize].voided, left).is_some();
         }
-        let refusers = || self.filters.refusers(left, |seat| wants[seat as usize].epoch);
-        let all = self.all.get_or_insert_with(refusers);
+        let all = self.all.get_or_insert_with(|| self.filters.refusers(left));
         all.get(seat as usize / 64).is_some_and(|bits| bits & 1 << (seat % 64) != 0)
     }
 

@@ -188,7 +188,7 @@ impl<'a> Serving<'a> {
         let policy = self.policy;
         let free = self.left.as_ref().unwrap_or(&self.agent.free);
         let wants = &policy.wants[seat as usize];
-        let refuses = |r: &Resources| self.agent.filters.refuse(seat, wants.epoch, r).is_some();
+        let refuses = |r: &Resources| self.agent.filters.refuse(seat, wants.voided, r).is_some();
         // Most refusals are of all that is free: they are found before anything is computed.
         if self.refusals.has(seat, free, &policy.wants) {
             return self.pass_over(seat, Reason::Refused { until: Time(0) });
@@ -338,7 +338,7 @@ impl Hierarchical {
         let (mut waiting, mut is_before) = (0, false);
         for (seat, framework, role) in tree.competitors().filter(|(seat, ..)| *seat != own) {
             let wants = &self.wants[seat as usize];
-            let refuses = |r: &Resources| agent.filters.refuse(seat, wants.epoch, r).is_some();
+            let refuses = |r: &Resources| agent.filters.refuse(seat, wants.voided, r).is_some();
             let Some(known) = self.frameworks.get(&framework).filter(|_| !refuses(&offered)) else {
                 continue;
             };
