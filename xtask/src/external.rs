@@ -12,11 +12,12 @@ pub(crate) fn prepare(skip: bool) -> Result<Vec<(&'static str, PathBuf)>, Failur
     if skip {
         eprintln!(
             "skipped by --skip-external: pymesos (scheduler and executor drivers over a real cluster); \
-             tests with images and Docker, where docker-registry, busybox, openssl or dockerd is missing"
+             tests with images, Docker and networks, where docker-registry, busybox, openssl, dockerd, ip or \
+             CNI plugins are missing"
         );
         return Ok(Vec::new());
     }
-    images()?;
+    containers()?;
     let root = std::env::current_dir()?;
     let python = python_environment(&root.join("target/external")).map_err(|e| {
         Failure::new(format!(
@@ -68,9 +69,9 @@ fn python_environment(directory: &Path) -> Result<PathBuf, Failure> {
     Ok(python)
 }
 
-/// Installs what tests with images, containers of a Docker Engine and metrics need. Most are for root alone, so that nobody
-/// else misses it.
-fn images() -> Result<(), Failure> {
+/// Installs what tests with images, networks, containers of a Docker Engine and metrics need. Most are for root alone, so
+/// that nobody else misses it.
+fn containers() -> Result<(), Failure> {
     let missing = |(program_name, argument, _): &&(&str, &str, &str)| {
         output(program(program_name, &[argument])).is_err()
     };
@@ -80,6 +81,8 @@ fn images() -> Result<(), Failure> {
         ("openssl", "version", "openssl"),
         ("dockerd", "--version", "docker.io"),
         ("promtool", "--version", "prometheus"),
+        ("ip", "-V", "iproute2"),
+        ("/usr/lib/cni/bridge", "", "containernetworking-plugins"),
     ];
     let packages: Vec<&str> =
         wanted.iter().filter(missing).map(|(_, _, package)| *package).collect();

@@ -52,7 +52,9 @@ pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
         let Some(mut statistics) = sum else { continue };
         set_limits(&mut statistics, executor, shared);
         let pid = executor.pid.filter(|_| executor.kind != ExecutorKind::Default);
-        let networks = state.networks.get(&executor.container_id).map_or(&[][..], |all| all);
+        // A pod's are those of its tasks.
+        let first = containers.first().and_then(|first| state.networks.get(&first.container_id));
+        let networks = first.map_or(&[][..], |all| all);
         entries.push(Entry { framework_id, executor, pid, statistics, networks });
     }
     entries
@@ -123,5 +125,13 @@ fn sum(mut sum: ResourceStatistics, more: ResourceStatistics) -> ResourceStatist
     add(&mut sum.mem_mapped_file_bytes, more.mem_mapped_file_bytes);
     add(&mut sum.mem_swap_bytes, more.mem_swap_bytes);
     add(&mut sum.mem_unevictable_bytes, more.mem_unevictable_bytes);
+    add(&mut sum.net_rx_packets, more.net_rx_packets);
+    add(&mut sum.net_rx_bytes, more.net_rx_bytes);
+    add(&mut sum.net_rx_errors, more.net_rx_errors);
+    add(&mut sum.net_rx_dropped, more.net_rx_dropped);
+    add(&mut sum.net_tx_packets, more.net_tx_packets);
+    add(&mut sum.net_tx_bytes, more.net_tx_bytes);
+    add(&mut sum.net_tx_errors, more.net_tx_errors);
+    add(&mut sum.net_tx_dropped, more.net_tx_dropped);
     sum
 }

@@ -2,16 +2,43 @@
 
 use crate::flags::Flags;
 use agent::docker::{DockerOptions, NameServers};
+use agent::isolation::Resolver;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use wire::v1;
 
 /// `--default_container_dns`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NameServersByKind {
+pub(crate) struct NameServersByKind {
+    #[serde(default)]
+    mesos: Vec<OfNetwork>,
     #[serde(default)]
     docker: Vec<NameServers>,
+}
+
+/// Name servers of containers of Mesos' kind.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfNetwork {
+    #[serde(rename = "network_mode")]
+    _mode: Mode,
+    /// None: all networks of which nothing else is said.
+    network_name: Option<String>,
+    dns: Resolver,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Mode {
+    Cni,
+}
+
+impl NameServersByKind {
+    /// Those of CNI networks, by their names.
+    pub(crate) fn mesos(self) -> Vec<(Option<String>, Resolver)> {
+        self.mesos.into_iter().map(|one| (one.network_name, one.dns)).collect()
+    }
 }
 
 /// Whether there is one of Mesos' kind, and the settings of Docker's if there is one.
@@ -56,7 +83,7 @@ pub(crate) fn chosen(
         config: crate::images::credentials(flags)?,
         remove_delay: flags.duration("docker_remove_delay")?,
         kill_orphans: flags.is_set("docker_kill_orphans"),
-        name_servers: name_servers(flags)?,
+        name_servers: name_servers(flags)?.docker,
         quota: flags.is_set("cgroups_enable_cfs"),
     };
     Ok((mesos, Some(options)))
@@ -74,9 +101,9 @@ pub(crate) fn default(flags: &Flags) -> Result<Option<v1::ContainerInfo>, String
     Ok(default)
 }
 
-fn name_servers(flags: &Flags) -> Result<Vec<NameServers>, String> {
-    let Some(text) = flags.text("default_container_dns") else { return Ok(Vec::new()) };
-    let all: NameServersByKind = serde_json::from_str(text)
-        .map_err(|e| format!("--default_container_dns: expected {{\"docker\": [...]}}: {e}"))?;
-    Ok(all.docker)
+pub(crate) fn name_servers(flags: &Flags) -> Result<NameServersByKind, String> {
+    let Some(text) = flags.text("default_container_dns") else { return Ok(Default::default()) };
+    serde_json::from_str(text).map_err(|e| {
+        format!("--default_container_dns: expected {{\"mesos\": [...], \"docker\": [...]}}: {e}")
+    })
 }

@@ -2,7 +2,7 @@
 
 use crate::flags::Flags;
 use agent::isolation::cgroups::{Options, PidsLimit};
-use agent::isolation::{Launcher, Selection, Settings};
+use agent::isolation::{CniOptions, Launcher, Selection, Settings};
 use agent_core::Limitable;
 use std::path::PathBuf;
 use wire::v1;
@@ -45,7 +45,6 @@ pub(crate) fn limitable(selection: &Selection) -> Limitable {
 /// Settings of isolators other than those of cgroups.
 pub(crate) fn settings(flags: &Flags) -> Result<Settings, String> {
     let size = flags.text("default_container_shm_size").map(base::bytes::parse).transpose();
-    let created = flags.text("host_path_volume_force_creation").unwrap_or_default();
     let settings = Settings {
         default_shm_size: size.map_err(|e| format!("--default_container_shm_size: {e}"))?,
         disallow_sharing_ipc: flags.is_set("disallow_sharing_agent_ipc_namespace"),
@@ -54,16 +53,30 @@ pub(crate) fn settings(flags: &Flags) -> Result<Settings, String> {
         bounding_capabilities: flags.message("bounding_capabilities")?,
         seccomp_config_dir: flags.text("seccomp_config_dir").map(PathBuf::from),
         seccomp_profile_name: flags.text("seccomp_profile_name").map(str::to_owned),
-        host_path_force_creation: created
-            .split(':')
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
-            .collect(),
+        host_path_force_creation: paths(flags, "host_path_volume_force_creation"),
         disk_watch_interval: flags.duration("container_disk_watch_interval")?,
         enforce_disk_quota: flags.is_set("enforce_container_disk_quota"),
+        cni: cni(flags)?,
         ..Settings::default()
     };
     let sandbox_directory = flags.text("sandbox_directory");
     let sandbox_directory = sandbox_directory.unwrap_or(&settings.sandbox_directory).to_owned();
     Ok(Settings { sandbox_directory, ..settings })
+}
+
+/// Settings of `network/cni`.
+fn cni(flags: &Flags) -> Result<CniOptions, String> {
+    Ok(CniOptions {
+        config_dir: flags.text("network_cni_config_dir").map(PathBuf::from),
+        plugins_dirs: paths(flags, "network_cni_plugins_dir"),
+        persist: flags.is_set("network_cni_root_dir_persist"),
+        plugin_timeout: flags.duration("network_cni_plugin_timeout")?,
+        resolvers: crate::containerizers::name_servers(flags)?.mesos(),
+    })
+}
+
+/// Paths with colons between them.
+fn paths(flags: &Flags, name: &str) -> Vec<PathBuf> {
+    let paths = flags.text(name).unwrap_or_default().split(':');
+    paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }

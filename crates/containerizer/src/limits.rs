@@ -15,15 +15,8 @@ pub(crate) fn check(spec: &ContainerSpec, isolation: &Selection) -> Result<(), S
         );
     }
     let Some(container) = &spec.container else { return Ok(()) };
-    let refused = |field: &str| Err(format!("'ContainerInfo.{field}' is not supported yet"));
     if container.r#type() == v1::container_info::Type::Docker {
         return Err("containers of type DOCKER need 'docker' in --containerizers".to_owned());
-    }
-    if !container.network_infos.is_empty() {
-        return refused("network_infos");
-    }
-    if container.hostname.is_some() {
-        return refused("hostname");
     }
     for volume in &container.volumes {
         check_volume(volume, isolation)?;

@@ -11,8 +11,8 @@ use crate::supervisor::{self, Files};
 use crate::user::User;
 use crate::watch::Watch;
 use crate::{
-    BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, Started, around,
-    limitation, limits, processes, sandbox,
+    Appearance, BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, Started,
+    around, limitation, limits, processes, sandbox,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -301,6 +301,12 @@ impl Mesos {
         }
     }
 
+    /// How a container that runs looks from outside.
+    fn appearance(&self, container_id: &str) -> Option<Appearance> {
+        let networks = self.isolators.networks(container_id);
+        (!networks.is_empty()).then(|| Appearance { networks, ..Appearance::default() })
+    }
+
     fn find(&self, container_id: String) -> Found {
         let files = self.files(&container_id);
         if let Some(kept) = files.kept() {
@@ -446,6 +452,7 @@ impl Containerizer for Mesos {
             let mut limitations = swept?;
             for found in &mut found {
                 found.limitation = limitations.remove(&found.container_id);
+                found.appearance = found.pid.and_then(|_| self.appearance(&found.container_id));
             }
             Ok(found)
         })
@@ -470,7 +477,11 @@ impl Containerizer for Mesos {
     }
 
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Started, StartError>> {
-        Box::pin(async { self.launch(spec).await.map(Started::from) })
+        Box::pin(async {
+            let container_id = spec.container_id.clone();
+            let pid = self.launch(spec).await?;
+            Ok(Started { pid, appearance: self.appearance(&container_id) })
+        })
     }
 
     fn update(

@@ -16,6 +16,7 @@ mod isolation;
 mod lending;
 mod local;
 mod metrics;
+mod networks;
 mod operator;
 mod overlap;
 mod reboot;

@@ -11,6 +11,7 @@ mod disk;
 mod filesystem;
 mod linux;
 mod namespaces;
+mod network;
 mod posix;
 mod processes;
 mod rlimits;
@@ -20,6 +21,7 @@ mod setup;
 pub(crate) mod volume;
 
 pub(crate) use filesystem::link_volume;
+pub use network::{CniOptions, Resolver};
 pub use processes::Processes;
 pub use selection::{Launcher, Selection};
 pub use settings::Settings;
@@ -115,6 +117,11 @@ pub trait Isolator: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// The networks that a running container is attached to, with its addresses; none: it is in that of the host.
+    fn networks(&self, _container_id: &str) -> Vec<v1::NetworkInfo> {
+        Vec::new()
+    }
+
     /// Kills the processes of a container that has no supervisor any more, as far as it knows them.
     fn kill(&self, _container_id: &str) {}
 
@@ -198,6 +205,10 @@ impl Isolators {
             out
         };
         running.iter().map(usage).collect()
+    }
+
+    pub(crate) fn networks(&self, container_id: &str) -> Vec<v1::NetworkInfo> {
+        self.0.iter().flat_map(|isolator| isolator.networks(container_id)).collect()
     }
 
     pub(crate) fn kill(&self, container_id: &str) {

@@ -4,7 +4,7 @@ use super::cgroups::{self, Cgroups};
 use super::disk::DiskUsage;
 use super::posix::Posix;
 use super::rlimits::Rlimits;
-use super::{Isolator, filesystem, linux, namespaces, volume};
+use super::{Isolator, filesystem, linux, namespaces, network, volume};
 use crate::MesosOptions;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,6 +33,7 @@ const ISOLATORS: &[(&str, Make)] = &[
     ("volume/sandbox_path", |options| made(volume::SandboxPath::new(options))),
     ("volume/secret", |options| made(volume::Secret::new(options)?)),
     ("linux/seccomp", |options| made(linux::Seccomp::new(options)?)),
+    ("network/cni", |options| made(network::Cni::new(options)?)),
     ("environment_secret", |_| made(volume::EnvironmentSecret)),
 ];
 
@@ -48,7 +49,7 @@ const ALIASES: &[(&str, &[&str])] = &[
 
 /// What is always there, and what comes with others.
 const IMPLIED: &[(Option<&str>, &[&str])] = &[
-    (None, &["environment_secret"]),
+    (None, &["environment_secret", "network/cni"]),
     (Some("filesystem/linux"), &["volume/host_path", "volume/image", "volume/sandbox_path"]),
 ];
 
@@ -78,7 +79,14 @@ impl Default for Selection {
     /// The isolators that are the default of `--isolation`, without cgroups.
     fn default() -> Self {
         Self {
-            names: ["filesystem/posix", "posix/cpu", "posix/mem", "environment_secret"].into(),
+            names: [
+                "filesystem/posix",
+                "posix/cpu",
+                "posix/mem",
+                "network/cni",
+                "environment_secret",
+            ]
+            .into(),
             launcher: Launcher::Posix,
             cgroups: cgroups::Options::default(),
         }
@@ -244,27 +252,31 @@ mod tests {
 
     #[test]
     fn names_aliases_and_mistakes() {
-        let posix = ["filesystem/posix", "posix/cpu", "posix/mem", "environment_secret"].as_slice();
+        let posix =
+            ["filesystem/posix", "posix/cpu", "posix/mem", "network/cni", "environment_secret"]
+                .as_slice();
         for text in ["posix/mem, posix/cpu", "process", "auto"] {
             check(text, Launcher::Posix, Ok(posix));
         }
         check(
             "posix/cpu",
             Launcher::Posix,
-            Ok(&["filesystem/posix", "posix/cpu", "environment_secret"]),
+            Ok(&["filesystem/posix", "posix/cpu", "network/cni", "environment_secret"]),
         );
         let linux = [
             "filesystem/linux",
             "volume/host_path",
             "volume/image",
             "volume/sandbox_path",
+            "network/cni",
             "environment_secret",
         ];
         check("filesystem/linux", Launcher::Posix, Ok(&linux));
         let both = "isolators 'filesystem/linux' and 'filesystem/posix' exclude each other";
         check("filesystem/linux,filesystem/posix", Launcher::Posix, Err(both));
         let cgroups =
-            ["filesystem/posix", "cgroups/cpu", "cgroups/mem", "environment_secret"].as_slice();
+            ["filesystem/posix", "cgroups/cpu", "cgroups/mem", "network/cni", "environment_secret"]
+                .as_slice();
         check("cgroups/mem,cgroups/cpu", Launcher::Linux, Ok(cgroups));
         check("cgroups", Launcher::Linux, Ok(cgroups));
         let twice = "isolator 'posix/cpu' is given twice";

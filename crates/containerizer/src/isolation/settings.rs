@@ -1,5 +1,6 @@
 //! Settings of isolators: flags of the agent, parsed.
 
+use super::network::CniOptions;
 use std::path::PathBuf;
 use std::time::Duration;
 use wire::v1;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub disk_watch_interval: Duration,
     /// `--enforce_container_disk_quota`.
     pub enforce_disk_quota: bool,
+    /// Those of `network/cni`.
+    pub cni: CniOptions,
 }
 
 impl Default for Settings {
@@ -46,6 +49,7 @@ impl Default for Settings {
             host_path_force_creation: Vec::new(),
             disk_watch_interval: Duration::from_secs(15),
             enforce_disk_quota: false,
+            cni: CniOptions::default(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod inside;
 mod isolation;
 mod logs;
 mod lost;
+mod network;
 mod probe;
 mod upgrade;
 
