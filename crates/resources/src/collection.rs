@@ -1,10 +1,12 @@
 //! The collection and its arithmetic.
 
+use crate::counted::{Counted, Iter};
 use crate::entry::Entry;
 use crate::index::{self, Index};
 use crate::quantities::Quantities;
 use crate::roles::is_descendant_or_self;
 use crate::value::{Milli, Value};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{AddAssign, SubAssign};
@@ -14,11 +16,11 @@ use std::sync::Arc;
 ///
 /// Cheap to clone: copies share their entries until one of them changes.
 ///
-/// Invariant: no entry is empty, and no two mergeable entries have the same identity.
+/// Invariant: no entry is empty, no two mergeable entries have the same identity, and no two shared ones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
     /// None: there are none.
-    shared: Option<Arc<Vec<Entry>>>,
+    shared: Option<Arc<Vec<Counted>>>,
 }
 
 impl Resources {
@@ -29,15 +31,15 @@ impl Resources {
     }
 
     /// Of entries that obey the invariant.
-    fn of(entries: Vec<Entry>) -> Self {
+    fn of(entries: Vec<Counted>) -> Self {
         Self { shared: (!entries.is_empty()).then(|| Arc::new(entries)) }
     }
 
-    fn entries(&self) -> &[Entry] {
+    fn entries(&self) -> &[Counted] {
         self.shared.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    fn entries_mut(&mut self) -> &mut Vec<Entry> {
+    fn entries_mut(&mut self) -> &mut Vec<Counted> {
         Arc::make_mut(self.shared.get_or_insert_default())
     }
 
@@ -64,85 +66,92 @@ impl Resources {
 
     /// Adds one entry; an empty one vanishes.
     pub fn add(&mut self, entry: Entry) {
-        if entry.value.is_empty() {
-            return;
-        }
-        if entry.is_mergeable()
-            && let Some(at) = self.entries().iter().position(|e| e.same_identity(&entry))
-        {
-            self.entries_mut()[at].value.add(&entry.value);
-            return;
-        }
-        self.entries_mut().push(entry);
+        self.add_counted(Counted { entry, times: 1 });
     }
 
-    fn subtract(&mut self, entry: &Entry) {
-        let whole = !entry.is_mergeable();
-        let fits = |e: &Entry| e.same_identity(entry) && (!whole || e.value == entry.value);
-        if let Some(at) = self.entries().iter().position(fits) {
+    fn add_counted(&mut self, new: Counted) {
+        if new.entry.value.is_empty() {
+            return;
+        }
+        if new.entry.is_mergeable() || new.entry.identity.shared {
+            let known = self.entries().iter().position(|e| e.can_take(&new.entry));
+            if let Some(at) = known {
+                return self.entries_mut()[at].take(&new);
+            }
+        }
+        self.entries_mut().push(new);
+    }
+
+    /// Subtracts an entry as often as it is there; whether it was there so often.
+    fn subtract(&mut self, other: &Counted) -> bool {
+        let mut left = other.times;
+        while left > 0 {
+            let Some(at) = self.entries().iter().position(|e| e.can_give(&other.entry)) else {
+                return false;
+            };
             let entries = self.entries_mut();
-            entries[at].value.subtract(&entry.value);
-            if entries[at].value.is_empty() || whole {
+            left -= entries[at].give(&other.entry, left);
+            if entries[at].is_empty() {
                 entries.remove(at);
             }
         }
+        true
     }
 
     /// Adds all of these, of which there are many.
-    fn add_many<'a>(&mut self, others: impl Iterator<Item = &'a Entry>) {
+    fn add_many<'a>(&mut self, others: impl Iterator<Item = Cow<'a, Counted>>) {
         let entries = self.entries_mut();
-        let mut index = Index::of(entries);
-        for entry in others.filter(|e| !e.value.is_empty()) {
-            if entry.is_mergeable() {
-                let is_same = |at: &usize| entries[*at].same_identity(entry);
-                if let Some(at) = index.places(entry).find(is_same) {
-                    entries[at].value.add(&entry.value);
+        let mut index = Index::of(entries.iter().map(|e| &e.entry));
+        for other in others.filter(|e| !e.entry.value.is_empty()) {
+            if other.entry.is_mergeable() || other.entry.identity.shared {
+                let known =
+                    index.places(&other.entry).find(|at| entries[*at].can_take(&other.entry));
+                if let Some(at) = known {
+                    entries[at].take(&other);
                     continue;
                 }
             }
-            index.insert(entry, entries.len());
-            entries.push(entry.clone());
+            index.insert(&other.entry, entries.len());
+            entries.push(other.into_owned());
         }
     }
 
     /// Subtracts all of these, of which there are many; whether there was something of each.
-    fn subtract_many<'a>(&mut self, others: impl Iterator<Item = &'a Entry>) -> bool {
+    fn subtract_many<'a>(&mut self, others: impl Iterator<Item = &'a Counted>) -> bool {
         let entries = self.entries_mut();
-        let mut index = Index::of(entries);
+        let mut index = Index::of(entries.iter().map(|e| &e.entry));
         let mut all_there = true;
-        for entry in others {
-            let whole = !entry.is_mergeable();
-            let fits = |at: &usize| {
-                let mine = &entries[*at];
-                mine.same_identity(entry) && (!whole || mine.value == entry.value)
-            };
-            let Some(at) = index.places(entry).find(fits) else {
-                all_there = false;
-                continue;
-            };
-            let value = &mut entries[at].value;
-            value.subtract(&entry.value);
-            if value.is_empty() || whole {
-                *value = Value::Scalar(0);
-                index.remove(entry, at);
+        for other in others {
+            let mut left = other.times;
+            while left > 0 {
+                let place =
+                    index.places(&other.entry).find(|at| entries[*at].can_give(&other.entry));
+                let Some(at) = place else {
+                    all_there = false;
+                    break;
+                };
+                left -= entries[at].give(&other.entry, left);
+                if entries[at].is_empty() {
+                    index.remove(&other.entry, at);
+                }
             }
         }
-        entries.retain(|e| !e.value.is_empty());
+        entries.retain(|e| !e.is_empty());
         all_there
     }
 
     /// Whether all of `other` is in this, when there is much of both.
     fn contains_many(&self, other: &Resources) -> bool {
         let entries = self.entries();
-        let index = Index::of(entries);
-        let parts = other.entries().iter().filter(|e| e.is_mergeable()).all(|e| {
-            let is_there = |at| {
-                let mine: &Entry = &entries[at];
-                mine.same_identity(e) && mine.value.contains(&e.value)
+        let index = Index::of(entries.iter().map(|e| &e.entry));
+        let parts = other.entries().iter().filter(|e| e.entry.is_mergeable()).all(|e| {
+            let is_there = |at: usize| {
+                let mine = &entries[at].entry;
+                mine.same_identity(&e.entry) && mine.value.contains(&e.entry.value)
             };
-            index.places(e).any(is_there)
+            index.places(&e.entry).any(is_there)
         });
-        let whole = other.entries().iter().filter(|e| !e.is_mergeable());
+        let whole = other.entries().iter().filter(|e| !e.entry.is_mergeable());
         parts && (whole.clone().next().is_none() || self.clone().subtract_many(whole))
     }
 
@@ -155,20 +164,17 @@ impl Resources {
         if index::pays(self.entries().len(), other.entries().len()) {
             return self.contains_many(other);
         }
-        let (mergeable, whole): (Vec<&Entry>, Vec<&Entry>) =
-            other.entries().iter().partition(|e| e.is_mergeable());
-        let parts = mergeable.iter().all(|e| {
-            self.entries().iter().any(|mine| mine.same_identity(e) && mine.value.contains(&e.value))
+        let (mergeable, whole): (Vec<&Counted>, Vec<&Counted>) =
+            other.entries().iter().partition(|e| e.entry.is_mergeable());
+        let parts = mergeable.iter().map(|e| &e.entry).all(|e| {
+            let mut mine = self.entries().iter().map(|mine| &mine.entry);
+            mine.any(|mine| mine.same_identity(e) && mine.value.contains(&e.value))
         });
         if whole.is_empty() || !parts {
             return parts;
         }
         let mut left = self.clone();
-        whole.iter().all(|e| {
-            let before = left.entries().len();
-            left.subtract(e);
-            left.entries().len() < before
-        })
+        whole.into_iter().all(|e| left.subtract(e))
     }
 
     /// Whether there is nothing.
@@ -177,26 +183,31 @@ impl Resources {
         self.entries().is_empty()
     }
 
-    /// The entries.
+    /// The entries; a shared one as often as it is there.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries().iter()
+        Iter { entries: self.entries().iter(), again: None }
     }
 
     /// The entries for which `keep` holds.
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&Entry) -> bool) -> Self {
-        if self.entries().iter().all(&keep) {
+        if self.entries().iter().all(|e| keep(&e.entry)) {
             return self.clone();
         }
-        Self::of(self.entries().iter().filter(|e| keep(e)).cloned().collect())
+        Self::of(self.entries().iter().filter(|e| keep(&e.entry)).cloned().collect())
     }
 
     pub(crate) fn map_identity(&self, change: impl Fn(&mut crate::Identity)) -> Self {
         let mut out = Self::new();
-        for entry in self.entries() {
+        for Counted { entry, times } in self.entries() {
             let mut identity = (*entry.identity).clone();
             change(&mut identity);
-            out.add(Entry { identity: Arc::new(identity), value: entry.value.clone() });
+            let entry = Entry { identity: Arc::new(identity), value: entry.value.clone() };
+            if entry.identity.shared {
+                out.add_counted(Counted { entry, times: *times });
+            } else {
+                (0..*times).for_each(|_| out.add(entry.clone()));
+            }
         }
         out
     }
@@ -209,7 +220,7 @@ impl Resources {
         mut change: impl FnMut(Arc<crate::Identity>) -> Arc<crate::Identity>,
     ) -> Self {
         if !self.is_empty() {
-            for entry in self.entries_mut() {
+            for Counted { entry, .. } in self.entries_mut() {
                 entry.identity = change(entry.identity.clone());
             }
         }
@@ -222,15 +233,16 @@ impl Resources {
     pub fn capped(&self, cap: impl Fn(&str) -> Option<Milli>) -> Self {
         let mut taken: BTreeMap<&str, Milli> = BTreeMap::new();
         let mut out = Vec::new();
-        for entry in self.entries() {
+        for counted in self.entries() {
+            let Counted { entry, .. } = counted;
             let identity = &entry.identity;
             let Value::Scalar(milli) = entry.value else {
-                out.push(entry.clone());
+                out.push(counted.clone());
                 continue;
             };
             let limit = cap(&identity.name).filter(|_| entry.is_quota_charged());
             let Some(limit) = limit else {
-                out.push(entry.clone());
+                out.push(counted.clone());
                 continue;
             };
             let taken = taken.entry(&identity.name).or_default();
@@ -239,7 +251,8 @@ impl Resources {
             if room > 0 {
                 *taken += room;
                 let value = Value::Scalar(room);
-                out.push(Entry { identity: identity.clone(), value });
+                let entry = Entry { identity: identity.clone(), value };
+                out.push(Counted { entry, times: 1 });
             }
         }
         Self::of(out)
@@ -260,7 +273,7 @@ impl Resources {
     /// Roles to which entries are allocated; None for one that is not.
     #[must_use]
     pub fn allocation_roles(&self) -> BTreeSet<Option<&str>> {
-        self.entries().iter().map(|e| e.identity.allocated_to.as_deref()).collect()
+        self.entries().iter().map(|e| e.entry.identity.allocated_to.as_deref()).collect()
     }
 
     /// Resources that are not reserved.
@@ -273,9 +286,9 @@ impl Resources {
     #[must_use]
     pub fn reserved(&self) -> BTreeMap<String, Resources> {
         let mut roles: BTreeMap<String, Resources> = BTreeMap::new();
-        for entry in self.entries() {
-            if let Some(role) = entry.reserved_to() {
-                roles.entry(role.to_owned()).or_default().add(entry.clone());
+        for counted in self.entries() {
+            if let Some(role) = counted.entry.reserved_to() {
+                roles.entry(role.to_owned()).or_default().add_counted(counted.clone());
             }
         }
         roles
@@ -302,32 +315,31 @@ impl Resources {
     /// Sum of the scalars of this name, in thousandths.
     #[must_use]
     pub fn scalar(&self, name: &str) -> Milli {
-        let scalars = self.entries().iter().filter(|e| e.identity.name == name).filter_map(|e| {
-            match e.value {
+        let scalars =
+            self.iter().filter(|e| e.identity.name == name).filter_map(|e| match e.value {
                 Value::Scalar(milli) => Some(milli),
                 Value::Ranges(_) | Value::Set(_) => None,
-            }
-        });
+            });
         scalars.sum()
     }
 
     /// Sum of the amounts of this name, whatever their kind.
     #[must_use]
     pub fn quantity(&self, name: &str) -> Milli {
-        self.entries().iter().filter(|e| e.identity.name == name).map(|e| e.value.quantity()).sum()
+        self.iter().filter(|e| e.identity.name == name).map(|e| e.value.quantity()).sum()
     }
 
     /// Names of all resources.
     #[must_use]
     pub fn names(&self) -> BTreeSet<&str> {
-        self.entries().iter().map(|e| e.identity.name.as_str()).collect()
+        self.entries().iter().map(|e| e.entry.identity.name.as_str()).collect()
     }
 
     /// Amounts by name, without identities.
     #[must_use]
     pub fn quantities(&self) -> Quantities {
         let mut quantities = Quantities::default();
-        for entry in self.entries() {
+        for entry in self.iter() {
             quantities.add(&entry.identity.name, entry.value.quantity());
         }
         quantities
@@ -348,10 +360,10 @@ impl AddAssign<&Resources> for Resources {
         }
         let (mine, theirs) = (self.entries().len(), other.entries().len());
         if index::pays(mine.max(theirs), theirs) {
-            return self.add_many(other.entries().iter());
+            return self.add_many(other.entries().iter().map(Cow::Borrowed));
         }
         for entry in other.entries() {
-            self.add(entry.clone());
+            self.add_counted(entry.clone());
         }
     }
 }
@@ -377,7 +389,7 @@ impl FromIterator<Entry> for Resources {
         let mut out = Self::new();
         let entries: Vec<Entry> = entries.into_iter().collect();
         if index::pays(entries.len(), entries.len()) {
-            out.add_many(entries.iter());
+            out.add_many(entries.into_iter().map(|entry| Cow::Owned(Counted { entry, times: 1 })));
         } else {
             entries.into_iter().for_each(|entry| out.add(entry));
         }
@@ -390,7 +402,7 @@ impl fmt::Display for Resources {
         if self.entries().is_empty() {
             return f.write_str("{}");
         }
-        for (index, entry) in self.entries().iter().enumerate() {
+        for (index, entry) in self.iter().enumerate() {
             if index > 0 {
                 f.write_str("; ")?;
             }

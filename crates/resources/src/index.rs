@@ -20,8 +20,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn of(entries: &[Entry]) -> Self {
-        let places = entries.iter().enumerate().map(|(at, e)| (digest(&e.identity), at));
+    pub(crate) fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Self {
+        let places = entries.enumerate().map(|(at, e)| (digest(&e.identity), at));
         Self { places: places.collect() }
     }
 

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod collection;
+mod counted;
 mod entry;
 mod index;
 mod operation;

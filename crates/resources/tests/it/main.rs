@@ -3,5 +3,6 @@
 mod algebra;
 mod many;
 mod operation;
+mod shared;
 mod text;
 mod wire_form;
