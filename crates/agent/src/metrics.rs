@@ -57,6 +57,12 @@ pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
     set("containerizer/fetcher/cache_size_used_bytes", json!(fetcher.cache_used));
     set("containerizer/fetcher/task_fetches_failed", json!(fetcher.failed));
     set("containerizer/fetcher/task_fetches_succeeded", json!(fetcher.succeeded));
+    for (name, timings) in shared.containerizer.pull_times() {
+        http_api::v0::timed(name, &timings, &mut out);
+    }
+    let mut set = |name: &str, value: Value| {
+        out.insert(name.to_owned(), value);
+    };
     set("slave/registered", json!(u8::from(state.registered)));
     set("slave/frameworks_active", json!(state.frameworks.len()));
     if let Some(time) = shared.recovery_time.get() {

@@ -12,6 +12,7 @@ mod nearest;
 mod rng;
 mod time;
 mod timers;
+mod timings;
 
 pub use held::Held;
 pub use ids::{Token, WriteId};
@@ -19,3 +20,4 @@ pub use nearest::nearest;
 pub use rng::Rng;
 pub use time::{Now, Time, WallTime};
 pub use timers::Timers;
+pub use timings::Timings;

@@ -5,6 +5,7 @@ use crate::{
     BoxFuture, ContainerSpec, Containerizer, Exited, FetcherFigures, Found, ProbeAnswer,
     StartError, Started, Target,
 };
+use base::Timings;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -109,6 +110,10 @@ impl Containerizer for Composing {
         if let Some(owner) = self.owner(container_id) {
             owner.cancel(container_id);
         }
+    }
+
+    fn pull_times(&self) -> Vec<(&'static str, Timings)> {
+        self.members.iter().flat_map(|(_, member)| member.pull_times()).collect()
     }
 
     /// All have the same fetcher.

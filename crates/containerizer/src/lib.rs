@@ -32,6 +32,7 @@ pub use mesos::{Mesos, MesosOptions};
 
 pub use probe::{ProbeAnswer, Target};
 
+use base::Timings;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -236,6 +237,10 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     /// Gives up the start of a container if that takes its time (URIs are fetched, say): it answers with an error. Does
     /// nothing to one that has got further.
     fn cancel(&self, _container_id: &str) {}
+    /// How long images took to come, by the name of the metric.
+    fn pull_times(&self) -> Vec<(&'static str, Timings)> {
+        Vec::new()
+    }
     /// Figures of what was fetched.
     fn fetcher_figures(&self) -> FetcherFigures {
         FetcherFigures::default()

@@ -14,6 +14,7 @@ use crate::{
     Appearance, BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, Started,
     around, limitation, limits, processes, sandbox,
 };
+use base::Timings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -470,6 +471,12 @@ impl Containerizer for Mesos {
         if let Some(start) = self.starting().get(container_id) {
             start.cancel.notify_one();
         }
+    }
+
+    fn pull_times(&self) -> Vec<(&'static str, Timings)> {
+        let times = self.images.as_ref().map(|images| images.pull_times());
+        let name = "containerizer/mesos/provisioner/docker_store/image_pull";
+        times.map(|times| (name, times)).into_iter().collect()
     }
 
     fn fetcher_figures(&self) -> FetcherFigures {

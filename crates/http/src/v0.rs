@@ -1,5 +1,6 @@
 //! Pieces of JSON that the v0 endpoints of both daemons share (spec/master.md 5.2).
 
+use base::Timings;
 use resources::{Resources, SummaryValue, attributes_summary};
 use serde_json::{Map, Value, json};
 use wire::v1;
@@ -109,6 +110,18 @@ fn status(status: &v1::TaskStatus) -> Value {
 #[must_use]
 pub fn framework_capabilities(info: &v1::FrameworkInfo) -> Value {
     info.capabilities.iter().map(|c| Value::from(c.r#type().as_str_name())).collect()
+}
+
+/// Adds `<name>_ms`, the newest of the durations; with two or more also their statistics.
+pub fn timed(name: &str, timings: &Timings, out: &mut Map<String, Value>) {
+    let Some(last) = timings.last() else { return };
+    let name = format!("{name}_ms");
+    out.insert(name.clone(), json!(last));
+    let percentiles = timings.percentiles();
+    if !percentiles.is_empty() {
+        out.insert(format!("{name}/count"), json!(timings.count()));
+    }
+    out.extend(percentiles.into_iter().map(|(part, ms)| (format!("{name}/{part}"), json!(ms))));
 }
 
 /// Load and memory of this host, by metric name.

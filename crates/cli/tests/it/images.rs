@@ -171,6 +171,9 @@ fn a_task_runs_in_an_image_of_a_registry_and_as_the_image_says() {
     assert_eq!(succeeds("program", &["--", "/bin/echo", "-n", "own"]), "own");
     assert_eq!(succeeds("writes", &["touch /new && ls /new"]), "/new\n");
     assert_eq!(succeeds("fresh", &["test ! -e /new && echo clean"]), "clean\n");
+    let metrics = http::get(&cluster.agent(0), "/metrics/snapshot").json();
+    let pulled = &metrics["containerizer/mesos/provisioner/docker_store/image_pull_ms"];
+    assert!(pulled.as_f64().is_some_and(|ms| ms > 0.0), "{metrics}");
     assert_eq!(mounts(&cluster), 0);
 }
 

@@ -187,14 +187,20 @@ impl Engine {
         let filters = serde_json::json!({ "label": [label] }).to_string();
         let path = format!("/containers/json?all=true&filters={}", quoted(&filters));
         match self.call(Method::GET, &path, None, SLOW).await? {
-            Value::Array(all) => Ok(all),
+            Value::Array(all) if all.iter().all(|c| c["State"].is_string()) => Ok(all),
             _ => Err(Fault::Broken("expected a list of containers".to_owned())),
         }
     }
 
     /// Everything that is known of a container.
     pub(crate) async fn inspect(&self, name: &str) -> Result<Value, Fault> {
-        self.call(Method::GET, &format!("/containers/{name}/json"), None, QUICK).await
+        let path = format!("/containers/{name}/json");
+        let known = self.call(Method::GET, &path, None, QUICK).await?;
+        // Without it a container that runs would look like one that has ended.
+        match known["State"].is_object() {
+            true => Ok(known),
+            false => Err(Fault::Broken("expected the 'State' of a container".to_owned())),
+        }
     }
 
     /// Makes a container of a name that is free.

@@ -35,6 +35,7 @@ use crate::{
     StartError, Started, Target, isolation, sandbox,
 };
 use amounts::Host;
+use base::Timings;
 use engine::Engine;
 use life::Seen;
 use output::Files;
@@ -45,7 +46,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use wire::v1;
 
@@ -93,6 +94,8 @@ struct Shared {
     remove_delay: Duration,
     kill_orphans: bool,
     live: Mutex<BTreeMap<String, Live>>,
+    /// How long images took to come, those that were there included.
+    pulls: Mutex<Timings>,
     exits: mpsc::UnboundedSender<Exited>,
     /// Containers and what they may use from now on, one after the other.
     updates: mpsc::UnboundedSender<(String, Value)>,
@@ -158,6 +161,7 @@ impl Docker {
             remove_delay: options.remove_delay,
             kill_orphans: options.kill_orphans,
             live: Mutex::default(),
+            pulls: Mutex::default(),
             exits,
             updates,
         };
@@ -227,8 +231,12 @@ impl Shared {
         self.fetcher.fetch(wanted, cancel).await?;
         let files = open(&spec)?;
         record.before = Some(files.before());
+        let begun = Instant::now();
         tokio::select! {
-            pulled = pull::image(&self.engine, &plan, &record.sandbox, &self.config) => pulled?,
+            pulled = pull::image(&self.engine, &plan, &record.sandbox, &self.config) => {
+                self.pulls.lock().unwrap_or_else(PoisonError::into_inner).record(begun.elapsed());
+                pulled?
+            }
             () = cancel.notified() => {
                 return Err("Container destroyed while pulling image".to_owned().into());
             }
@@ -326,6 +334,11 @@ impl Containerizer for Docker {
             live.is_cancelled = true;
             live.cancel.notify_one();
         }
+    }
+
+    fn pull_times(&self) -> Vec<(&'static str, Timings)> {
+        let times = self.0.pulls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        vec![("containerizer/docker/image_pull", times)]
     }
 
     fn fetcher_figures(&self) -> FetcherFigures {

@@ -18,6 +18,7 @@ use super::pull::{Puller, Source};
 use super::reference::Reference;
 use super::store::{Store, StoredImage};
 use crate::download::Client;
+use base::Timings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -105,6 +106,11 @@ impl Provisioner {
 
     fn in_use(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, InUse>> {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long pulls took.
+    pub(crate) fn pull_times(&self) -> Timings {
+        self.puller.times()
     }
 
     /// Whether images say what is run, where the isolator for that is chosen.

@@ -11,10 +11,11 @@ use super::reference::Reference;
 use super::registry::{DefaultRegistry, Repository};
 use super::store::{Store, StoredImage};
 use crate::download::Client;
+use base::Timings;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -52,6 +53,8 @@ pub(crate) struct Puller {
     images: Flights<Arc<StoredImage>>,
     /// Pulls that are not finished.
     pulling: AtomicUsize,
+    /// How long they took.
+    times: Arc<Mutex<Timings>>,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,8 @@ impl Puller {
         let layers = Flights::new();
         let slots = Semaphore::new(LAYERS_AT_ONCE);
         let shared = Shared { store, source, credentials, client, layers, slots };
-        Self { shared: Arc::new(shared), images: Flights::new(), pulling: AtomicUsize::new(0) }
+        let (images, pulling) = (Flights::new(), AtomicUsize::new(0));
+        Self { shared: Arc::new(shared), images, pulling, times: Arc::default() }
     }
 
     /// An image, pulled if it is not in the store, or if `cached` is false.
@@ -91,12 +95,14 @@ impl Puller {
         let _pulling = Counted::new(&self.pulling);
         let work = || {
             let (shared, reference) = (self.shared.clone(), reference.clone());
-            let credentials = credentials.clone();
+            let (credentials, times) = (credentials.clone(), self.times.clone());
             async move {
                 tracing::info!(image = %reference, "an image is pulled");
                 let begun = std::time::Instant::now();
                 let image = shared.pull(&reference, credentials).await;
-                let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let took = begun.elapsed();
+                times.lock().unwrap_or_else(PoisonError::into_inner).record(took);
+                let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 match &image {
                     Ok(_) => tracing::info!(image = %reference, ms, "an image was pulled"),
                     Err(error) => {
@@ -110,6 +116,11 @@ impl Puller {
             .join(&name, work)
             .await
             .map_err(|text| format!("cannot pull the image {name}: {text}"))
+    }
+
+    /// How long pulls took, also those that failed.
+    pub(crate) fn times(&self) -> Timings {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether any image is being pulled.

@@ -1,12 +1,15 @@
 //! Containers of Docker's: the contract on a real engine, and what becomes of them with one that hangs.
 
 mod contract;
+mod fake;
 mod hung;
+mod misbehaviour;
 mod networks;
 mod real;
 
 use containerizer::docker::{Docker, DockerOptions};
 use containerizer::images::Credentials;
+use containerizer::isolation::Running;
 use containerizer::{
     ContainerSpec, Containerizer, Exited, Fetcher, FetcherOptions, Found, StartError, Started,
 };
@@ -79,8 +82,20 @@ impl Node {
     }
 
     async fn recover(&self) -> Vec<Found> {
+        self.try_recover().await.expect("recovery")
+    }
+
+    async fn try_recover(&self) -> Result<Vec<Found>, String> {
         let docker = self.docker.clone();
-        self.within(async move { docker.recover().await }).await.expect("recovery")
+        self.within(async move { docker.recover().await }).await
+    }
+
+    async fn usage(&self, id: &str) -> v1::ResourceStatistics {
+        let running = [Running { container_id: id.to_owned(), supervisor: 0 }];
+        let docker = self.docker.clone();
+        let asked =
+            async move { tokio::task::spawn_blocking(move || docker.usage(&running)).await };
+        self.within(asked).await.expect("no panic").remove(0)
     }
 
     async fn tell(&self, what: impl FnOnce(&Docker) + Send + 'static) {

@@ -2,7 +2,6 @@
 
 use super::{Node, docker_of, scalar};
 use containerizer::docker::{DockerOptions, NameServers};
-use containerizer::isolation::Running;
 use containerizer::{Appearance, ContainerSpec, Containerizer as _, ProbeAnswer, Target};
 use serde_json::Value;
 use std::time::Duration;
@@ -79,7 +78,7 @@ async fn published_ports(node: Node, engine: &DockerEngine) {
     // Checks look from inside.
     let probe = node.docker.probe("a", Target::Http { uri: "http://127.0.0.1:80/page".to_owned() });
     assert_eq!(node.within(probe).await, Ok(ProbeAnswer::Status(200)));
-    let usage = usage(&node, "a").await;
+    let usage = node.usage("a").await;
     assert!(usage.net_rx_bytes() > 0 && usage.net_tx_packets() > 0, "{usage:?}");
     // A port that another one has.
     let text = node.refused(with_port(node.spec("b", SERVE), Network::Bridge, 31000)).await;
@@ -94,13 +93,6 @@ async fn published_ports(node: Node, engine: &DockerEngine) {
         engine.in_its_network(&["busybox", "wget", "-q", "-O-", "http://127.0.0.1:31000/"]),
         None
     );
-}
-
-async fn usage(node: &Node, id: &str) -> v1::ResourceStatistics {
-    let running = [Running { container_id: id.to_owned(), supervisor: 0 }];
-    let docker = node.docker.clone();
-    let asked = async move { tokio::task::spawn_blocking(move || docker.usage(&running)).await };
-    node.within(asked).await.expect("no panic").remove(0)
 }
 
 async fn a_network_of_users(mut node: Node, engine: &DockerEngine) {

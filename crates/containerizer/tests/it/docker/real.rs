@@ -1,9 +1,16 @@
 //! A real Docker Engine, started by the test.
 
 use super::{Node, contract, docker_of, scalar};
+use containerizer::docker::DockerOptions;
+use containerizer::images::Credentials;
 use containerizer::{Containerizer as _, MountedVolume};
+use serde_json::json;
 use testkit::docker::DockerEngine;
+use testkit::registry::{Registry, sha256};
 use wire::v1;
+
+/// The user `me` with the password `secret`.
+const HTPASSWD: &str = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_engine_keeps_the_contract() {
@@ -19,6 +26,9 @@ async fn a_real_engine_keeps_the_contract() {
     limits_and_network(node("limits").await).await;
     volumes(node("volumes").await).await;
     parameters(node("parameters").await).await;
+    changes_and_statistics(node("changes").await).await;
+    credentials(node("credentials").await, &engine).await;
+    volume_drivers(node("drivers").await).await;
     commands_inside(node("inside").await).await;
     an_engine_that_is_killed(node("killed").await, engine).await;
 }
@@ -116,7 +126,123 @@ async fn parameters(mut node: Node) {
     let swap = v1::Parameter { key: "memory-swap".to_owned(), value: "32m".to_owned() };
     docker_of(&mut spec).parameters.push(swap);
     node.run(spec).await;
-    assert_ne!(node.exit().await.1, Some(0));
+    let exited = node.exits.recv().await.expect("an end");
+    assert_eq!(exited.status, Some(137 << 8));
+    let limitation = exited.limitation.expect("a reason");
+    assert_eq!(limitation.reason, v1::task_status::Reason::ContainerLimitationMemory);
+    assert_eq!(
+        limitation.resources,
+        [v1::Resource { r#type: v1::value::Type::Scalar as i32, ..scalar("mem", 32.0) }]
+    );
+}
+
+/// What a running container may use, and what it uses.
+async fn changes_and_statistics(mut node: Node) {
+    let limit =
+        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null";
+    let script =
+        format!("until test $({limit}) = {}; do true; done; echo grown; sleep 1000", 96 << 20);
+    node.start("a", &script).await;
+    let before = node.usage("a").await;
+    assert_eq!(before.mem_limit_bytes, Some(64 << 20));
+    assert!((before.cpus_soft_limit() - 0.1).abs() < 0.01, "{before:?}");
+    let limits = [("cpus".to_owned(), 0.5), ("mem".to_owned(), 96.0)];
+    let wanted = vec![scalar("cpus", 0.3), scalar("mem", 48.0)];
+    node.tell(move |d| d.update("a", wanted, limits.into_iter().collect())).await;
+    node.wait_for_line("a", "grown").await;
+    let after = node.usage("a").await;
+    assert_eq!(
+        (after.mem_limit_bytes, after.mem_soft_limit_bytes),
+        (Some(96 << 20), Some(48 << 20))
+    );
+    assert_eq!(after.cpus_limit, Some(0.5));
+    let seconds = |s: &v1::ResourceStatistics| s.cpus_user_time_secs() + s.cpus_system_time_secs();
+    assert!(seconds(&after) > 0.0 && seconds(&after) >= seconds(&before), "{after:?}");
+    assert!(after.mem_rss_bytes() > 0 && after.threads() > 0, "{after:?}");
+    assert!(after.timestamp > before.timestamp);
+    node.tell(|d| d.destroy("a")).await;
+    node.exit().await;
+}
+
+/// An image behind a password: of the flag, or of a file that was fetched.
+async fn credentials(node: Node, engine: &DockerEngine) {
+    let settings = "auth:\n  htpasswd:\n    realm: test\n    path: DIR/htpasswd";
+    let Some(mut registry) = Registry::start(settings, &[("htpasswd", HTPASSWD)]) else { return };
+    registry.authorization = Some("Basic bWU6c2VjcmV0".to_owned());
+    let root = engine.directory().join("image");
+    let words = ["-C", root.to_str().expect("text"), "-c", "."];
+    let layer = std::process::Command::new("tar").args(words).output().expect("tar runs").stdout;
+    let digest = sha256(&layer);
+    registry.push_image("private", "v1", &[(layer, digest)], &json!({ "Env": ["PATH=/bin"] }));
+    let image = format!("{}/private:v1", registry.address);
+    let task = |node: &Node, id: &str| {
+        let mut spec = node.spec(id, "echo inside");
+        docker_of(&mut spec).image = image.clone();
+        docker_of(&mut spec).force_pull_image = Some(true);
+        spec
+    };
+    let text = node.refused(task(&node, "a")).await;
+    assert!(text.contains(&format!("cannot get the image '{image}'")), "{text}");
+    assert!(text.contains("no basic auth credentials"), "{text}");
+    let config = |password: &str| {
+        let login = json!({ "username": "me", "password": password });
+        json!({ "auths": { registry.address.clone(): login } }).to_string()
+    };
+    let with = |node: &Node, password: &str| DockerOptions {
+        config: Credentials::parse(config(password).as_bytes()).expect("credentials"),
+        ..node.options.clone()
+    };
+    let mut node = Node::with(with(&node, "secret")).await;
+    node.run(task(&node, "b")).await;
+    assert_eq!(node.exit().await.1, Some(0));
+    assert_eq!(node.output("b", "stdout"), "inside\n");
+    // What is in the sandbox comes before the flag.
+    let mut node = Node::with(with(&node, "wrong")).await;
+    let text = node.refused(task(&node, "c")).await;
+    assert!(text.contains("unauthorized") || text.contains("no basic auth"), "{text}");
+    let fetched = node.sandbox("d").join(".docker");
+    std::fs::create_dir_all(&fetched).expect("a directory");
+    std::fs::write(fetched.join("config.json"), config("secret")).expect("a file");
+    node.run(task(&node, "d")).await;
+    assert_eq!(node.exit().await.1, Some(0));
+    let gone = engine.ask("DELETE", &format!("/images/{image}?force=true"), b"");
+    assert!(gone.is_some_and(|answer| answer.contains(" 200 ")));
+}
+
+/// Volumes of drivers go to the engine, which knows its drivers.
+async fn volume_drivers(mut node: Node) {
+    let volume = |driver: Option<&str>, name: &str| v1::Volume {
+        mode: v1::volume::Mode::Rw as i32,
+        container_path: "/data".to_owned(),
+        source: Some(v1::volume::Source {
+            r#type: Some(v1::volume::source::Type::DockerVolume as i32),
+            docker_volume: Some(v1::volume::source::DockerVolume {
+                driver: driver.map(str::to_owned),
+                name: name.to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let task = |node: &Node, id: &str, command: &str, volume: v1::Volume| {
+        let mut spec = node.spec(id, command);
+        spec.container.as_mut().expect("one").volumes = vec![volume];
+        spec
+    };
+    let kept = volume(Some("local"), "kept");
+    node.run(task(&node, "a", "echo content >/data/file", kept.clone())).await;
+    assert_eq!(node.exit().await.1, Some(0), "{}", node.output("a", "stderr"));
+    node.run(task(&node, "b", "cat /data/file", kept)).await;
+    assert_eq!(node.exit().await.1, Some(0));
+    assert_eq!(node.output("b", "stdout"), "content\n");
+    let unknown = task(&node, "c", "true", volume(Some("nosuch"), "other"));
+    let text = node.refused(unknown).await;
+    assert!(text.contains("nosuch"), "{text}");
+    let mut two = task(&node, "d", "true", volume(Some("local"), "one"));
+    let volumes = &mut two.container.as_mut().expect("one").volumes;
+    volumes.push(v1::Volume { container_path: "/more".to_owned(), ..volume(Some("x"), "two") });
+    assert_eq!(node.refused(two).await, "volume '/more': a container has one volume driver");
 }
 
 async fn commands_inside(mut node: Node) {
