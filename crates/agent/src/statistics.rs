@@ -5,7 +5,10 @@ use crate::shared::Shared;
 use agent_core::{Allotment, Executor, ExecutorKind, State};
 use containerizer::isolation::Running;
 use resources::{Resources, from_milli};
+use serde_json::Value;
 use std::ops::AddAssign;
+use wire::v1::PerfStatistics;
+use wire::v1::cgroup_info::blkio;
 use wire::v1::{ContainerId, ContainerStatus, NetworkInfo, ResourceStatistics};
 
 /// Bytes of the unit of the resource `mem`.
@@ -133,5 +136,105 @@ fn sum(mut sum: ResourceStatistics, more: ResourceStatistics) -> ResourceStatist
     add(&mut sum.net_tx_bytes, more.net_tx_bytes);
     add(&mut sum.net_tx_errors, more.net_tx_errors);
     add(&mut sum.net_tx_dropped, more.net_tx_dropped);
+    add(&mut sum.mem_low_pressure_counter, more.mem_low_pressure_counter);
+    add(&mut sum.mem_medium_pressure_counter, more.mem_medium_pressure_counter);
+    add(&mut sum.mem_critical_pressure_counter, more.mem_critical_pressure_counter);
+    add(&mut sum.disk_limit_bytes, more.disk_limit_bytes);
+    add(&mut sum.disk_used_bytes, more.disk_used_bytes);
+    sum.disk_statistics.extend(more.disk_statistics);
+    match (&mut sum.blkio_statistics, more.blkio_statistics) {
+        (Some(sum), Some(more)) => add_io(sum, &more),
+        (sum, more) => *sum = sum.take().or(more),
+    }
+    match (&mut sum.perf, more.perf) {
+        (Some(sum), Some(more)) => add_events(sum, &more),
+        (sum, more) => *sum = sum.take().or(more),
+    }
     sum
+}
+
+/// By device and operation.
+fn add_io(sum: &mut blkio::Statistics, more: &blkio::Statistics) {
+    fn add(sum: &mut Vec<blkio::Value>, more: &[blkio::Value]) {
+        for value in more {
+            match sum.iter_mut().find(|known| known.op == value.op) {
+                Some(known) => known.value = Some(known.value() + value.value()),
+                None => sum.push(*value),
+            }
+        }
+    }
+    for device in &more.throttling {
+        match sum.throttling.iter_mut().find(|known| known.device == device.device) {
+            Some(known) => {
+                add(&mut known.io_serviced, &device.io_serviced);
+                add(&mut known.io_service_bytes, &device.io_service_bytes);
+            }
+            None => sum.throttling.push(device.clone()),
+        }
+    }
+}
+
+/// All containers are sampled at the same time.
+fn add_events(sum: &mut PerfStatistics, more: &PerfStatistics) {
+    let (Value::Object(mut all), Value::Object(more)) =
+        (wire::json::to_value(sum), wire::json::to_value(more))
+    else {
+        return;
+    };
+    let is_event = |name: &str| name != "timestamp" && name != "duration";
+    for (name, value) in more.into_iter().filter(|(name, _)| is_event(name)) {
+        let known = all.get(&name).cloned().unwrap_or(Value::Null);
+        let sum = match (known.as_u64(), value.as_u64()) {
+            (Some(known), Some(more)) => (known + more).into(),
+            _ => (known.as_f64().unwrap_or(0.0) + value.as_f64().unwrap_or(0.0)).into(),
+        };
+        all.insert(name, sum);
+    }
+    if let Ok(all) = wire::json::from_value(&Value::Object(all)) {
+        *sum = all;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn statistics(json: &Value) -> ResourceStatistics {
+        wire::json::from_value(json).expect("statistics")
+    }
+
+    #[test]
+    fn what_containers_of_a_pod_use_is_added_up() {
+        let io = |device: Option<u64>, read: u64| {
+            let values = json!([{"op": "READ", "value": read}, {"op": "TOTAL", "value": read}]);
+            let mut io = json!({"io_serviced": values, "io_service_bytes": values});
+            if let Some(minor) = device {
+                io["device"] = json!({"major_number": 8, "minor_number": minor});
+            }
+            io
+        };
+        let one = |io: Value, perf: Value| {
+            json!({"timestamp": 1.0, "mem_low_pressure_counter": 3, "disk_used_bytes": 10,
+                "threads": 2, "blkio_statistics": {"throttling": io}, "perf": perf})
+        };
+        let first = one(
+            json!([io(None, 5), io(Some(0), 5)]),
+            json!({"timestamp": 1.0, "duration": 2.0, "page_faults": 4, "task_clock": 1.5}),
+        );
+        let second = one(
+            json!([io(None, 7), io(Some(1), 7)]),
+            json!({"timestamp": 1.0, "duration": 2.0, "page_faults": 1, "task_clock": 0.25}),
+        );
+        let sum = wire::json::to_value(&sum(statistics(&first), statistics(&second)));
+        let want = one(
+            json!([io(None, 12), io(Some(0), 5), io(Some(1), 7)]),
+            json!({"timestamp": 1.0, "duration": 2.0, "page_faults": 5, "task_clock": 1.75}),
+        );
+        let mut want = wire::json::to_value(&statistics(&want));
+        want["mem_low_pressure_counter"] = json!(6);
+        want["disk_used_bytes"] = json!(20);
+        want["threads"] = json!(4);
+        assert_eq!(sum, want);
+    }
 }

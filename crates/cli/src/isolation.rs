@@ -1,7 +1,7 @@
 //! Flags of isolation: which isolators, which launcher, and what cgroups are to do.
 
 use crate::flags::Flags;
-use agent::isolation::cgroups::{Options, PidsLimit};
+use agent::isolation::cgroups::{Options, PerfOptions, PidsLimit};
 use agent::isolation::{CniOptions, Launcher, Selection, Settings};
 use agent_core::Limitable;
 use std::path::PathBuf;
@@ -17,7 +17,19 @@ pub(crate) fn selection(flags: &Flags) -> Result<Selection, String> {
     let pids_limit = PidsLimit::parse(flags.text("cgroups_pids_limit").unwrap_or_default())
         .map_err(|e| format!("--cgroups_pids_limit: {e}"))?;
     let allowed = flags.message::<v1::DeviceWhitelist>("allowed_devices")?.unwrap_or_default();
+    let events = flags.text("perf_events").unwrap_or_default();
+    let perf = PerfOptions {
+        events: events
+            .split(',')
+            .map(str::trim)
+            .filter(|e| !e.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        interval: flags.duration("perf_interval")?,
+        duration: flags.duration("perf_duration")?,
+    };
     let options = Options {
+        perf,
         hierarchy: flags.text("cgroups_hierarchy").unwrap_or_default().into(),
         root: flags.text("cgroups_root").unwrap_or_default().to_owned(),
         enable_cfs: flags.is_set("cgroups_enable_cfs"),

@@ -2,7 +2,7 @@
 
 use crate::{Host, is_alive};
 use containerizer::Containerizer as _;
-use containerizer::isolation::cgroups::{Hierarchies, Options, PidsLimit};
+use containerizer::isolation::cgroups::{Hierarchies, Options, PerfOptions, PidsLimit};
 use containerizer::isolation::{Launcher, Running, Selection};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -281,6 +281,49 @@ async fn a_lack_of_memory_is_known_to_the_agent_that_comes_after_the_cgroup_is_g
 }
 
 #[tokio::test]
+async fn shortness_of_memory_is_counted() {
+    let Some(mut host) = Cgrouped::new("cgroups/mem,cgroups/pids") else { return };
+    // What is written to a disk can be given back, so that memory is short but never missing.
+    let disk = std::path::Path::new("/var/tmp").join(format!("{}-pressure", host.options.root));
+    let write = format!(
+        "while [ ! -e gate ]; do sleep 0.02; done; \
+         while :; do head -c 104857600 /dev/zero > {0}; cat {0} > /dev/null; done",
+        disk.display()
+    );
+    let supervisor = host.start_with("a", &write, &[("mem", 40.0)], &[]).await;
+    let used = host.usage("a", supervisor);
+    if host.is_v2("memory") {
+        if used.mem_low_pressure_counter.is_none() {
+            eprintln!("skipped: this kernel does not tell of pressure (psi=1)");
+            return;
+        }
+        // From here on everything that is taken is waited for.
+        let place = host.hierarchies().place("memory").expect("it is there");
+        let high = place.mount.join(&host.options.root).join("a/memory.high");
+        std::fs::write(high, "4194304").expect("written");
+    }
+    assert_eq!(used.mem_low_pressure_counter, Some(0), "{used:?}");
+    assert!(used.processes() >= 1 && used.threads() >= 1, "{used:?}");
+    std::fs::write(host.sandbox("a").join("gate"), "").expect("the gate opens");
+    let mut low = 0;
+    for _ in 0..3000 {
+        low = host.usage("a", supervisor).mem_low_pressure_counter();
+        if low > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(low > 0, "it is counted");
+    let used = host.usage("a", supervisor);
+    assert!(used.mem_low_pressure_counter() >= low, "it does not shrink");
+    assert!(used.mem_critical_pressure_counter() <= used.mem_low_pressure_counter());
+    host.mesos.destroy("a");
+    host.end().await;
+    let _ = std::fs::remove_file(disk);
+    assert_eq!(host.left(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn memory_bursts_up_to_its_limit_and_is_counted() {
     let Some(mut host) = Cgrouped::new("cgroups/mem") else { return };
     // 48 MiB of a file in memory.
@@ -311,6 +354,77 @@ async fn memory_bursts_up_to_its_limit_and_is_counted() {
     assert_eq!(host.file("memory", "a", file), (33_u64 << 20).to_string());
     host.mesos.destroy("a");
     assert_eq!(host.end().await.limitation, None);
+}
+
+#[tokio::test]
+async fn events_in_a_container_are_counted_also_by_the_agent_that_comes_after() {
+    let events = |events: &'static [&'static str]| {
+        move |options: &mut Options| {
+            options.perf = PerfOptions {
+                events: events.iter().map(|e| (*e).to_owned()).collect(),
+                interval: Duration::from_millis(100),
+                duration: Duration::from_millis(50),
+            };
+        }
+    };
+    let known = events(&["task-clock", "page-faults", "context-switches"]);
+    let Some(mut host) = Cgrouped::with("cgroups/perf_event", known) else { return };
+    let busy = "while :; do cat /dev/null; done";
+    let supervisor = host.start("busy", busy).await;
+    let idle = host.start("idle", "exec sleep 1000").await;
+    async fn sample(host: &Host, id: &str, supervisor: u32) -> v1::PerfStatistics {
+        let running = [Running { container_id: id.to_owned(), supervisor }];
+        for _ in 0..3000 {
+            if let Some(perf) = host.mesos.usage(&running).remove(0).perf {
+                return perf;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("there is no sample");
+    }
+    for _ in 0..2 {
+        let busy = sample(&host, "busy", supervisor).await;
+        assert!(busy.task_clock() > 0.0 && busy.page_faults() > 0, "{busy:?}");
+        assert!((0.05..5.0).contains(&busy.duration) && busy.timestamp > 0.0, "{busy:?}");
+        assert_eq!(busy.cycles, None, "{busy:?}");
+        // In milliseconds, on all cpus.
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        assert!(busy.task_clock() < busy.duration * 1500.0 * cpus, "{busy:?}");
+        let idle = sample(&host, "idle", idle).await;
+        assert!(idle.task_clock() < busy.task_clock(), "{idle:?} {busy:?}");
+        host.host = host.next();
+        assert_eq!(host.mesos.recover().await.expect("recovery").len(), 2);
+    }
+    for id in ["busy", "idle"] {
+        host.mesos.destroy(id);
+        host.end().await;
+    }
+    assert_eq!(host.left(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_can_not_be_counted_is_refused() {
+    let refusal = |events: &[&str], interval: u64| {
+        let perf = PerfOptions {
+            events: events.iter().map(|e| (*e).to_owned()).collect(),
+            interval: Duration::from_secs(interval),
+            duration: Duration::from_secs(10),
+        };
+        let options = Options { perf, ..Default::default() };
+        let selection = Selection::new("cgroups/perf_event", Some(Launcher::Linux), options);
+        selection.expect("a name").check_cgroups().expect_err("refused")
+    };
+    let needs = "isolator 'cgroups/perf_event' needs --perf_events";
+    let longer = "--perf_duration must not be longer than --perf_interval";
+    let near = "--perf_events: there is no event 'cycle'; did you mean 'cycles'?";
+    // Without any cgroups that is said first.
+    let expect = |events: &[&str], interval, text: &str| {
+        let refusal = refusal(events, interval);
+        assert!(refusal == text || refusal.contains("cgroups"), "{refusal}");
+    };
+    expect(&[], 60, needs);
+    expect(&["task-clock"], 5, longer);
+    expect(&["cycle"], 60, near);
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ pub struct Hierarchies {
     controllers: BTreeSet<String>,
 }
 
+/// What version 2 has in every cgroup, without a controller that it names: devices are controlled by programs.
+pub(super) const IMPLICIT: [&str; 2] = ["devices", "perf_event"];
+
 impl Hierarchies {
     /// Finds them below a directory, by default `/sys/fs/cgroup`.
     ///
@@ -82,8 +85,9 @@ impl Hierarchies {
         if let Some(mount) = self.v1.get(controller) {
             return Some(Place { version: Version::V1, mount: mount.clone() });
         }
-        // Version 2 controls devices by programs, for which it needs no controller.
-        self.unified().filter(|_| controller == "devices" || self.controllers.contains(controller))
+        let is_there =
+            |_: &Place| IMPLICIT.contains(&controller) || self.controllers.contains(controller);
+        self.unified().filter(is_there)
     }
 
     /// The tree of version 2, with or without controllers.

@@ -1,6 +1,7 @@
 //! `cgroups/mem`: what is asked for is kept as long as it can be, the limit is the most; who takes more is killed, and
 //! its container with it.
 
+use super::pressure::Pressure;
 use super::{Controller, Groups, Options, Wanted};
 use crate::Limitation;
 use crate::isolation::Preparation;
@@ -16,12 +17,13 @@ const MEGABYTE: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    pub(super) limit_swap: bool,
+    limit_swap: bool,
+    pressure: Pressure,
 }
 
 impl Memory {
     pub(super) fn new(options: &Options) -> Self {
-        Self { limit_swap: options.limit_swap }
+        Self { limit_swap: options.limit_swap, pressure: Pressure::default() }
     }
 
     fn request(wanted: &Wanted<'_>) -> u64 {
@@ -87,6 +89,9 @@ impl Controller for Memory {
 
     fn apply(&self, groups: &Groups, wanted: &Wanted<'_>, is_new: bool) -> Result<(), String> {
         let group = groups.get("memory")?;
+        if is_new {
+            self.pressure.watch(group);
+        }
         if group.is_v2 {
             return self.apply_v2(groups, wanted, is_new);
         }
@@ -126,7 +131,24 @@ impl Controller for Memory {
         (out.mem_file_bytes, out.mem_cache_bytes) = (file, file);
         (out.mem_anon_bytes, out.mem_rss_bytes) = (anonymous, anonymous);
         (out.mem_mapped_file_bytes, out.mem_unevictable_bytes) = (mapped, unevictable);
+        if let Some([low, medium, critical]) = self.pressure.counts(group) {
+            out.mem_low_pressure_counter = Some(low);
+            out.mem_medium_pressure_counter = Some(medium);
+            out.mem_critical_pressure_counter = Some(critical);
+        }
         Ok(())
+    }
+
+    fn adopt(&self, groups: &Groups) {
+        if let Ok(group) = groups.get("memory") {
+            self.pressure.watch(group);
+        }
+    }
+
+    fn forget(&self, groups: &Groups) {
+        if let Ok(group) = groups.get("memory") {
+            self.pressure.forget(group);
+        }
     }
 
     fn limitation(&self, groups: &Groups, saw_oom: bool) -> Option<Limitation> {

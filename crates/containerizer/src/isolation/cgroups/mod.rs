@@ -18,10 +18,14 @@ mod io;
 mod memory;
 mod options;
 mod owner;
+mod perf;
 mod pids;
+mod pressure;
 
+use hierarchy::IMPLICIT;
 pub use hierarchy::{Hierarchies, Place, Version};
 pub use options::Options;
+pub use perf::PerfOptions;
 pub use pids::PidsLimit;
 
 use super::{Isolator, Preparation, Processes, Running, filesystem};
@@ -74,6 +78,10 @@ trait Controller: Send + Sync + std::fmt::Debug {
     /// Sets limits, for the first time or again.
     fn apply(&self, groups: &Groups, wanted: &Wanted<'_>, is_new: bool) -> Result<(), String>;
     fn usage(&self, groups: &Groups, out: &mut ResourceStatistics) -> Result<(), String>;
+    /// Looks after a container that a former process of the agent started.
+    fn adopt(&self, _groups: &Groups) {}
+    /// Lets go what it holds of a container that has ended.
+    fn forget(&self, _groups: &Groups) {}
     /// Why the container was ended, if it was for this; `saw_oom`: its supervisor was told that memory was short.
     fn limitation(&self, _groups: &Groups, _saw_oom: bool) -> Option<Limitation> {
         None
@@ -134,12 +142,13 @@ fn controller(name: &str, options: &Options) -> Result<Box<dyn Controller>, Stri
         "cgroups/devices" => Box::new(devices::Devices::new(options)?),
         "cgroups/cpuset" => Box::new(cpuset::Cpuset),
         "cgroups/hugetlb" => Box::new(cpuset::Hugetlb),
+        "cgroups/perf_event" => Box::new(perf::Perf::new(options)?),
         other => return Err(format!("there is no isolator '{other}'")),
     })
 }
 
 /// All names, in the order in which they act.
-pub(super) const NAMES: [&str; 7] = [
+pub(super) const NAMES: [&str; 8] = [
     "cgroups/cpu",
     "cgroups/cpuset",
     "cgroups/mem",
@@ -147,6 +156,7 @@ pub(super) const NAMES: [&str; 7] = [
     "cgroups/blkio",
     "cgroups/devices",
     "cgroups/hugetlb",
+    "cgroups/perf_event",
 ];
 
 /// Which of all names this host has something for.
@@ -243,7 +253,7 @@ impl Cgroups {
         let enabled = group.read("cgroup.subtree_control")?;
         for (name, at) in &self.places {
             let is_there = enabled.split_whitespace().any(|enabled| enabled == *name);
-            if at.mount == place.mount && *name != "devices" && !is_there {
+            if at.mount == place.mount && !IMPLICIT.contains(name) && !is_there {
                 group.write("cgroup.subtree_control", format!("+{name}"))?;
             }
         }
@@ -360,7 +370,11 @@ impl Isolator for Cgroups {
                 if !known && owner::read(&directory).is_none_or(|owner| owner != self.owner) {
                     continue;
                 }
-                self.add(id, parent.as_deref());
+                let member = self.add(id, parent.as_deref());
+                if known && member.parent.is_none() {
+                    let groups = self.groups(&member.relative);
+                    self.controllers.iter().for_each(|controller| controller.adopt(&groups));
+                }
                 if known {
                     open.push((directory.join(INSIDE), Some(id.to_owned())));
                 } else {
@@ -454,7 +468,9 @@ impl Isolator for Cgroups {
         let Some(member) = self.containers().get(container_id).cloned() else { return Ok(()) };
         let deadline = Instant::now() + self.destroy_timeout;
         let tracker = self.tracker(&member.relative);
-        for group in self.own(container_id).unwrap_or_default().distinct() {
+        let own = self.own(container_id).unwrap_or_default();
+        self.controllers.iter().for_each(|controller| controller.forget(&own));
+        for group in own.distinct() {
             if group.path != tracker.path {
                 group.remove(deadline)?;
             }

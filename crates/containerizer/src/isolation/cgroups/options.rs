@@ -1,6 +1,6 @@
 //! Settings of cgroups.
 
-use super::PidsLimit;
+use super::{PerfOptions, PidsLimit};
 use std::path::PathBuf;
 use std::time::Duration;
 use wire::v1;
@@ -24,6 +24,8 @@ pub struct Options {
     pub pids_limit: PidsLimit,
     /// `--allowed_devices`.
     pub allowed_devices: Vec<v1::DeviceAccess>,
+    /// Settings of `cgroups/perf_event`.
+    pub perf: PerfOptions,
     /// `--cgroups_destroy_timeout`: for how long the end of processes is waited for when a cgroup is removed.
     pub destroy_timeout: Duration,
 }
@@ -40,6 +42,7 @@ impl Default for Options {
             revocable_cpu_low_priority: true,
             pids_limit: PidsLimit::Percent(15),
             allowed_devices: Vec::new(),
+            perf: PerfOptions::default(),
             destroy_timeout: Duration::from_secs(60),
         }
     }

@@ -62,7 +62,15 @@ impl Controller for Pids {
         if is_new { groups.get("pids")?.write("pids.max", self.most) } else { Ok(()) }
     }
 
-    fn usage(&self, _groups: &Groups, _out: &mut ResourceStatistics) -> Result<(), String> {
+    /// The kernel counts every thread.
+    fn usage(&self, groups: &Groups, out: &mut ResourceStatistics) -> Result<(), String> {
+        let group = groups.get("pids")?;
+        if out.threads.is_none() {
+            out.threads = group.number("pids.current").and_then(|n| u32::try_from(n).ok());
+        }
+        if out.processes.is_none() {
+            out.processes = Some(group.read("cgroup.procs")?.lines().count() as u32);
+        }
         Ok(())
     }
 }
