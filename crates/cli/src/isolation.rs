@@ -2,7 +2,7 @@
 
 use crate::flags::Flags;
 use agent::isolation::cgroups::{Options, PerfOptions, PidsLimit};
-use agent::isolation::{CniOptions, Launcher, Selection, Settings};
+use agent::isolation::{CniOptions, Launcher, Rate, Rates, Selection, Settings};
 use agent_core::Limitable;
 use std::path::PathBuf;
 use wire::v1;
@@ -84,7 +84,24 @@ fn cni(flags: &Flags) -> Result<CniOptions, String> {
         persist: flags.is_set("network_cni_root_dir_persist"),
         plugin_timeout: flags.duration("network_cni_plugin_timeout")?,
         resolvers: crate::containerizers::name_servers(flags)?.mesos(),
+        rates: Rates { egress: rate(flags, "egress")?, ingress: rate(flags, "ingress")? },
     })
+}
+
+/// How fast containers send or receive that do not ask for a rate.
+fn rate(flags: &Flags, direction: &str) -> Result<Option<Rate>, String> {
+    let bytes = |name: String| match flags.text(&name).map(base::bytes::parse).transpose() {
+        Ok(Some(0)) => Err(format!("--{name}: expected more than 0")),
+        other => other.map_err(|e| format!("--{name}: {e}")),
+    };
+    let limit = bytes(format!("{direction}_rate_limit_per_container"))?;
+    let burst = bytes(format!("{direction}_burst"))?;
+    match (limit, burst) {
+        (None, Some(_)) => {
+            Err(format!("--{direction}_burst needs --{direction}_rate_limit_per_container"))
+        }
+        (limit, burst) => Ok(limit.map(|limit| Rate::new(limit, burst))),
+    }
 }
 
 /// Paths with colons between them.

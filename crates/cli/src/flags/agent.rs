@@ -233,6 +233,15 @@ const ROWS: &[Row] = &[
         "time after which a CNI plugin is killed and has failed",
     ),
     row(
+        "egress_rate_limit_per_container",
+        Kind::Text,
+        None,
+        "bytes a second, such as 10MB, that a container with a network of its own sends at most, unless it asks for network_bandwidth",
+    ),
+    row("ingress_rate_limit_per_container", Kind::Text, None, "the same for what it receives"),
+    row("egress_burst", Kind::Text, None, "bytes that it sends at once after a pause"),
+    row("ingress_burst", Kind::Text, None, "bytes that it receives at once after a pause"),
+    row(
         "sandbox_directory",
         Kind::Text,
         Some("/mnt/mesos/sandbox"),

@@ -21,7 +21,7 @@ mod setup;
 pub(crate) mod volume;
 
 pub(crate) use filesystem::link_volume;
-pub use network::{CniOptions, Resolver};
+pub use network::{CniOptions, Rate, Rates, Resolver};
 pub use processes::Processes;
 pub use selection::{Launcher, Selection};
 pub use settings::Settings;

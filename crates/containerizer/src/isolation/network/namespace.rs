@@ -7,6 +7,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -27,6 +28,22 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
         mount(Some(Path::new("/proc/thread-self/ns/net")), &path, libc::MS_BIND)
     })?;
     made.join().map_err(|_| io::Error::other("the thread that makes it failed"))?
+}
+
+/// Does something in a namespace, on a thread of its own.
+pub(super) fn inside<T: Send + 'static>(
+    path: &Path,
+    what: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let namespace = File::open(path)?;
+    let done = std::thread::Builder::new().name("network".to_owned()).spawn(move || {
+        // SAFETY: the descriptor is open; only this thread changes its network.
+        if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        what()
+    })?;
+    done.join().map_err(|_| io::Error::other("the thread inside failed"))?
 }
 
 /// Whether a namespace is mounted there.

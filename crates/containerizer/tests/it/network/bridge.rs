@@ -4,11 +4,11 @@ use super::*;
 use containerizer::isolation::Running;
 
 /// A host with a bridge of its own; the bridge goes with it.
-struct Bridged {
-    networked: Networked,
+pub(super) struct Bridged {
+    pub(super) networked: Networked,
     bridge: String,
     /// Its addresses begin so.
-    net: String,
+    pub(super) net: String,
 }
 
 impl Drop for Bridged {
@@ -18,7 +18,7 @@ impl Drop for Bridged {
 }
 
 impl Bridged {
-    fn new(isolation: &str, number: u8) -> Option<Self> {
+    pub(super) fn new(isolation: &str, number: u8) -> Option<Self> {
         if !Path::new(PLUGINS).join("bridge").exists() {
             eprintln!("skipped: no CNI plugins in {PLUGINS} (package containernetworking-plugins)");
             return None;
@@ -66,7 +66,7 @@ impl Bridged {
         names.filter(|name| name.starts_with("10.")).collect()
     }
 
-    fn assert_nothing_left(&self) {
+    pub(super) fn assert_nothing_left(&self) {
         self.networked.assert_nothing_left();
         assert_eq!(self.on_bridge(), 0, "interfaces are left");
         assert!(self.addresses().is_empty(), "addresses are left: {:?}", self.addresses());

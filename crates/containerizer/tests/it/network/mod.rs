@@ -10,6 +10,7 @@ use wire::v1;
 
 mod bridge;
 mod faults;
+mod rates;
 
 /// Where Debian's package containernetworking-plugins puts them.
 const PLUGINS: &str = "/usr/lib/cni";

@@ -5,12 +5,14 @@ use super::attachment::{self, Attachment};
 use super::config::Network;
 use super::plugin::Plugins;
 use super::result::Resolver;
-use crate::isolation::network::namespace;
+use crate::isolation::network::{Rates, namespace};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use wire::v1;
 
+/// Name of a file: how fast its interfaces are.
+const RATES: &str = "rates";
 /// Longest name of a host.
 const HOSTNAME_MAX: usize = 64;
 
@@ -19,6 +21,7 @@ const HOSTNAME_MAX: usize = 64;
 pub(super) struct Wanted<'a> {
     pub(super) networks: Vec<&'a v1::NetworkInfo>,
     pub(super) hostname: Option<&'a str>,
+    pub(super) rates: Rates,
 }
 
 /// One of them. Its directory is there before anything else of it, and after.
@@ -31,6 +34,8 @@ pub(super) struct Home {
     members: BTreeSet<String>,
     /// Everything is made; or it failed, with this text for all who wait.
     made: Option<Result<(), String>>,
+    /// How fast its interfaces are.
+    rates: Rates,
     /// Nothing is left of it.
     pub(super) is_gone: bool,
 }
@@ -43,6 +48,7 @@ impl Home {
             attachments: Vec::new(),
             members: BTreeSet::new(),
             made: None,
+            rates: Rates::default(),
             is_gone: false,
         }
     }
@@ -60,6 +66,9 @@ impl Home {
             names(networks.clone()).filter_map(|name| Attachment::find(networks.join(name)));
         home.attachments = found.collect();
         home.attachments.sort_by(|a, b| a.interface().cmp(b.interface()));
+        let rates = std::fs::read(home.directory.join(RATES)).ok();
+        let rates = rates.and_then(|text| serde_json::from_slice(&text).ok());
+        home.rates = rates.map_or_else(Rates::default, |rates| Rates::from_json(&rates));
         home.made = Some(Ok(()));
         home
     }
@@ -141,7 +150,24 @@ impl Home {
             let last = self.attachments.len() - 1;
             self.attachments[last].add(plugins, &self.id, &path)?;
         }
+        self.limit(wanted.rates)?;
         self.write_files(&hostname, options)
+    }
+
+    /// Changes how fast each of its interfaces is.
+    pub(super) fn limit(&mut self, rates: Rates) -> Result<(), String> {
+        if rates == self.rates {
+            return Ok(());
+        }
+        let namespace = self.namespace();
+        let mut interfaces = self.attachments.iter().map(Attachment::interface);
+        interfaces.try_for_each(|interface| rates.apply(self.rates, &namespace, interface))?;
+        self.rates = rates;
+        attachment::write(&self.directory.join(RATES), &rates.to_json().to_string())
+    }
+
+    pub(super) fn rates(&self) -> Rates {
+        self.rates
     }
 
     fn write_files(&self, hostname: &str, options: &CniOptions) -> Result<(), String> {

@@ -12,8 +12,7 @@ mod result;
 
 pub use result::Resolver;
 
-use super::namespace;
-use super::statistics;
+use super::{Rates, namespace, statistics};
 use crate::isolation::filesystem::{needs_mounts_by_descriptor, needs_root};
 use crate::isolation::{
     Attributes, Isolator, Preparation, Processes, Running, Source, Step, Target,
@@ -41,6 +40,8 @@ pub struct CniOptions {
     pub plugin_timeout: Duration,
     /// `--default_container_dns`: for a network, or for all those of which nothing is said.
     pub resolvers: Vec<(Option<String>, Resolver)>,
+    /// `--egress_rate_limit_per_container` and its like: how fast containers are that do not ask for a rate.
+    pub rates: Rates,
 }
 
 impl Default for CniOptions {
@@ -51,6 +52,7 @@ impl Default for CniOptions {
             persist: false,
             plugin_timeout: Duration::from_secs(60),
             resolvers: Vec::new(),
+            rates: Rates::default(),
         }
     }
 }
@@ -323,7 +325,8 @@ impl Isolator for Cni {
                 first.name()
             ));
         }
-        let wanted = Wanted { networks, hostname };
+        let rates = Rates::of(&spec.resources, self.shared.options.rates);
+        let wanted = Wanted { networks, hostname, rates };
         let home = self.shared.join(&spec.container_id, &spec.container_id, &wanted)?;
         let home = lock(&home);
         let setup = &mut preparation.setup;
@@ -345,16 +348,29 @@ impl Isolator for Cni {
         self.around(container_id).map(|home| lock(&home).infos()).unwrap_or_default()
     }
 
+    fn update(
+        &self,
+        container_id: &str,
+        resources: &[v1::Resource],
+        _limits: &BTreeMap<String, f64>,
+    ) -> Result<(), String> {
+        let rates = Rates::of(resources, self.shared.options.rates);
+        self.shared.home(container_id).map_or(Ok(()), |home| lock(&home).limit(rates))
+    }
+
     fn usage(
         &self,
         running: &Running,
         _processes: &Processes,
         out: &mut v1::ResourceStatistics,
     ) -> Result<(), String> {
-        match self.shared.home(&running.container_id) {
-            Some(_) => statistics::add(running.supervisor, out),
-            None => Ok(()),
-        }
+        let Some(home) = self.shared.home(&running.container_id) else { return Ok(()) };
+        let Rates { egress, ingress } = lock(&home).rates();
+        out.net_tx_rate_limit = egress.map(|rate| rate.bytes);
+        out.net_tx_burst_size = egress.map(|rate| rate.burst);
+        out.net_rx_rate_limit = ingress.map(|rate| rate.bytes);
+        out.net_rx_burst_size = ingress.map(|rate| rate.burst);
+        statistics::add(running.supervisor, out)
     }
 
     fn cleanup(&self, container_id: &str) -> Result<(), String> {
