@@ -23,6 +23,7 @@ mod executor_api;
 mod gc;
 mod kill;
 mod launch;
+mod names;
 mod nested;
 mod operations;
 mod oversubscription;

@@ -1,14 +1,13 @@
 //! Containers that are started through the agent's API: inside those of executors and tasks, or standalone
 //! (spec/agent.md 6.4, 8.2).
 //!
-//! On the wire a container is named by the chain of ids from its root. Here each has one name: an executor's and a
-//! task's are random already, one that was started through the API is its parent's name, a dot and its own id, in which no
-//! dot can be. What was started is kept in the store, so that it can be waited for also by those who come later.
+//! What was started is kept in the store, so that it can be waited for also by those who come later.
 
 use crate::agent::{Agent, Cx, Exit, Waiting};
 use crate::contract::{
     ContainerCall, ContainerEnd, ContainerSpec, Effect, FoundState, StartError, Streams,
 };
+use crate::names::{root_of, shown};
 use crate::state::{ExecutorKind, Launched, LaunchedState};
 use base::Token;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +74,7 @@ impl Agent {
         wanted: Wanted,
     ) -> Result<(), (u16, String)> {
         let Wanted { command, container, resources, limits, streams } = wanted;
-        let name = self.name_of(id);
+        let name = self.state.name_of(id);
         if let Some(known) = self.state.launched.get(&name) {
             return Err(match known.state {
                 LaunchedState::Ended { .. } => {
@@ -231,7 +230,7 @@ impl Agent {
     }
 
     fn wait_for(&mut self, cx: &mut Cx<'_>, token: Token, id: &v1::ContainerId) {
-        let name = self.name_of(id);
+        let name = self.state.name_of(id);
         if let Some(launched) = self.state.launched.get(&name)
             && let LaunchedState::Ended { end } = &launched.state
         {
@@ -252,7 +251,7 @@ impl Agent {
         id: &v1::ContainerId,
         signal: i32,
     ) -> (u16, String) {
-        let name = self.name_of(id);
+        let name = self.state.name_of(id);
         let is_launched = self.state.launched.get(&name).is_some_and(|launched| {
             matches!(launched.state, LaunchedState::Starting { .. } | LaunchedState::Running { .. })
         });
@@ -270,7 +269,7 @@ impl Agent {
     }
 
     fn remove_container(&mut self, cx: &mut Cx<'_>, id: &v1::ContainerId) -> (u16, String) {
-        let name = self.name_of(id);
+        let name = self.state.name_of(id);
         match self.state.launched.get(&name).map(|launched| &launched.state) {
             Some(LaunchedState::Ended { .. }) => {
                 if let Some(launched) = self.state.launched.get(&name) {
@@ -369,28 +368,9 @@ impl Agent {
         }
     }
 
-    /// The one name of a container.
-    fn name_of(&self, id: &v1::ContainerId) -> String {
-        let Some(parent) = &id.parent else { return id.value.clone() };
-        if parent.parent.is_none() && self.task_in(&parent.value, &id.value) {
-            return id.value.clone();
-        }
-        format!("{}.{}", self.name_of(parent), id.value)
-    }
-
-    /// Whether a pod's task has this container.
-    fn task_in(&self, root: &str, name: &str) -> bool {
-        let mut executors = self.state.frameworks.values().flat_map(|f| f.executors.values());
-        executors.any(|e| {
-            e.kind == ExecutorKind::Default
-                && e.container_id == root
-                && e.tasks.values().any(|t| t.container_id.as_deref() == Some(name))
-        })
-    }
-
     /// What the processes of a container were started with.
     fn environment_of(&self, id: &v1::ContainerId) -> BTreeMap<String, String> {
-        let (root, name) = (&root_of(id).value, self.name_of(id));
+        let (root, name) = (&root_of(id).value, self.state.name_of(id));
         if let Some(launched) = self.state.launched.get(&name) {
             return self.nested_environment(&launched.directory, &v1::CommandInfo::default());
         }
@@ -411,7 +391,7 @@ impl Agent {
 
     /// A known container, in which others may run.
     fn around(&self, id: &v1::ContainerId) -> Option<Around> {
-        let name = self.name_of(id);
+        let name = self.state.name_of(id);
         if let Some(launched) = self.state.launched.get(&name) {
             let is_running = matches!(launched.state, LaunchedState::Running { .. });
             let directory = launched.directory.clone();
@@ -444,17 +424,5 @@ impl Agent {
             });
         }
         None
-    }
-}
-
-fn root_of(id: &v1::ContainerId) -> &v1::ContainerId {
-    id.parent.as_deref().map_or(id, root_of)
-}
-
-/// A container for messages: `root.child.grandchild`.
-fn shown(id: &v1::ContainerId) -> String {
-    match &id.parent {
-        Some(parent) => format!("{}.{}", shown(parent), id.value),
-        None => id.value.clone(),
     }
 }

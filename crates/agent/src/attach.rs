@@ -1,78 +1,39 @@
-//! Calls whose request or answer is a stream of records: what their headers have to be (spec/agent.md 8.1).
+//! Calls whose request or answer is a stream of records (spec/agent.md 8.2).
 
+use crate::media::{Media, refuse};
 use crate::routes::BODY_MAX;
-use crate::session;
+use crate::session::{self, Attached};
 use crate::shared::Shared;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
-use http_api::negotiate::{self, Encoding};
+use http_api::negotiate::Encoding;
 use http_api::{Request, Response, respond};
 use http_body_util::BodyExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 use wire::recordio::Decoder;
-use wire::v1::agent::call::{Type, attach_container_input};
+use wire::v1;
+use wire::v1::agent::call::{AttachContainerInput, Type, attach_container_input};
 use wire::v1::agent::{Call, ProcessIo};
 
-const RECORDIO: &str = "application/recordio";
-
-fn named(value: Option<&HeaderValue>) -> Option<Encoding> {
-    let value = value?.as_bytes();
-    let all = [Encoding::Json, Encoding::Protobuf];
-    all.into_iter().find(|encoding| encoding.media_type().as_bytes() == value)
-}
-
-/// Whether the body is a stream of records.
-pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value == RECORDIO)
-}
+/// For how long a client may still send to a container out of which nothing comes any more.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Answers a call that has a stream for an answer; None: it has not.
-pub(crate) async fn answer(
-    shared: &Arc<Shared>,
-    call: &Call,
-    headers: &HeaderMap,
-) -> Option<Response> {
-    if !matches!(call.r#type(), Type::LaunchNestedContainerSession | Type::AttachContainerOutput) {
-        return None;
-    }
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let plain = negotiate::accepted(headers);
-    let is_recordio = plain.is_none() && accept.contains(RECORDIO);
-    let encoding = if is_recordio {
-        let mut wanted = HeaderMap::new();
-        wanted.extend(headers.get("message-accept").map(|value| (ACCEPT, value.clone())));
-        (!wanted.is_empty()).then(|| negotiate::accepted(&wanted)).flatten()
-    } else {
-        plain
-    };
-    let Some(encoding) = encoding else {
-        let text = if is_recordio {
-            "Expecting 'Message-Accept' to allow application/json or application/x-protobuf"
-        } else {
-            "Expecting 'Accept' to allow application/json, application/x-protobuf or \
-             application/recordio"
-        };
-        return Some(respond::text(406, text));
-    };
-    let mut response = if call.r#type() == Type::LaunchNestedContainerSession {
-        session::launch(shared, call, encoding).await
-    } else {
-        match &call.attach_container_output {
-            Some(attach) => session::attach_output(shared, &attach.container_id, encoding),
-            None => {
-                let text = "Failed to validate agent::Call: Expecting 'attach_container_output' to \
-                            be present";
-                respond::text(400, text)
+pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, media: Media) -> Option<Response> {
+    let response = match call.r#type() {
+        Type::LaunchNestedContainerSession => session::launch(shared, call, media.answer).await,
+        Type::AttachContainerOutput => match &call.attach_container_output {
+            Some(attach) => {
+                session::attach_output(shared, &attach.container_id, media.answer).await
             }
-        }
+            None => refuse(invalid("Expecting 'attach_container_output' to be present")),
+        },
+        _ => return None,
     };
-    if is_recordio && response.status() == 200 {
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(RECORDIO));
-        let media_type = HeaderValue::from_static(encoding.media_type());
-        headers.insert("message-content-type", media_type);
-    }
-    Some(response)
+    Some(media.mark(response))
+}
+
+fn invalid(text: &str) -> (u16, String) {
+    (400, format!("Failed to validate agent::Call: {text}"))
 }
 
 fn decode(encoding: Encoding, record: &[u8]) -> Result<Call, String> {
@@ -88,13 +49,32 @@ fn decode(encoding: Encoding, record: &[u8]) -> Result<Call, String> {
     }
 }
 
+/// The container that the first record names.
+fn target(call: Call, media: Media) -> Result<v1::ContainerId, (u16, String)> {
+    if call.r#type.is_none() {
+        return Err(invalid("Expecting 'type' to be present"));
+    }
+    media.check(call.r#type())?;
+    let attach = attach_of(call).map_err(|text| invalid(&text))?;
+    if attach.r#type() != attach_container_input::Type::ContainerId {
+        let text = "Expecting 'attach_container_input.type' to be CONTAINER_ID";
+        return Err((400, text.to_owned()));
+    }
+    let expected = "Expecting 'attach_container_input.container_id' to be present";
+    attach.container_id.ok_or_else(|| invalid(expected))
+}
+
+fn attach_of(call: Call) -> Result<AttachContainerInput, String> {
+    let expected = "Expecting 'attach_container_input' to be present";
+    call.attach_container_input.ok_or_else(|| expected.to_owned())
+}
+
 /// A piece of input.
 fn piece(call: Call) -> Result<ProcessIo, String> {
     if call.r#type() != Type::AttachContainerInput {
         return Err("Expecting only calls of type ATTACH_CONTAINER_INPUT".to_owned());
     }
-    let attach =
-        call.attach_container_input.ok_or("Expecting 'attach_container_input' to be present")?;
+    let attach = attach_of(call)?;
     match attach.r#type() {
         attach_container_input::Type::ProcessIo => {
             let piece = attach.process_io;
@@ -105,23 +85,15 @@ fn piece(call: Call) -> Result<ProcessIo, String> {
 }
 
 /// ATTACH_CONTAINER_INPUT: the body is a stream of calls, of which the first names the container.
-pub(crate) async fn input(shared: &Shared, request: Request) -> Response {
-    if request.method() != http::Method::POST {
-        return respond::method_not_allowed("POST", request.method());
-    }
-    let Some(given) = request.headers().get("message-content-type") else {
-        return respond::text(
-            400,
-            "Expecting 'Message-Content-Type' to be set for streaming requests",
-        );
-    };
-    let Some(encoding) = named(Some(given)) else {
-        let text = "Expecting 'Message-Content-Type' of application/json or application/x-protobuf";
-        return respond::text(415, text);
-    };
+pub(crate) async fn input(
+    shared: &Shared,
+    request: Request,
+    media: Media,
+    encoding: Encoding,
+) -> Response {
     let mut body = request.into_body();
     let mut records = Decoder::new(BODY_MAX);
-    let mut attached: Option<session::Attached> = None;
+    let mut attached: Option<Attached<'_>> = None;
     loop {
         loop {
             let record = match records.next() {
@@ -135,34 +107,43 @@ pub(crate) async fn input(shared: &Shared, request: Request) -> Response {
                 Ok(call) => call,
                 Err(text) => return respond::text(400, text),
             };
-            let Some(target) = &attached else {
-                let first = call.attach_container_input.and_then(|attach| {
-                    let names = attach.r#type() == attach_container_input::Type::ContainerId;
-                    attach.container_id.filter(|_| names)
-                });
-                let Some(id) = first else {
-                    let text = "Failed to validate agent::Call: Expecting the first record to be \
-                                ATTACH_CONTAINER_INPUT of type CONTAINER_ID";
-                    return respond::text(400, text);
+            let Some(open) = &mut attached else {
+                let id = match target(call, media) {
+                    Ok(id) => id,
+                    Err(refusal) => return refuse(refusal),
                 };
-                match session::attach_input(shared, &id) {
+                match session::attach_input(shared, &id).await {
                     Ok(found) => attached = Some(found),
-                    Err(refusal) => return *refusal,
+                    Err(refusal) => return refuse(refusal),
                 }
                 continue;
             };
-            match piece(call) {
-                Ok(piece) => target.take(piece).await,
-                Err(text) => {
-                    return respond::text(400, format!("Failed to validate agent::Call: {text}"));
-                }
+            let taken = match piece(call).and_then(session::typed) {
+                Ok(piece) => open.take(piece).await,
+                Err(text) => return refuse(invalid(&text)),
+            };
+            if let Err(text) = taken {
+                return respond::text(400, text);
             }
         }
-        match body.frame().await {
+        let frame = match &mut attached {
+            None => body.frame().await,
+            Some(open) => tokio::select! {
+                frame = body.frame() => frame,
+                () = open.ended() => {
+                    tokio::time::sleep(PARTING).await;
+                    return respond::text(200, "");
+                }
+            },
+        };
+        match frame {
             Some(Ok(frame)) => {
                 if let Some(bytes) = frame.data_ref() {
                     records.push(bytes);
                 }
+            }
+            Some(Err(_)) | None if attached.is_none() => {
+                return respond::text(400, "Received EOF while reading request body");
             }
             // The end, or a client that went away.
             Some(Err(_)) | None => return respond::text(200, ""),

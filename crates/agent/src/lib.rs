@@ -14,6 +14,7 @@ mod frames;
 mod garbage;
 mod link;
 mod load;
+mod media;
 mod metrics;
 mod operator;
 mod prometheus;
@@ -39,7 +40,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub master: MasterName,
     /// `--runtime_dir`, absolute.
     pub runtime_dir: PathBuf,
+    /// `--http_heartbeat_interval`.
+    pub http_heartbeat_interval: Duration,
     /// How logs of containers are rotated, if they are.
     pub logs: Option<Logs>,
     /// Whether a damaged store is refused (`--strict`).

@@ -1,5 +1,6 @@
 //! Paths of the agent, with and without `/slave(1)` before them.
 
+use crate::media::{Media, refuse};
 use crate::shared::Shared;
 use crate::{attach, container_calls, metrics, operator, prometheus, v0};
 use agent_core::State;
@@ -86,23 +87,25 @@ impl Routes {
     }
 
     async fn operator(&self, request: Request) -> Response {
-        if attach::is_stream(request.headers()) {
-            return attach::input(&self.shared, request).await;
+        let Some(view) = self.shared.view().await else {
+            return respond::text(503, "The agent is shutting down");
+        };
+        if !view.recovered {
+            return respond::text(503, "Agent has not finished recovery");
         }
-        let headers = request.headers().clone();
+        if request.method() != http::Method::POST {
+            return respond::method_not_allowed("POST", request.method());
+        }
+        let media = match Media::of(request.headers()) {
+            Ok(media) => media,
+            Err(refusal) => return refuse(refusal),
+        };
+        if let Some(records) = media.records {
+            return attach::input(&self.shared, request, media, records).await;
+        }
         let call: Call = match negotiate::call(request, BODY_MAX).await {
             Ok(call) => call,
             Err(refusal) => return *refusal,
-        };
-        let is_ready = self.shared.view().await.is_some_and(|view| view.recovered);
-        if is_ready && let Some(answer) = attach::answer(&self.shared, &call, &headers).await {
-            return answer;
-        }
-        let Some(encoding) = negotiate::accepted(&headers) else {
-            return respond::text(
-                406,
-                "Expecting 'Accept' to allow application/json or application/x-protobuf",
-            );
         };
         if call.r#type.is_none() {
             return respond::text(
@@ -110,12 +113,13 @@ impl Routes {
                 "Failed to validate agent::Call: Expecting 'type' to be present",
             );
         }
-        let Some(view) = self.shared.view().await else {
-            return respond::text(503, "The agent is shutting down");
-        };
-        if !view.recovered {
-            return respond::text(503, "Agent has not finished recovery");
+        if let Err(refusal) = media.check(call.r#type()) {
+            return refuse(refusal);
         }
+        if let Some(answer) = attach::answer(&self.shared, &call, media).await {
+            return answer;
+        }
+        let encoding = media.answer;
         if call.r#type() == wire::v1::agent::call::Type::PruneImages {
             return operator::prune_images(&self.shared, call.prune_images).await;
         }

@@ -71,7 +71,7 @@ impl Shared {
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
             containerizer: outside.containerizer.clone(),
-            sessions: Sessions::new(&config.runtime_dir),
+            sessions: Sessions::new(&config.runtime_dir, config.http_heartbeat_interval),
         });
         let engine = Engine::new(shared.clone(), queue, asking, outside);
         (shared, engine)

@@ -424,6 +424,7 @@ pub(crate) fn agent_config(
         docker,
         runtime_dir,
         isolation,
+        http_heartbeat_interval: heartbeat(flags)?,
         logs: logs(flags)?,
         strict: flags.is_set("strict"),
         images: crate::images::settings(flags, &work_dir)?,
@@ -434,6 +435,14 @@ pub(crate) fn agent_config(
         open_files,
         limits: Limits::default(),
     })
+}
+
+fn heartbeat(flags: &Flags) -> Result<Duration, String> {
+    let interval = flags.duration("http_heartbeat_interval")?;
+    match interval.is_zero() {
+        false => Ok(interval),
+        true => Err("--http_heartbeat_interval: expected more than 0ns".to_owned()),
+    }
 }
 
 fn fetcher_options(flags: &Flags) -> Result<agent::FetcherOptions, String> {

@@ -3,7 +3,7 @@
 use crate::isolation::Running;
 use crate::{
     BoxFuture, ContainerSpec, Containerizer, Exited, FetcherFigures, Found, ProbeAnswer,
-    StartError, Started, Target,
+    StartError, Started, Target, Terminal,
 };
 use base::Timings;
 use std::collections::BTreeMap;
@@ -173,6 +173,16 @@ impl Containerizer for Composing {
             Some(owner) => owner.probe(container_id, target),
             None => Box::pin(async { Err("the container is gone".to_owned()) }),
         }
+    }
+
+    fn attach(&self, container_id: &str) -> BoxFuture<'_, Result<Terminal, String>> {
+        let (owner, container_id) = (self.owner(container_id), container_id.to_owned());
+        Box::pin(async move {
+            match owner {
+                Some(owner) => owner.attach(&container_id).await,
+                None => Err("the container is gone".to_owned()),
+            }
+        })
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {

@@ -22,6 +22,7 @@ mod processes;
 mod rooted;
 mod sandbox;
 mod supervisor;
+mod terminal;
 mod user;
 mod watch;
 
@@ -29,6 +30,7 @@ pub use composing::{Composing, Member};
 pub use fetcher::{Fetcher, FetcherFigures, FetcherOptions};
 pub use logs::{Logs, Rotation};
 pub use mesos::{Mesos, MesosOptions};
+pub use terminal::Terminal;
 
 pub use probe::{ProbeAnswer, Target};
 
@@ -270,6 +272,13 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
         container_id: &str,
         target: Target,
     ) -> BoxFuture<'static, Result<ProbeAnswer, String>>;
+    /// The terminal of a container that has one (`tty_info`).
+    ///
+    /// # Errors
+    /// Why it can't be had.
+    fn attach(&self, _container_id: &str) -> BoxFuture<'_, Result<Terminal, String>> {
+        Box::pin(async { Err(terminal::DISABLED.to_owned()) })
+    }
     /// Sends a signal to all processes of a container. No error if it is gone.
     fn signal(&self, container_id: &str, signal: i32);
     /// Kills all processes of a container; idempotent.

@@ -12,7 +12,7 @@ use crate::user::User;
 use crate::watch::Watch;
 use crate::{
     Appearance, BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, Started,
-    around, limitation, limits, processes, sandbox,
+    Terminal, around, limitation, limits, processes, sandbox,
 };
 use base::Timings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -514,6 +514,14 @@ impl Containerizer for Mesos {
         Box::pin(async move {
             let network = files.main().map_or_else(Network::default, Network::of);
             probe::probe(network, target).await
+        })
+    }
+
+    fn attach(&self, container_id: &str) -> BoxFuture<'_, Result<Terminal, String>> {
+        let files = self.files(container_id);
+        Box::pin(async move {
+            let attaching = tokio::task::spawn_blocking(move || Terminal::of(&files));
+            attaching.await.map_err(|e| e.to_string())?
         })
     }
 

@@ -41,7 +41,9 @@ pub fn accepted(headers: &HeaderMap) -> Option<Encoding> {
     [Encoding::Json, Encoding::Protobuf].into_iter().find(|e| is_accepted(accept, e.media_type()))
 }
 
-fn is_accepted(accept: &str, media_type: &str) -> bool {
+/// Whether the value of an Accept header allows a media type.
+#[must_use]
+pub fn is_accepted(accept: &str, media_type: &str) -> bool {
     let family = media_type.split('/').next().unwrap_or_default();
     accept.split(',').any(|item| {
         let mut parts = item.split(';').map(str::trim);

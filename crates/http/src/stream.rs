@@ -21,6 +21,7 @@ const QUEUE_BYTES: usize = 64 << 20;
 pub struct EventSender {
     encoding: Encoding,
     pieces: mpsc::Sender<Bytes>,
+    bytes_max: usize,
     /// Bytes that wait.
     queued: Arc<AtomicUsize>,
 }
@@ -48,30 +49,66 @@ impl Closed {
 /// A stream in this encoding, the answer that carries it, and the news of its end.
 #[must_use]
 pub fn event_stream(encoding: Encoding) -> (EventSender, Response, Closed) {
+    bounded_stream(encoding, QUEUE_BYTES)
+}
+
+/// The same; so many bytes may wait for the subscriber, unless a single event is longer.
+#[must_use]
+pub fn bounded_stream(encoding: Encoding, bytes_max: usize) -> (EventSender, Response, Closed) {
     let (pieces, receiver) = mpsc::channel(QUEUE);
     let (alive, closed) = oneshot::channel();
     let queued = Arc::new(AtomicUsize::new(0));
     let body = Body::Stream(Pieces { queue: receiver, queued: queued.clone(), _alive: alive });
     let mut response = http::Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()));
-    (EventSender { encoding, pieces, queued }, response, Closed(closed))
+    (EventSender { encoding, pieces, bytes_max, queued }, response, Closed(closed))
 }
 
 impl EventSender {
     /// Queues an event.
     ///
     /// # Errors
-    /// When the subscriber is gone or too slow; the stream is of no use then.
+    /// When the subscriber is gone, or too slow: then the event is lost, unless it is sent again later.
     pub fn send<M: wire::Message>(&self, event: &M) -> Result<(), SendError> {
         let record = wire::recordio::encode(&self.encoding.encode(event));
         let length = record.len();
-        let before = self.queued.fetch_add(length, Ordering::Relaxed);
-        if before > 0 && before + length > QUEUE_BYTES {
-            return Err(SendError::Slow);
+        if self.pieces.is_closed() {
+            return Err(SendError::Closed);
         }
-        self.pieces.try_send(record.into()).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SendError::Slow,
-            mpsc::error::TrySendError::Closed(_) => SendError::Closed,
-        })
+        let before = self.queued.fetch_add(length, Ordering::Relaxed);
+        let sent = if before > 0 && before + length > self.bytes_max {
+            Err(SendError::Slow)
+        } else {
+            self.pieces.try_send(record.into()).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => SendError::Slow,
+                mpsc::error::TrySendError::Closed(_) => SendError::Closed,
+            })
+        };
+        if sent.is_err() {
+            self.queued.fetch_sub(length, Ordering::Relaxed);
+        }
+        sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::v1::ContainerId;
+
+    #[test]
+    fn who_was_too_slow_gets_more_when_there_is_room_again() {
+        let (sender, response, _closed) = bounded_stream(Encoding::Json, 100);
+        let event = ContainerId { value: "x".repeat(50), parent: None };
+        assert_eq!(sender.send(&event), Ok(()));
+        for _ in 0..3 {
+            assert_eq!(sender.send(&event), Err(SendError::Slow));
+        }
+        let Body::Stream(mut pieces) = response.into_body() else { panic!("expected a stream") };
+        let piece = pieces.queue.try_recv().expect("a piece");
+        pieces.queued.fetch_sub(piece.len(), Ordering::Relaxed);
+        assert_eq!(sender.send(&event), Ok(()));
+        drop(pieces);
+        assert_eq!(sender.send(&event), Err(SendError::Closed));
     }
 }

@@ -3,6 +3,7 @@
 //! Without a limit the container has the files themselves. With one it has pipes, and this process copies: before a
 //! file would grow beyond its limit, it is renamed to `stdout.1`, the one of that name to `stdout.2`, and so on.
 
+use crate::door::Door;
 use crate::rooted::{self, Within};
 use crate::spec::Spec;
 use std::ffi::{CStr, CString};
@@ -125,6 +126,8 @@ fn open(sandbox: &File, name: &CStr, owner: Option<(u32, u32)>, flags: i32) -> i
 pub(crate) struct Stream {
     source: File,
     log: Log,
+    /// Of a terminal: where others get at it.
+    door: Option<Door>,
     /// All that had come out was written.
     is_empty: bool,
 }
@@ -132,23 +135,37 @@ pub(crate) struct Stream {
 impl Stream {
     /// `source` does not block.
     pub(crate) fn new(source: File, log: Log) -> Self {
-        Self { source, log, is_empty: true }
+        Self { source, log, door: None, is_empty: true }
     }
 
-    /// What is polled to see output.
-    pub(crate) fn descriptor(&self) -> i32 {
-        self.source.as_raw_fd()
+    /// Others get what comes out as well, and at the terminal that it comes out of.
+    pub(crate) fn share(&mut self, door: Door) {
+        self.door = Some(door);
+    }
+
+    /// What is polled to see output, and who wants to have it too.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
+        let door = self.door.as_ref().map(Door::descriptor);
+        [self.source.as_raw_fd()].into_iter().chain(door)
     }
 
     /// Writes what has come out to the sandbox; None when nothing will come any more.
     pub(crate) fn copied(mut self) -> Option<Self> {
         let mut chunk = [0; CHUNK];
         self.is_empty = false;
+        if let Some(door) = &mut self.door {
+            door.admit(self.source.as_fd());
+        }
         // A bound, since others wait for this process.
         for _ in 0..TURN {
             match self.source.read(&mut chunk) {
                 Ok(0) => return None,
-                Ok(length) => self.log.write(&chunk[..length]),
+                Ok(length) => {
+                    self.log.write(&chunk[..length]);
+                    if let Some(door) = &mut self.door {
+                        door.tell(&chunk[..length]);
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.is_empty = true;
                     return Some(self);

@@ -23,6 +23,7 @@ mod cgroup;
 mod child;
 mod container;
 mod control;
+mod door;
 mod init;
 mod log;
 mod main_process;
@@ -40,6 +41,7 @@ mod tree;
 use agent::{Agent, Due};
 use cgroup::Tracker;
 use control::Command;
+use door::Door;
 use init::Init;
 use log::Stream;
 use std::fs::File;
@@ -84,6 +86,9 @@ fn supervise(directory: &Path) -> Result<(), String> {
     }
     let tracker = spec.cgroups.tracker.as_ref();
     let mut memory = spec.cgroups.memory.as_deref().map(oom::Watch::new).transpose()?;
+    let has_terminal = spec.container.as_ref().is_some_and(|c| c.terminal.is_some());
+    let door = has_terminal.then(|| Door::open(directory)).transpose();
+    let door = door.map_err(|e| format!("cannot make a socket for the terminal: {e}"))?;
     // Whoever finds the lock held learns here by whom. An empty file means that nothing was started.
     (&lock)
         .write_all(format!("{}\n", std::process::id()).as_bytes())
@@ -92,6 +97,9 @@ fn supervise(directory: &Path) -> Result<(), String> {
         let _ = lock.set_len(0);
     });
     let child::Started { pid: main, init, mut streams } = started?;
+    if let (Some(door), Some(stream)) = (door, streams.last_mut()) {
+        stream.share(door);
+    }
     tell(&format!("started {main}\n"));
     let spared = init.as_ref().map(|init| init.pid);
 
@@ -130,7 +138,7 @@ fn supervise(directory: &Path) -> Result<(), String> {
         let wait_ms = if killing { 10 } else { agent.wait_ms() };
         let waiting = init.as_ref().filter(|_| status.is_none());
         let mut also = vec![waiting.map_or(-1, |init| init.status.as_raw_fd())];
-        also.extend(streams.iter().map(Stream::descriptor));
+        also.extend(streams.iter().flat_map(Stream::descriptors));
         let woken = control.wait(&signals, &mut agent, memory.as_mut(), &also, wait_ms);
         saw_oom |= woken.saw_oom;
         killing |= woken.saw_oom;

@@ -4,7 +4,7 @@
 use crate::log::{Log, Stream};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 /// The way on which the container's first process hands over its end.
 pub(crate) fn channel() -> Result<(OwnedFd, OwnedFd), String> {
@@ -45,7 +45,7 @@ pub(crate) fn make(
         if let Some(user) = user {
             checked(libc::fchown(inner.as_raw_fd(), user, libc::gid_t::MAX))?;
         }
-        send(to, &outer)?;
+        send(to, outer.as_fd())?;
         Ok(inner)
     }
 }
@@ -72,7 +72,9 @@ fn message(beside: &mut Beside, carry: impl FnOnce(&mut libc::msghdr) -> isize) 
     }
 }
 
-fn send(to: &OwnedFd, sent: &OwnedFd) -> io::Result<()> {
+/// Hands over a descriptor.
+pub(crate) fn send(to: &impl AsFd, sent: BorrowedFd<'_>) -> io::Result<()> {
+    let to = to.as_fd();
     let mut beside = Beside([0; 32]);
     message(&mut beside, |head| {
         // SAFETY: the header has room for one descriptor, which is open.

@@ -2,12 +2,14 @@
 //!
 //! A command is a file with `command()`, its words, and `run()`, which gives what is printed.
 
+mod attach;
 mod completion;
 mod exec;
 mod known;
 mod lists;
 mod overlap;
 mod quota;
+mod remote;
 mod reserve;
 mod share;
 mod simulate;
@@ -28,6 +30,7 @@ fn all() -> Vec<Command> {
     let more = [
         why::command(),
         exec::command(),
+        attach::command(),
         simulate::command(),
         quota::command(),
         weight::command(),
@@ -49,6 +52,7 @@ async fn dispatch(
 ) -> Result<String, Failure> {
     match name {
         "agents" => lists::agents(client, matches).await,
+        "attach" => attach::run(client, matches).await,
         "completion" => completion::run(matches),
         "exec" => exec::run(client, matches).await,
         "flags" => lists::flags(client, matches).await,

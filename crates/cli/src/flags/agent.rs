@@ -46,6 +46,12 @@ const ROWS: &[Row] = &[
         "variables of executors, as a JSON object",
     ),
     row(
+        "http_heartbeat_interval",
+        Kind::Duration,
+        Some("30secs"),
+        "time between two signs of life on streams of output",
+    ),
+    row(
         "recovery_timeout",
         Kind::Duration,
         Some("15mins"),
@@ -321,7 +327,6 @@ const ROWS: &[Row] = &[
     only("executor_reregistration_retry_interval", Kind::Duration, None, &[]),
     only("http_command_executor", Kind::Bool, Some("false"), &[]),
     only("http_executor_domain_sockets", Kind::Bool, Some("false"), &[]),
-    only("http_heartbeat_interval", Kind::Duration, Some("30secs"), &[]),
     only("ip6", Kind::Text, None, &[]),
     only("ip6_discovery_command", Kind::Text, None, &[]),
     only("jwt_secret_key", Kind::Text, None, &[]),

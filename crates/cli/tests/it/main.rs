@@ -1,6 +1,7 @@
 //! The real program as a user, an operator and a client see it.
 
 mod agents;
+mod attach;
 mod checks;
 mod clients;
 mod commands;
