@@ -31,7 +31,7 @@ use containerizer::{
     Composing, Containerizer, Exited, Fetcher, Found, Member, Mesos, MesosOptions,
 };
 pub use containerizer::{FetcherOptions, Logs, docker, images, isolation};
-use detector::MasterName;
+use detector::{Detector, MasterName};
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;
@@ -51,6 +51,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the masters are.
     pub master: MasterName,
+    /// `--zk_session_timeout`.
+    pub zk_session_timeout: std::time::Duration,
     /// `--runtime_dir`, absolute.
     pub runtime_dir: PathBuf,
     /// `--http_heartbeat_interval`.
@@ -297,7 +299,8 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
             }
         }
     });
-    tokio::spawn(link::keep(shared.clone(), config.master.clone(), stopped.clone()));
+    let master = Detector::new(config.master.clone(), config.zk_session_timeout);
+    tokio::spawn(link::keep(shared.clone(), master, stopped.clone()));
     tokio::spawn(server::serve(
         listener,
         Arc::new(routes::Routes::new(shared.clone())),

@@ -2,7 +2,7 @@
 
 use crate::shared::Shared;
 use agent_core::contract::Input;
-use detector::MasterName;
+use detector::Detector;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -14,28 +14,35 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const LASTING: Duration = Duration::from_secs(10);
 
 /// Keeps a link until the process ends.
-pub(crate) async fn keep(shared: Arc<Shared>, master: MasterName, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn keep(shared: Arc<Shared>, master: Detector, mut stop: watch::Receiver<bool>) {
     tokio::select! {
         () = dial_forever(shared, master) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn dial_forever(shared: Arc<Shared>, master: MasterName) {
+async fn dial_forever(shared: Arc<Shared>, master: Detector) {
     let mut pause = PAUSE_MIN;
     let mut told = String::new();
     loop {
-        let addresses = master.addresses().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot find the master");
-            Vec::new()
-        });
+        let addresses = match master.addresses().await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                let text = error.to_string();
+                if told != text {
+                    tracing::warn!(%error, "cannot find the master; trying again");
+                    told = text;
+                }
+                Vec::new()
+            }
+        };
         for address in addresses {
             match http_api::link::dial(&address).await {
                 Ok((sender, receiver)) => {
                     tracing::info!(%address, "connected to the master");
                     told.clear();
                     let begin = Instant::now();
-                    serve(&shared, sender, receiver).await;
+                    serve(&shared, sender, receiver, master.other_than(&address)).await;
                     if begin.elapsed() >= LASTING {
                         pause = PAUSE_MIN;
                     }
@@ -59,13 +66,14 @@ async fn serve(
     shared: &Arc<Shared>,
     sender: http_api::link::LinkSender,
     mut receiver: http_api::link::LinkReceiver,
+    deposed: impl Future<Output = ()>,
 ) {
     let connection = shared.token();
     let dropped = shared.set_link(connection, sender);
     if shared.inputs.send(Input::MasterConnected { connection }).await.is_err() {
         return;
     }
-    tokio::pin!(dropped);
+    tokio::pin!(dropped, deposed);
     loop {
         tokio::select! {
             message = receiver.next::<internal::MasterToAgent>() => match message {
@@ -83,6 +91,10 @@ async fn serve(
                 }
             },
             _ = &mut dropped => break,
+            () = &mut deposed => {
+                tracing::info!("another master leads now");
+                break;
+            }
         }
     }
     shared.clear_link(connection);

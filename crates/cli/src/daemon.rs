@@ -85,7 +85,7 @@ pub(crate) async fn stopped() {
     }
 }
 
-fn absolute(path: &str) -> Result<PathBuf, String> {
+pub(crate) fn absolute(path: &str) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|e| format!("'{path}' is not a path: {e}"))
 }
 
@@ -101,22 +101,7 @@ pub(crate) fn master_config(
 ) -> Result<master::Config, String> {
     use v1::master_info::capability::Type;
     let seed = host::seed()?;
-    let registry = match flags.text("registry") {
-        Some("in_memory") => master::RegistryKind::InMemory,
-        Some("replicated_log") => {
-            match flags.text("work_dir") {
-                Some(directory) => master::RegistryKind::Embedded(absolute(directory)?),
-                None => return Err(
-                    "--work_dir is needed: it holds the registry (or give --registry=in_memory)"
-                        .to_owned(),
-                ),
-            }
-        }
-        other => {
-            let other = other.unwrap_or_default();
-            return Err(format!("--registry: expected replicated_log or in_memory, got '{other}'"));
-        }
-    };
+    let coordination = crate::coordination::backend(flags)?;
     let capabilities = [Type::AgentUpdate, Type::AgentDraining, Type::QuotaV2];
     let info = v1::MasterInfo {
         id: base::Rng::new(host::seed()?).uuid(),
@@ -159,11 +144,11 @@ pub(crate) fn master_config(
         allocator_recovery_timeout: flags.duration("allocator_recovery_timeout")?,
         require_agent_domain: flags.is_set("require_agent_domain"),
         seed,
-        flags: flags.map(),
+        flags: crate::coordination::shown(flags),
     };
     Ok(master::Config {
         listen: address.listen,
-        registry,
+        coordination,
         core,
         log_file: logging.file,
         log_level: logging.level,
@@ -339,7 +324,7 @@ fn garbage_collection(flags: &Flags) -> Result<GarbageCollection, String> {
 
 /// Values of flags as everybody may see them; the launcher that was chosen, if none was asked for.
 fn shown(flags: &Flags, launcher: Launcher) -> BTreeMap<String, String> {
-    let mut all = flags.map();
+    let mut all = crate::coordination::shown(flags);
     let chosen = match launcher {
         Launcher::Posix => "posix",
         Launcher::Linux => "linux",
@@ -357,7 +342,7 @@ pub(crate) fn agent_config(
     logging: Logging,
     open_files: Option<u64>,
 ) -> Result<agent::Config, String> {
-    let master = flags.text("master").ok_or("--master is needed: host:port of the master")?;
+    let master = flags.text("master").ok_or("--master is needed: host:port of the master, or zk://host:port/path")?;
     let master = detector::MasterName::parse(master).map_err(|e| format!("--master: {e}"))?;
     let work_dir = flags
         .text("work_dir")
@@ -419,6 +404,7 @@ pub(crate) fn agent_config(
     Ok(agent::Config {
         listen: address.listen,
         master,
+        zk_session_timeout: crate::coordination::session_timeout(flags)?,
         fetcher: fetcher_options(flags)?,
         mesos,
         docker,

@@ -4,6 +4,7 @@
 
 mod commands;
 mod containerizers;
+mod coordination;
 mod daemon;
 mod flags;
 mod host;

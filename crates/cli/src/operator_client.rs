@@ -1,7 +1,7 @@
 //! Asking a master, for the commands of operators.
 
 use client::Operator;
-use detector::MasterName;
+use detector::{Detector, MasterName, SESSION_TIMEOUT};
 use http::Method;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl Failure {
 /// When what is given is no name of a master; the text says where it was given.
 pub(crate) fn master_name(flag: Option<&str>) -> Result<MasterName, String> {
     let parse = |place: &str, text: &str| {
-        MasterName::parse(text).map_err(|e| format!("{place}: {e}; expected host:port"))
+        MasterName::parse(text).map_err(|e| format!("{place}: {e}; expected host:port or zk://host:port/path"))
     };
     if let Some(text) = flag {
         return parse("--master", text);
@@ -100,7 +100,7 @@ pub(crate) struct OperatorClient {
 
 impl OperatorClient {
     pub(crate) fn new(master: MasterName) -> Self {
-        Self { operator: Operator::new(master) }
+        Self { operator: Operator::new(Detector::new(master, SESSION_TIMEOUT)) }
     }
 
     /// The JSON of an endpoint that reads.

@@ -4,7 +4,7 @@ use crate::flags::Flags;
 use crate::operator_client::master_name;
 use crate::{daemon, host};
 use client::Scheduler;
-use detector::MasterName;
+use detector::{Detector, MasterName, SESSION_TIMEOUT};
 use resources::Resources;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -69,7 +69,7 @@ pub(crate) async fn run(flags: &Flags, voice: Voice) -> Result<ExitCode, String>
     };
     let role = flags.text("role").unwrap_or("*").to_owned();
     let scheduler =
-        Scheduler::subscribe(&master, framework(flags, &role)).await.map_err(|e| e.to_string())?;
+        Scheduler::subscribe(&Detector::new(master, SESSION_TIMEOUT), framework(flags, &role)).await.map_err(|e| e.to_string())?;
     let runner = Runner {
         voice,
         kill_after: flags.optional_duration("kill_after")?,

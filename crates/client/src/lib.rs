@@ -10,7 +10,7 @@ mod operator;
 pub use operator::{Answer, Operator};
 
 use bytes::Bytes;
-use detector::MasterName;
+use detector::Detector;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -42,6 +42,9 @@ pub enum ClientError {
         /// The last error.
         text: String,
     },
+    /// It is not known which master leads.
+    #[error("the leading master is not known: {0}; see --master")]
+    Undetected(String),
     /// The master refuses a call.
     #[error("the master refused the call with status {status}: {text}")]
     Refused {
@@ -53,6 +56,10 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection to the master broke: {0}")]
     Broken(String),
+}
+
+fn undetected(error: detector::DetectError) -> ClientError {
+    ClientError::Undetected(error.to_string())
 }
 
 fn broken(error: impl std::fmt::Display) -> ClientError {
@@ -77,7 +84,7 @@ impl Scheduler {
     /// # Errors
     /// When no master can be reached or the call is refused. A refused subscription is an ERROR event.
     pub async fn subscribe(
-        master: &MasterName,
+        master: &Detector,
         info: v1::FrameworkInfo,
     ) -> Result<Self, ClientError> {
         let subscribe = call::Subscribe { framework_info: info, ..Default::default() };
@@ -87,7 +94,7 @@ impl Scheduler {
             subscribe: Some(subscribe),
             ..Default::default()
         };
-        let mut addresses: VecDeque<String> = master.addresses().map_err(broken)?.into();
+        let mut addresses: VecDeque<String> = master.addresses().await.map_err(undetected)?.into();
         let all = addresses.iter().cloned().collect::<Vec<_>>().join(", ");
         let mut redirects = 0;
         let mut last = "there is no address".to_owned();

@@ -1,8 +1,8 @@
 //! A client of the endpoints for operators.
 
-use crate::{ClientError, REDIRECTS_MAX, broken, connect, redirected};
+use crate::{ClientError, REDIRECTS_MAX, connect, redirected, undetected};
 use bytes::Bytes;
-use detector::MasterName;
+use detector::Detector;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -37,13 +37,13 @@ impl Answer {
 /// Asks the leading master; each request has a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Operator {
-    master: MasterName,
+    master: Detector,
 }
 
 impl Operator {
     /// A client of that master.
     #[must_use]
-    pub fn new(master: MasterName) -> Self {
+    pub fn new(master: Detector) -> Self {
         Self { master }
     }
 
@@ -59,7 +59,7 @@ impl Operator {
         body: Option<Vec<u8>>,
     ) -> Result<Answer, ClientError> {
         let body = Bytes::from(body.unwrap_or_default());
-        let mut addresses: VecDeque<String> = self.master.addresses().map_err(broken)?.into();
+        let mut addresses: VecDeque<String> = self.master.addresses().await.map_err(undetected)?.into();
         let all = addresses.iter().cloned().collect::<Vec<_>>().join(", ");
         let mut redirects = 0;
         let mut last = "there is no address".to_owned();

@@ -1,189 +1,106 @@
-//! Where a master keeps its registry: sections of keys with values, changed atomically and durably.
+//! Which of the masters of a cluster leads, and its registry: one interface, several backends.
 //!
-//! [`Embedded`] is a file on disk; [`InMemory`] forgets everything. Calls block: use them on a thread of their own.
+//! A master [`join`]s and is told of its [`Standing`] until it leaves. Whoever leads is handed the registry; from the
+//! moment another master leads, writes through the former one's hand fail ([`RegistryError::Deposed`]).
 #![forbid(unsafe_code)]
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use std::collections::BTreeMap;
-use std::path::Path;
+mod embedded;
+mod registry;
+mod zookeeper;
 
-const TABLE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("registry");
+pub use registry::{Change, Key, Registry, RegistryError};
 
-/// A section and a key in it.
-pub type Key = (String, String);
+use detector::zookeeper::Url;
+use embedded::Embedded;
+use registry::InMemory;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use wire::v1;
 
-/// One change: a new value, or None to remove the key.
+/// Changes of standing that may wait to be read.
+const QUEUE: usize = 16;
+
+/// Where masters meet, and where the registry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// What is changed.
-    pub key: Key,
-    /// Its new value; None: it is removed.
-    pub value: Option<Vec<u8>>,
-}
-
-/// Why the registry can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The file could not be opened or made.
-    #[error(
-        "failed to open the registry {path}: {source}; is another master running on the same --work_dir?"
-    )]
-    Open {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: Box<redb::Error>,
+pub enum Backend {
+    /// One master, with the registry in a file of this directory.
+    Embedded(PathBuf),
+    /// One master that forgets.
+    InMemory,
+    /// Election and registry in ZooKeeper.
+    ZooKeeper {
+        /// The ensemble, and the directory in it.
+        url: Url,
+        /// Timeout of the session that is asked for: the time after which a master that does not answer is replaced.
+        session_timeout: Duration,
     },
-    /// A read or write failed.
-    #[error("failed to use the registry")]
-    Use(#[source] Box<redb::Error>),
 }
 
-/// A registry's store.
-pub trait Registry: Send + std::fmt::Debug {
-    /// Everything in it, in order of keys.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError>;
-
-    /// Makes all changes or none, durable when it returns.
-    ///
-    /// # Errors
-    /// When it can't be written; nothing has changed then.
-    fn write(&mut self, changes: &[Change]) -> Result<(), RegistryError>;
-}
-
-/// A file on disk.
+/// What a master is among those of its cluster.
 #[derive(Debug)]
-pub struct Embedded {
-    database: Database,
+pub enum Standing {
+    /// Nobody is known to lead.
+    Nobody,
+    /// Another master leads.
+    Follows(Box<v1::MasterInfo>),
+    /// This master leads, and nobody else writes to its registry. It is told at most once; what follows is
+    /// [`Standing::Over`].
+    Leads(Box<dyn Registry>),
+    /// This master can neither lead nor follow any more: its process must end. Says why.
+    Over(String),
 }
 
-impl Embedded {
-    /// Opens the registry in a directory, which is made if it is not there.
-    ///
-    /// # Errors
-    /// When the file can't be opened: no permission, not a registry, in use.
-    pub fn open(directory: &Path) -> Result<Self, RegistryError> {
-        let path = directory.join("registry.redb");
-        let fault = |source: redb::Error| RegistryError::Open {
-            path: path.display().to_string(),
-            source: Box::new(source),
-        };
-        std::fs::create_dir_all(directory).map_err(|e| fault(redb::Error::Io(e)))?;
-        let database = Database::create(&path).map_err(|e| fault(e.into()))?;
-        let registry = Self { database };
-        registry.update(&[]).map_err(fault)?;
-        Ok(registry)
-    }
-
-    fn update(&self, changes: &[Change]) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut table = transaction.open_table(TABLE)?;
-            for change in changes {
-                let key = (change.key.0.as_str(), change.key.1.as_str());
-                match &change.value {
-                    Some(value) => table.insert(key, value.as_slice())?,
-                    None => table.remove(key)?,
-                };
-            }
-        }
-        transaction.commit()?;
-        Ok(())
-    }
-
-    fn all(&self) -> Result<Vec<(Key, Vec<u8>)>, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(TABLE)?;
-        let mut out = Vec::new();
-        for entry in table.iter()? {
-            let (key, value) = entry?;
-            let (section, key) = key.value();
-            out.push(((section.to_owned(), key.to_owned()), value.value().to_vec()));
-        }
-        Ok(out)
-    }
+/// A master's place among those of its cluster.
+#[derive(Debug)]
+pub struct Member {
+    standings: mpsc::Receiver<Standing>,
+    leave: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
-impl Registry for Embedded {
-    fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
-        self.all().map_err(|e| RegistryError::Use(Box::new(e)))
-    }
-
-    fn write(&mut self, changes: &[Change]) -> Result<(), RegistryError> {
-        self.update(changes).map_err(|e| RegistryError::Use(Box::new(e)))
-    }
-}
-
-/// Memory only: for trying and for tests.
-#[derive(Debug, Default)]
-pub struct InMemory {
-    entries: BTreeMap<Key, Vec<u8>>,
-}
-
-impl Registry for InMemory {
-    fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
-        Ok(self.entries.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
-    }
-
-    fn write(&mut self, changes: &[Change]) -> Result<(), RegistryError> {
-        for change in changes {
-            match &change.value {
-                Some(value) => self.entries.insert(change.key.clone(), value.clone()),
-                None => self.entries.remove(&change.key),
-            };
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn change(key: &str, value: Option<&str>) -> Change {
-        Change {
-            key: ("s".to_owned(), key.to_owned()),
-            value: value.map(|v| v.as_bytes().to_vec()),
+impl Member {
+    /// The next change of standing; waits for ever when there is none to come.
+    pub async fn next(&mut self) -> Standing {
+        match self.standings.recv().await {
+            Some(standing) => standing,
+            None => std::future::pending().await,
         }
     }
 
-    fn contract(registry: &mut dyn Registry) {
-        assert_eq!(registry.read().expect("readable"), []);
-        registry
-            .write(&[change("b", Some("2")), change("a", Some("1")), change("c", Some("3"))])
-            .expect("writable");
-        registry
-            .write(&[change("b", None), change("a", Some("4")), change("x", None)])
-            .expect("writable");
-        assert_eq!(
-            keys(registry),
-            [("a", "4"), ("c", "3")].map(|(k, v)| (k.to_owned(), v.to_owned()))
-        );
+    /// Gives the place up, so that another master may lead at once.
+    pub async fn leave(self) {
+        let _ = self.leave.send(());
+        let _ = self.task.await;
     }
+}
 
-    fn keys(registry: &dyn Registry) -> Vec<(String, String)> {
-        let all = registry.read().expect("readable");
-        all.into_iter().map(|((_, k), v)| (k, String::from_utf8(v).expect("text"))).collect()
-    }
+/// Takes a place among the masters of a cluster; must be called within a tokio runtime.
+///
+/// # Errors
+/// When the registry is a file that can't be opened.
+pub fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, RegistryError> {
+    let (standing, standings) = mpsc::channel(QUEUE);
+    let (leave, left) = oneshot::channel();
+    let task = match backend {
+        Backend::Embedded(directory) => {
+            tokio::spawn(alone(Box::new(Embedded::open(directory)?), standing, left))
+        }
+        Backend::InMemory => tokio::spawn(alone(Box::new(InMemory::default()), standing, left)),
+        Backend::ZooKeeper { url, session_timeout } => {
+            tokio::spawn(zookeeper::contend(url.clone(), *session_timeout, me, standing, left))
+        }
+    };
+    Ok(Member { standings, leave, task })
+}
 
-    #[test]
-    fn in_memory_keeps_the_contract() {
-        contract(&mut InMemory::default());
-    }
-
-    #[test]
-    fn embedded_keeps_the_contract_and_its_content() {
-        let directory = testkit::cluster::temporary_directory();
-        let mut registry = Embedded::open(&directory).expect("a registry");
-        contract(&mut registry);
-        assert!(Embedded::open(&directory).is_err(), "one master at a time");
-        drop(registry);
-        let registry = Embedded::open(&directory).expect("a registry");
-        assert_eq!(keys(&registry).len(), 2);
-        std::fs::remove_dir_all(directory).expect("removed");
-    }
+/// The only master leads.
+async fn alone(
+    registry: Box<dyn Registry>,
+    standing: mpsc::Sender<Standing>,
+    left: oneshot::Receiver<()>,
+) {
+    let _ = standing.send(Standing::Leads(registry)).await;
+    let _ = left.await;
 }

@@ -1,109 +1,87 @@
-//! Where the leading master is: the ways to name it (spec/operations.md 1.4).
+//! Where the leading master is: the ways to name it (spec/operations.md 1.4), and following it.
 #![forbid(unsafe_code)]
 
-use std::fmt;
+mod name;
+pub mod zookeeper;
+
+pub use name::{MasterName, ParseError};
+
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use zookeeper::Found;
 
-/// How the master is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MasterName {
-    /// Addresses of masters, one of which leads: `host:port`, tried in turn.
-    Addresses(Vec<String>),
-    /// A file that holds a name; read again at each attempt.
+/// Timeout of sessions with ZooKeeper where no other is given (`--zk_session_timeout`).
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time that [`Detector::addresses`] waits for a leader.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Why no master is found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DetectError(String);
+
+/// Finds the leading master again and again. Clones share what they know.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Addresses(Arc<[String]>),
     File(PathBuf),
+    Found(watch::Receiver<Found>),
 }
 
-/// Why a text is no name of a master.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError(String);
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ParseError {}
-
-impl MasterName {
-    /// Parses `host:port`, `master@host:port`, a comma-separated list of these, or `file:///path`.
-    ///
-    /// # Errors
-    /// When it is none of these, or one that is not supported.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let text = text.trim();
-        if let Some(path) = text.strip_prefix("file://") {
-            return Ok(Self::File(PathBuf::from(path)));
-        }
-        for scheme in ["zk://", "etcd://"] {
-            if text.starts_with(scheme) {
-                let text = format!(
-                    "'{scheme}…' is not supported yet; expected host:port, a list of them, or file:///path"
-                );
-                return Err(ParseError(text));
+impl Detector {
+    /// Finds the master of that name; must be called within a tokio runtime. `session_timeout` is that of sessions
+    /// with ZooKeeper.
+    #[must_use]
+    pub fn new(name: MasterName, session_timeout: Duration) -> Self {
+        let source = match name {
+            MasterName::Addresses(addresses) => Source::Addresses(addresses.into()),
+            MasterName::File(path) => Source::File(path),
+            MasterName::ZooKeeper(url) => {
+                let (sender, found) = watch::channel(Found::Nothing);
+                tokio::spawn(zookeeper::look(url, session_timeout, sender));
+                Source::Found(found)
             }
-        }
-        let address = |part: &str| {
-            let part = part.trim();
-            let part = part.strip_prefix("master@").unwrap_or(part);
-            let (host, port) = part.rsplit_once(':').unwrap_or((part, "5050"));
-            let valid =
-                !host.is_empty() && !host.contains(['/', ' ', '@']) && port.parse::<u16>().is_ok();
-            valid
-                .then(|| format!("{host}:{port}"))
-                .ok_or_else(|| ParseError(format!("Failed to parse '{part}'")))
         };
-        Ok(Self::Addresses(text.split(',').map(address).collect::<Result<_, _>>()?))
+        Self { source }
     }
 
-    /// The addresses to try now, in order. Reads the file if the name is in one.
+    /// The addresses to try now, `host:port`, in order. Waits some seconds for a leader.
     ///
     /// # Errors
-    /// When the file can't be read or holds no name.
-    pub fn addresses(&self) -> Result<Vec<String>, ParseError> {
-        match self {
-            Self::Addresses(addresses) => Ok(addresses.clone()),
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| ParseError(format!("failed to read {}: {e}", path.display())))?;
-                match Self::parse(&text)? {
-                    Self::Addresses(addresses) => Ok(addresses),
-                    Self::File(other) => {
-                        Err(ParseError(format!("{} names another file", other.display())))
-                    }
+    /// Why none is known.
+    pub async fn addresses(&self) -> Result<Vec<String>, DetectError> {
+        match &self.source {
+            Source::Addresses(addresses) => Ok(addresses.to_vec()),
+            Source::File(path) => name::read(path).map_err(|e| DetectError(e.to_string())),
+            Source::Found(found) => {
+                let mut waiting = found.clone();
+                let is_known = |found: &Found| matches!(found, Found::Leader(_));
+                let _ = tokio::time::timeout(ANSWER_MAX, waiting.wait_for(is_known)).await;
+                match &*found.borrow() {
+                    Found::Leader(address) => Ok(vec![address.clone()]),
+                    Found::Nobody(why) => Err(DetectError(why.clone())),
+                    Found::Nothing => Err(DetectError("ZooKeeper does not answer".to_owned())),
                 }
             }
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_masters() {
-        let addresses = |text| MasterName::parse(text).and_then(|n| n.addresses());
-        assert_eq!(addresses("10.0.0.1:5050"), Ok(vec!["10.0.0.1:5050".to_owned()]));
-        assert_eq!(addresses("master@h:1, g:2"), Ok(vec!["h:1".to_owned(), "g:2".to_owned()]));
-        assert_eq!(addresses("localhost"), Ok(vec!["localhost:5050".to_owned()]));
-        assert_eq!(
-            MasterName::parse("file:///etc/master"),
-            Ok(MasterName::File("/etc/master".into()))
-        );
-    }
-
-    #[test]
-    fn what_is_no_name_is_refused() {
-        for bad in ["", "h:x", "h:99999", "a b:1", "http://x:1"] {
-            let error = MasterName::parse(bad).expect_err(bad).to_string();
-            assert!(error.starts_with("Failed to parse '"), "{error}");
+    /// Waits until another master than the one at this address is known to lead; for ever where the name does not
+    /// tell of changes.
+    pub async fn other_than(&self, address: &str) {
+        if let Source::Found(found) = &self.source {
+            let is_other = |found: &Found| matches!(found, Found::Leader(leader) if leader != address);
+            if found.clone().wait_for(is_other).await.is_ok() {
+                return;
+            }
         }
-        assert!(
-            MasterName::parse("zk://h:2181/mesos")
-                .expect_err("later")
-                .to_string()
-                .contains("not supported yet")
-        );
+        std::future::pending().await
     }
 }

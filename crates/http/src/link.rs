@@ -18,6 +18,8 @@ const PROTOCOL: &str = "proffer-agent";
 const FRAME_MAX: usize = 64 << 20;
 /// Messages that may wait for a slow peer before the link is dropped.
 const QUEUE: usize = 65_536;
+/// Redirections that are followed.
+const REDIRECTS_MAX: usize = 3;
 /// Longest head of the answer to the upgrade.
 const HEAD_MAX: usize = 8 << 10;
 
@@ -98,6 +100,18 @@ pub fn accept(
 /// # Errors
 /// When it can't be reached or refuses.
 pub async fn dial(address: &str) -> io::Result<(LinkSender, LinkReceiver)> {
+    let mut address = address.to_owned();
+    for _ in 0..REDIRECTS_MAX {
+        match dial_one(&address).await? {
+            Ok(link) => return Ok(link),
+            Err(leader) => address = leader,
+        }
+    }
+    Err(io::Error::other("masters redirect to each other: none of them leads now"))
+}
+
+/// A link, or the address of the master that leads.
+async fn dial_one(address: &str) -> io::Result<Result<(LinkSender, LinkReceiver), String>> {
     let mut socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
     let head = format!(
@@ -112,14 +126,29 @@ pub async fn dial(address: &str) -> io::Result<(LinkSender, LinkReceiver)> {
         answer.push(socket.read_u8().await?);
     }
     if !answer.starts_with(b"HTTP/1.1 101 ") {
-        let line = String::from_utf8_lossy(&answer);
-        let line = line.lines().next().unwrap_or_default();
+        let text = String::from_utf8_lossy(&answer);
+        if let Some(leader) = redirected(&text) {
+            return Ok(Err(leader));
+        }
+        let line = text.lines().next().unwrap_or_default();
         return Err(io::Error::other(format!(
             "{address} is no master that leads: it answered '{line}'"
         )));
     }
     let (reader, writer) = socket.into_split();
-    Ok(split(reader, writer))
+    Ok(Ok(split(reader, writer)))
+}
+
+/// Where the answer of a master that does not lead redirects to, `host:port`.
+fn redirected(answer: &str) -> Option<String> {
+    let mut lines = answer.lines();
+    lines.next().filter(|line| line.starts_with("HTTP/1.1 307 "))?;
+    let location = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("location").then(|| value.trim())
+    })?;
+    let authority = location.split_once("//")?.1;
+    authority.split('/').next().map(str::to_owned)
 }
 
 fn split(

@@ -2,9 +2,9 @@
 
 use crate::meters::Meters;
 use crate::observers::{self, Observed, Observers};
-use crate::shared::Shared;
+use crate::shared::{Leader, Shared};
 use base::{Now, Time, WallTime};
-use coordination::{Change, Registry};
+use coordination::{Change, Member, Registry, Standing};
 use http_api::respond;
 use http_api::stream::SendError;
 use master_core::contract::{Config, Effect, Input};
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use wire::internal;
 
@@ -28,7 +29,7 @@ pub(crate) struct Engine {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Input>,
     readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
-    registry: Option<Box<dyn Registry>>,
+    member: Member,
     start: Instant,
     /// Event streams that were dropped for being slow or closed.
     lost: Vec<base::Token>,
@@ -52,13 +53,19 @@ struct Write {
     changes: Vec<Change>,
 }
 
+/// The registry's thread, while this master leads.
+struct Writer {
+    writes: mpsc::UnboundedSender<Write>,
+    thread: JoinHandle<()>,
+}
+
 impl Engine {
     pub(crate) fn new(
         config: Config,
         shared: Arc<Shared>,
         queue: mpsc::Receiver<Input>,
         readers: mpsc::UnboundedReceiver<oneshot::Sender<Arc<State>>>,
-        registry: Box<dyn Registry>,
+        member: Member,
         (observing, observers): (mpsc::UnboundedReceiver<Observed>, Observers),
         questions: mpsc::UnboundedReceiver<Asked>,
     ) -> Self {
@@ -69,7 +76,7 @@ impl Engine {
             shared,
             queue,
             readers,
-            registry: Some(registry),
+            member,
             start: Instant::now(),
             lost: Vec::new(),
             observing,
@@ -89,25 +96,14 @@ impl Engine {
     /// # Errors
     /// When the core asks for the end of the process: why.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
-        let registry = self.registry.take().ok_or("the registry is gone")?;
-        let begun = Instant::now();
-        let content = registry.read().map_err(|e| e.to_string())?;
-        self.shared.meters.registry_fetch.record(begun.elapsed());
-        let sizes = Sizes::of(&content);
-        sizes.publish(&self.shared.meters);
-        let (writes, queue) = mpsc::unbounded_channel();
-        let writer = tokio::task::spawn_blocking({
-            let shared = self.shared.clone();
-            move || write_registry(registry, queue, sizes, &shared)
-        });
+        let mut writer: Option<Writer> = None;
         let mut out = Vec::new();
-        self.core.step(self.now(), Input::Elected { registry: content }, &mut out);
         let mut batch = Vec::with_capacity(BATCH);
         let mut heartbeat = tokio::time::interval(observers::HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             for effect in out.drain(..) {
-                self.carry_out(effect, &writes)?;
+                self.carry_out(effect, writer.as_ref())?;
             }
             // Nothing more reaches these: the core shall know at once, not when the connection breaks.
             while let Some(stream) = self.lost.pop() {
@@ -119,7 +115,13 @@ impl Engine {
             let wake = self.core.next_wake().map_or(IDLE, |at| at.since(self.now().mono));
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
+                standing = self.member.next() => {
+                    if let Some(registry) = self.stand(standing)? {
+                        writer = Some(self.lead(registry, &mut out).await?);
+                    }
+                    continue;
+                }
                 count = self.queue.recv_many(&mut batch, BATCH) => if count == 0 { break },
                 Some(reader) = self.readers.recv() => {
                     let view = self.core.view();
@@ -156,11 +158,58 @@ impl Engine {
             let due = self.core.allocation_due().is_some_and(|at| at <= self.now().mono);
             self.shared.meters.allocations_due.store(u64::from(due), Ordering::Relaxed);
         }
-        drop(writes);
         // Nobody takes inputs any more; a thread that waits to send one must not wait for ever.
         self.queue.close();
-        let _ = writer.await;
+        if let Some(Writer { writes, thread }) = writer {
+            drop(writes);
+            let _ = thread.await;
+        }
+        self.member.leave().await;
         Ok(())
+    }
+
+    /// Takes note of who leads; the registry if it is this master.
+    fn stand(&self, standing: Standing) -> Result<Option<Box<dyn Registry>>, String> {
+        let leader = match standing {
+            Standing::Leads(registry) => return Ok(Some(registry)),
+            Standing::Over(why) => return Err(why),
+            Standing::Nobody => {
+                tracing::info!("no master is known to lead");
+                Leader::Nobody
+            }
+            Standing::Follows(leader) => {
+                tracing::info!(leader = leader.pid(), "another master leads");
+                Leader::Other(leader)
+            }
+        };
+        self.shared.leader.send_replace(leader);
+        Ok(None)
+    }
+
+    /// Begins to lead with what the registry says.
+    async fn lead(
+        &mut self,
+        registry: Box<dyn Registry>,
+        out: &mut Vec<Effect>,
+    ) -> Result<Writer, String> {
+        let begun = Instant::now();
+        let read = tokio::task::spawn_blocking(move || {
+            let content = registry.read();
+            (registry, content)
+        });
+        let (registry, content) = read.await.map_err(|e| e.to_string())?;
+        let content = content.map_err(|e| e.to_string())?;
+        self.shared.meters.registry_fetch.record(begun.elapsed());
+        let sizes = Sizes::of(&content);
+        sizes.publish(&self.shared.meters);
+        let (writes, queue) = mpsc::unbounded_channel();
+        let shared = self.shared.clone();
+        let thread =
+            tokio::task::spawn_blocking(move || write_registry(registry, queue, sizes, &shared));
+        self.core.step(self.now(), Input::Elected { registry: content }, out);
+        self.shared.leader.send_replace(Leader::Me);
+        tracing::info!("this master leads");
+        Ok(Writer { writes, thread })
     }
 
     fn count_observers(&mut self) {
@@ -203,7 +252,7 @@ impl Engine {
     fn carry_out(
         &mut self,
         effect: Effect,
-        writes: &mpsc::UnboundedSender<Write>,
+        writer: Option<&Writer>,
     ) -> Result<(), String> {
         match effect {
             Effect::Respond { token, response } => {
@@ -252,7 +301,8 @@ impl Engine {
                     }
                 });
                 self.shared.meters.registry_queue.fetch_add(1, Ordering::Relaxed);
-                let _ = writes.send(Write { id, changes: changes.collect() });
+                let write = Write { id, changes: changes.collect() };
+                let _ = writer.map(|writer| writer.writes.send(write));
             }
             Effect::Announce { announcement } => {
                 self.observers.announce(announcement, self.core.state());
@@ -263,6 +313,10 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Bytes of each entry of the registry.
@@ -306,12 +360,12 @@ fn write_registry(
         while let Ok(more) = queue.try_recv() {
             writes.push(more);
         }
-        let changes: Vec<Change> = writes.iter().flat_map(|w| w.changes.iter().cloned()).collect();
+        let all: Vec<&[Change]> = writes.iter().map(|w| w.changes.as_slice()).collect();
         let begun = Instant::now();
-        let result = registry.write(&changes).map_err(|e| e.to_string());
+        let result = registry.write(&all).map_err(|e| e.to_string());
         shared.meters.registry_store.record(begun.elapsed());
         if result.is_ok() {
-            changes.iter().for_each(|c| sizes.set(&c.key, c.value.as_ref()));
+            all.into_iter().flatten().for_each(|c| sizes.set(&c.key, c.value.as_ref()));
             sizes.publish(&shared.meters);
         }
         for write in writes {

@@ -22,7 +22,8 @@ mod whitelist;
 mod why;
 mod writes;
 
-use coordination::{Embedded, InMemory, Registry, RegistryError};
+use coordination::RegistryError;
+pub use coordination::Backend;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;
@@ -33,22 +34,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Where the registry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RegistryKind {
-    /// In a file of this directory.
-    Embedded(PathBuf),
-    /// Nowhere.
-    InMemory,
-}
-
 /// Settings of the process.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where the registry is.
-    pub registry: RegistryKind,
+    /// Where masters meet, and where the registry is.
+    pub coordination: Backend,
     /// Settings of the core. Its `info.port`, `info.pid` and `info.address` are filled when the port is known.
     pub core: master_core::contract::Config,
     /// Log file to be shown as `/master/log`.
@@ -122,10 +114,6 @@ impl Running {
 /// # Errors
 /// When the address or the registry is not to be had.
 pub async fn start(mut config: Config) -> Result<Running, StartError> {
-    let registry: Box<dyn Registry> = match &config.registry {
-        RegistryKind::Embedded(directory) => Box::new(Embedded::open(directory)?),
-        RegistryKind::InMemory => Box::new(InMemory::default()),
-    };
     let listener = server::listen(config.listen)
         .map_err(|source| StartError::Bind { address: config.listen, source })?;
     let address = listener
@@ -139,8 +127,9 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         }
         None => None,
     };
+    let member = coordination::join(&config.coordination, config.core.info.clone())?;
     let (stop, stopped) = watch::channel(false);
-    let (shared, engine) = Shared::new(&config, registry);
+    let (shared, engine) = Shared::new(&config, member);
     if let Some(whitelist) = whitelist {
         // It is in the queue before anything of agents and frameworks.
         let _ = shared.inputs.send(whitelist.input()).await;

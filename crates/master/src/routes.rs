@@ -1,6 +1,6 @@
 //! Paths of the master, with and without `/master` before them.
 
-use crate::shared::Shared;
+use crate::shared::{Leader, Shared};
 use crate::{metrics, operator, overlaps, shares, v0, why, writes};
 use base::Token;
 use http::HeaderValue;
@@ -12,12 +12,15 @@ use master_core::contract::Input;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use wire::internal;
+use wire::{internal, v1};
 use wire::v1::scheduler;
 
 /// Longest body of a call.
 const BODY_MAX: usize = 64 << 20;
 const STREAM_ID: &str = "Mesos-Stream-Id";
+/// What every master answers itself.
+const STANDBY: [&str; 6] =
+    ["/health", "/version", "/flags", "/metrics/snapshot", "/logging/toggle", "/redirect"];
 
 pub(crate) struct Routes {
     shared: Arc<Shared>,
@@ -36,6 +39,9 @@ impl Handler for Routes {
             Some(rest) if rest.starts_with('/') => rest.to_owned(),
             _ => full,
         };
+        if let Some(answer) = self.elsewhere(&path, &request) {
+            return answer;
+        }
         match path.as_str() {
             "/api/v1/scheduler" => self.scheduler(request).await,
             path if path == "/api/v1" || path.starts_with("/api/v1/") => {
@@ -47,7 +53,7 @@ impl Handler for Routes {
             "/why" => why::answer(&self.shared, &files::query_of(&request)).await,
             "/shares" => shares::answer(&self.shared, request).await,
             "/offer-overlap" => overlaps::answer(&self.shared, request).await,
-            "/redirect" => self.redirect().await,
+            "/redirect" => self.redirect(),
             path if writes::is_form(path) => writes::form(&self.shared, path, request).await,
             path if path == "/weights" || path == "/quota" || path.starts_with("/quota/") => {
                 match writes::policy(&self.shared, path, request).await {
@@ -152,16 +158,27 @@ impl Routes {
         response
     }
 
-    async fn redirect(&self) -> Response {
-        let Some(view) = self.shared.view().await else {
-            return respond::text(503, "No leader elected");
-        };
-        let mut response = respond::text(307, "");
-        let location = format!("//{}:{}", view.info.hostname(), view.info.port);
-        if let Ok(value) = HeaderValue::from_str(&location) {
-            response.headers_mut().insert(http::header::LOCATION, value);
+    /// The answer of a master that does not lead (spec/operations.md 1.1); None: it answers itself.
+    fn elsewhere(&self, path: &str, request: &Request) -> Option<Response> {
+        if STANDBY.contains(&path) || path.starts_with("/files/") {
+            return None;
         }
-        response
+        match &*self.shared.leader.borrow() {
+            Leader::Me => None,
+            Leader::Nobody => Some(respond::text(503, "No leader elected")),
+            Leader::Other(leader) => {
+                let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+                Some(redirected(leader, path))
+            }
+        }
+    }
+
+    fn redirect(&self) -> Response {
+        match &*self.shared.leader.borrow() {
+            Leader::Me => redirected(&self.shared.info, ""),
+            Leader::Nobody => respond::text(503, "No leader elected"),
+            Leader::Other(leader) => redirected(leader, ""),
+        }
     }
 
     /// Endpoints that only read: answered from a snapshot, on a thread that may take its time.
@@ -207,6 +224,17 @@ impl Routes {
         });
         answer.await.ok().flatten().unwrap_or_else(not_found)
     }
+}
+
+/// A redirection to a path of that master.
+fn redirected(master: &v1::MasterInfo, path: &str) -> Response {
+    let mut response = respond::text(307, "");
+    let port = master.address.as_ref().map_or(master.port, |a| a.port.cast_unsigned());
+    let location = format!("//{}:{port}{path}", master.hostname());
+    if let Ok(value) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(http::header::LOCATION, value);
+    }
+    response
 }
 
 /// Tells the core when a subscriber is gone.

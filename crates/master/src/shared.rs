@@ -5,7 +5,7 @@ use crate::engine::{Asked, Engine};
 use crate::meters::Meters;
 use crate::observers::{Observed, Observers};
 use base::Token;
-use coordination::Registry;
+use coordination::Member;
 use http_api::Response;
 use http_api::link::LinkSender;
 use http_api::logging::LogLevel;
@@ -17,7 +17,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::v1;
 
 /// Inputs that may wait for the core.
 const QUEUE: usize = 65_536;
@@ -56,6 +57,18 @@ impl<T: Clone> Table<T> {
     }
 }
 
+/// Who leads.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Leader {
+    /// Nobody is known to.
+    #[default]
+    Nobody,
+    /// Another master.
+    Other(Box<v1::MasterInfo>),
+    /// This master; its core has the registry.
+    Me,
+}
+
 /// The near side of the core.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -66,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Table<EventSender>,
     pub(crate) links: Table<LinkSender>,
     pub(crate) meters: Meters,
+    pub(crate) leader: watch::Sender<Leader>,
+    pub(crate) info: v1::MasterInfo,
     pub(crate) observed: mpsc::UnboundedSender<Observed>,
     questions: mpsc::UnboundedSender<Asked>,
     pub(crate) started: SystemTime,
@@ -74,7 +89,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: &Config, registry: Box<dyn Registry>) -> (Arc<Self>, Engine) {
+    pub(crate) fn new(config: &Config, member: Member) -> (Arc<Self>, Engine) {
         let (inputs, queue) = mpsc::channel(QUEUE);
         let (readers, asking) = mpsc::unbounded_channel();
         let (observed, observing) = mpsc::unbounded_channel();
@@ -87,6 +102,8 @@ impl Shared {
             streams: Table::default(),
             links: Table::default(),
             meters: Meters::default(),
+            leader: watch::Sender::default(),
+            info: config.core.info.clone(),
             observed,
             questions,
             started: SystemTime::now(),
@@ -98,7 +115,7 @@ impl Shared {
             shared.clone(),
             queue,
             asking,
-            registry,
+            member,
             (observing, Observers::new(config.observers_max)),
             asked,
         );

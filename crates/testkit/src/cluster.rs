@@ -12,8 +12,12 @@ use std::time::Duration;
 pub struct ClusterOptions {
     /// The `proffer` program.
     pub program: PathBuf,
+    /// Number of masters. Several of them need flags that say where they meet.
+    pub masters: usize,
     /// Number of agents.
     pub agents: usize,
+    /// `--master` of agents; None: the addresses of all masters.
+    pub master_name: Option<String>,
     /// `--resources` of each agent.
     pub resources: String,
     /// More flags for each agent.
@@ -30,7 +34,9 @@ impl ClusterOptions {
     pub fn new(program: impl Into<PathBuf>, agents: usize) -> Self {
         Self {
             program: program.into(),
+            masters: 1,
             agents,
+            master_name: None,
             resources: "cpus:4;mem:4096;disk:10000;ports:[31000-32000]".to_owned(),
             agent_flags: Vec::new(),
             master_flags: Vec::new(),
@@ -39,14 +45,14 @@ impl ClusterOptions {
     }
 }
 
-/// A master and agents as processes of their own, killed when dropped.
+/// Masters and agents as processes of their own, killed when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     options: ClusterOptions,
     directory: PathBuf,
-    master_port: u16,
+    master_ports: Vec<u16>,
     agent_ports: Vec<u16>,
-    master: Option<Child>,
+    masters: Vec<Option<Child>>,
     agents: Vec<Option<Child>>,
 }
 
@@ -59,16 +65,18 @@ impl Cluster {
     #[track_caller]
     pub fn start(options: ClusterOptions) -> Self {
         let directory = temporary_directory();
-        let ports = free_ports(options.agents + 1);
+        let ports = free_ports(options.masters + options.agents);
         let mut cluster = Self {
-            master_port: ports[0],
-            agent_ports: ports[1..].to_vec(),
+            master_ports: ports[..options.masters].to_vec(),
+            agent_ports: ports[options.masters..].to_vec(),
             agents: (0..options.agents).map(|_| None).collect(),
-            master: None,
+            masters: (0..options.masters).map(|_| None).collect(),
             directory,
             options,
         };
-        cluster.start_master();
+        for master in 0..cluster.options.masters {
+            cluster.start_master_number(master);
+        }
         for agent in 0..cluster.options.agents {
             cluster.start_agent(agent);
         }
@@ -76,10 +84,39 @@ impl Cluster {
         cluster
     }
 
-    /// `host:port` of the master.
+    /// `host:port` of the master, of several the one that leads.
+    ///
+    /// # Panics
+    /// When none of several leads within 30 seconds.
     #[must_use]
+    #[track_caller]
     pub fn master(&self) -> String {
-        format!("127.0.0.1:{}", self.master_port)
+        if self.masters.len() == 1 {
+            return self.master_number(0);
+        }
+        self.master_number(self.leader())
+    }
+
+    /// `host:port` of one of several masters.
+    #[must_use]
+    pub fn master_number(&self, master: usize) -> String {
+        format!("127.0.0.1:{}", self.master_ports[master])
+    }
+
+    /// Number of the master that leads.
+    ///
+    /// # Panics
+    /// When none leads within 30 seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn leader(&self) -> usize {
+        wait::until("a master that leads", Duration::from_secs(30), || {
+            (0..self.masters.len()).filter(|n| self.masters[*n].is_some()).find(|n| {
+                http::Connection::open(&self.master_number(*n))
+                    .and_then(|mut c| c.request("GET", "/state", &[("Connection", "close")], &[]))
+                    .is_ok_and(|answer| answer.status == 200)
+            })
+        })
     }
 
     /// `host:port` of an agent.
@@ -99,12 +136,24 @@ impl Cluster {
     /// # Panics
     /// When it can't be started.
     pub fn start_master(&mut self) {
+        self.start_master_number(0);
+    }
+
+    /// Starts one of several masters (again).
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn start_master_number(&mut self, master: usize) {
+        let name = match master {
+            0 => "master".to_owned(),
+            _ => format!("master{master}"),
+        };
         let mut flags = vec![
-            format!("--port={}", self.master_port),
-            format!("--work_dir={}", self.directory.join("master").display()),
+            format!("--port={}", self.master_ports[master]),
+            format!("--work_dir={}", self.directory.join(&name).display()),
         ];
         flags.extend(self.options.master_flags.clone());
-        self.master = Some(self.spawn("master", "master", &flags));
+        self.masters[master] = Some(self.spawn("master", &name, &flags));
     }
 
     /// Starts an agent (again), with the work directory it had.
@@ -115,7 +164,7 @@ impl Cluster {
         let name = format!("agent{agent}");
         let mut flags = vec![
             format!("--port={}", self.agent_ports[agent]),
-            format!("--master=127.0.0.1:{}", self.master_port),
+            format!("--master={}", self.master_name()),
             format!("--work_dir={}", self.directory.join(&name).display()),
             format!("--runtime_dir={}", self.directory.join(format!("{name}-run")).display()),
             format!(
@@ -135,6 +184,14 @@ impl Cluster {
         resources.clone_into(&mut self.options.resources);
     }
 
+    /// How agents find the master.
+    fn master_name(&self) -> String {
+        let addresses = || -> Vec<String> {
+            (0..self.master_ports.len()).map(|n| self.master_number(n)).collect()
+        };
+        self.options.master_name.clone().unwrap_or_else(|| addresses().join(","))
+    }
+
     /// Kills an agent with SIGKILL.
     pub fn kill_agent(&mut self, agent: usize) {
         end(self.agents[agent].take());
@@ -142,7 +199,17 @@ impl Cluster {
 
     /// Kills the master with SIGKILL.
     pub fn kill_master(&mut self) {
-        end(self.master.take());
+        self.kill_master_number(0);
+    }
+
+    /// Kills one of several masters with SIGKILL.
+    pub fn kill_master_number(&mut self, master: usize) {
+        end(self.masters[master].take());
+    }
+
+    /// How one of several masters ended; None: it runs, or was killed here.
+    pub fn ended_master_number(&mut self, master: usize) -> Option<std::process::ExitStatus> {
+        self.masters[master].as_mut()?.try_wait().ok().flatten()
     }
 
     /// Waits until the master counts `count` active agents.
@@ -171,7 +238,13 @@ impl Cluster {
     /// Process id of the master.
     #[must_use]
     pub fn master_pid(&self) -> Option<u32> {
-        self.master.as_ref().map(Child::id)
+        self.master_number_pid(0)
+    }
+
+    /// Process id of one of several masters.
+    #[must_use]
+    pub fn master_number_pid(&self, master: usize) -> Option<u32> {
+        self.masters[master].as_ref().map(Child::id)
     }
 
     /// Process id of an agent.
@@ -210,7 +283,9 @@ impl Drop for Cluster {
         for agent in &mut self.agents {
             end(agent.take());
         }
-        end(self.master.take());
+        for master in &mut self.masters {
+            end(master.take());
+        }
         kill_supervisors(&self.directory);
         crate::cgroups::remove(&self.cgroups());
         if std::thread::panicking() {

@@ -12,6 +12,7 @@ pub mod http;
 pub mod measure;
 pub mod registry;
 pub mod wait;
+pub mod zookeeper;
 
 pub use cluster::{Cluster, ClusterOptions};
 pub use framework::{Framework, FrameworkOptions};

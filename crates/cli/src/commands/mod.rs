@@ -135,10 +135,10 @@ pub(crate) fn run(words: Vec<String>) -> ExitCode {
 fn answer(matches: &ArgMatches) -> Result<String, Failure> {
     let (name, matches) = matches.subcommand().ok_or_else(|| Failure::usage("no command"))?;
     let master = matches.get_one::<String>("master").map(String::as_str);
-    let client = OperatorClient::new(master_name(master).map_err(Failure::Usage)?);
+    let master = master_name(master).map_err(Failure::Usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::failed(format!("cannot start: {e}")))?;
-    runtime.block_on(dispatch(name, &client, matches))
+    runtime.block_on(async { dispatch(name, &OperatorClient::new(master), matches).await })
 }
 
 fn fail(text: &str, code: u8) -> ExitCode {

@@ -26,7 +26,12 @@ pub(super) const COMMON: &[Row] = &[
     only("ip_discovery_command", Kind::Text, None, &[]),
     only("modules_dir", Kind::Text, None, &[]),
     only("hooks", Kind::Text, None, &[]),
-    only("zk_session_timeout", Kind::Duration, Some("10secs"), &[]),
+    row(
+        "zk_session_timeout",
+        Kind::Duration,
+        Some("10secs"),
+        "timeout of sessions with ZooKeeper: a master that is silent for so long is replaced",
+    ),
     only("authenticate_http_readonly", Kind::Bool, Some("false"), &[]),
     only("authenticate_http_readwrite", Kind::Bool, Some("false"), &[]),
     only("acls", Kind::Text, None, &[]),
@@ -233,7 +238,12 @@ const ROWS: &[Row] = &[
     only("offer_constraints_re2_max_mem", Kind::Text, Some("4KB"), &[]),
     only("offer_constraints_re2_max_program_size", Kind::Number, Some("100"), &[]),
     only("publish_per_framework_metrics", Kind::Bool, Some("true"), &["false"]),
-    only("quorum", Kind::Number, None, &["1"]),
+    row(
+        "quorum",
+        Kind::Number,
+        None,
+        "accepted with --zk for the sake of Mesos' scripts: the majority is that of ZooKeeper's servers",
+    ),
     only("rate_limits", Kind::Text, None, &[]),
     only("registry_fetch_timeout", Kind::Duration, Some("1mins"), &[]),
     only("registry_store_timeout", Kind::Duration, Some("20secs"), &[]),
@@ -245,7 +255,14 @@ const ROWS: &[Row] = &[
         None,
         "file with the names of the hosts whose agents are offered, one a line; read again every 5 seconds; * for all",
     ),
-    only("zk", Kind::Text, None, &[]),
+    row(
+        "coordination",
+        Kind::Text,
+        None,
+        "where masters meet and the registry is: embedded (one master, in --work_dir), or \
+         zk://[user:password@]host:port,…/path (or file:///path of a file that holds it) [embedded]",
+    ),
+    row("zk", Kind::Text, None, "the same as --coordination, for zk://… or file:///path"),
 ];
 
 pub(crate) static MASTER: Table = Table {

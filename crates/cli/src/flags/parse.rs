@@ -239,7 +239,6 @@ mod tests {
         refused("--port=x", "--port: expected a number, got 'x'");
         refused("--quiet=maybe", "--quiet: expected true or false");
         refused("--offer_timeout=5", "--offer_timeout: expected a duration");
-        refused("--zk=zk://h/m", "--zk=zk://h/m is not supported yet");
         refused("--authenticate_agents", "--authenticate_agents=true is not supported yet");
     }
 

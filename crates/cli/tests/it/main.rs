@@ -8,6 +8,7 @@ mod commands;
 mod container_info;
 mod containers;
 mod docker;
+mod failover;
 mod faults;
 mod fetching;
 mod garbage;

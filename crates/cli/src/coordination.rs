@@ -1,0 +1,109 @@
+//! Flags that say where masters meet.
+
+use crate::flags::Flags;
+use detector::zookeeper::Url;
+use master::Backend;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Bounds of `--zk_session_timeout`.
+const SESSION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
+
+/// The backend that the flags of a master ask for.
+///
+/// # Errors
+/// When they contradict each other, or name what is not supported.
+pub(crate) fn backend(flags: &Flags) -> Result<Backend, String> {
+    let chosen = match (flags.text("coordination"), flags.text("zk")) {
+        (Some(a), Some(b)) if a != b => {
+            return Err("--coordination and --zk differ; give one of them".to_owned());
+        }
+        (Some(text), _) => ("coordination", text),
+        (None, Some(text)) => ("zk", text),
+        (None, None) => ("coordination", "embedded"),
+    };
+    let (flag, text) = chosen;
+    let quorum = flags.text("quorum").map(|_| flags.number::<u32>("quorum")).transpose()?;
+    if quorum == Some(0) {
+        return Err("--quorum: expected at least 1, got '0'".to_owned());
+    }
+    let text = read(flag, text)?;
+    if text.starts_with(Url::SCHEME) {
+        let url = Url::parse(&text).map_err(|e| format!("--{flag}: {e}"))?;
+        if flags.text("registry") == Some("in_memory") {
+            return Err(format!(
+                "--registry=in_memory: with --{flag} the registry is in ZooKeeper; leave one of them out"
+            ));
+        }
+        return Ok(Backend::ZooKeeper { url, session_timeout: session_timeout(flags)? });
+    }
+    match text.as_str() {
+        "embedded" if flag == "coordination" => {}
+        "raft" => return Err("--coordination=raft is not supported yet; expected embedded or zk://…".to_owned()),
+        other if other.starts_with("etcd://") => {
+            return Err("--coordination=etcd://… is not supported yet; expected embedded or zk://…".to_owned());
+        }
+        _ => {
+            return Err(format!(
+                "--{flag}: expected zk://[user:password@]host:port,…/path{}",
+                if flag == "zk" { " or file:///path" } else { ", file:///path or embedded" }
+            ));
+        }
+    }
+    if quorum.is_some_and(|quorum| quorum != 1) {
+        return Err("--quorum: one master without --zk is alone; expected 1".to_owned());
+    }
+    match flags.text("registry") {
+        Some("in_memory") => Ok(Backend::InMemory),
+        Some("replicated_log") => match flags.text("work_dir") {
+            Some(directory) => Ok(Backend::Embedded(crate::daemon::absolute(directory)?)),
+            None => {
+                Err("--work_dir is needed: it holds the registry (or give --registry=in_memory)"
+                    .to_owned())
+            }
+        },
+        other => {
+            let other = other.unwrap_or_default();
+            Err(format!("--registry: expected replicated_log or in_memory, got '{other}'"))
+        }
+    }
+}
+
+/// `--zk_session_timeout`.
+///
+/// # Errors
+/// When it is out of bounds.
+pub(crate) fn session_timeout(flags: &Flags) -> Result<Duration, String> {
+    let timeout = flags.duration("zk_session_timeout")?;
+    if timeout < SESSION.0 || timeout > SESSION.1 {
+        return Err(format!(
+            "--zk_session_timeout: expected 1secs to 10mins, got '{}'",
+            flags.text("zk_session_timeout").unwrap_or_default()
+        ));
+    }
+    Ok(timeout)
+}
+
+/// Values of flags as everybody may see them: without the passwords of URLs.
+pub(crate) fn shown(flags: &Flags) -> BTreeMap<String, String> {
+    let mut all = flags.map();
+    for name in ["zk", "coordination", "master"] {
+        if let Some(text) = all.get_mut(name)
+            && text.starts_with(Url::SCHEME)
+        {
+            *text = Url::parse(text).map_or_else(|_| "(not shown)".to_owned(), |url| url.to_string());
+        }
+    }
+    all
+}
+
+/// What a file holds, if `file:///path` is given.
+fn read(flag: &str, text: &str) -> Result<String, String> {
+    match text.strip_prefix("file://") {
+        None => Ok(text.trim().to_owned()),
+        Some(path) => match std::fs::read_to_string(path) {
+            Ok(text) => Ok(text.trim().to_owned()),
+            Err(error) => Err(format!("--{flag}: cannot read {path}: {error}")),
+        },
+    }
+}

@@ -1,0 +1,102 @@
+//! What is kept of a cluster: sections of keys with values, changed atomically and durably.
+
+use std::collections::BTreeMap;
+
+/// A section and a key in it.
+pub type Key = (String, String);
+
+/// One change: a new value, or None to remove the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What is changed.
+    pub key: Key,
+    /// Its new value; None: it is removed.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Why the registry can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The file could not be opened or made.
+    #[error(
+        "failed to open the registry {path}: {source}; is another master running on the same --work_dir?"
+    )]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// A read or write failed. A write may have become durable or not.
+    #[error("failed to use the registry {place}: {source}")]
+    Unavailable {
+        /// Where the registry is.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another master leads: nothing was changed, and nothing can be changed any more.
+    #[error("another master has taken over the registry {place}")]
+    Deposed {
+        /// Where the registry is.
+        place: String,
+    },
+    /// A change is larger than the registry takes: nothing was changed.
+    #[error("a change of {size} bytes is too large for the registry {place}, which takes {max}")]
+    TooLarge {
+        /// Where the registry is.
+        place: String,
+        /// Bytes of the change.
+        size: usize,
+        /// Most bytes of a change.
+        max: usize,
+    },
+}
+
+impl RegistryError {
+    pub(crate) fn unavailable(
+        place: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable { place: place.to_owned(), source: source.into() }
+    }
+}
+
+/// A registry's store, in the hands of the one master that leads. Calls block: use them on a thread of their own.
+pub trait Registry: Send + std::fmt::Debug {
+    /// Everything in it, in order of keys.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError>;
+
+    /// Makes writes in their order, each of them with all of its changes or none; durable when it returns.
+    ///
+    /// # Errors
+    /// When one can't be written, or another master leads now; earlier ones may have been made.
+    fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError>;
+}
+
+/// Memory only: for trying and for tests.
+#[derive(Debug, Default)]
+pub(crate) struct InMemory {
+    entries: BTreeMap<Key, Vec<u8>>,
+}
+
+impl Registry for InMemory {
+    fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
+        Ok(self.entries.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
+        for change in writes.iter().copied().flatten() {
+            match &change.value {
+                Some(value) => self.entries.insert(change.key.clone(), value.clone()),
+                None => self.entries.remove(&change.key),
+            };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! Election and registry in ZooKeeper (spec/operations.md 1.2, 1.3): a master is an ephemeral child of the directory,
+//! the one with the lowest number leads.
+
+mod registry;
+
+use crate::Standing;
+use detector::zookeeper::{Candidate, JSON_LABEL, Session, Url, address, is_lost_connection};
+use registry::Shared;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use wire::v1;
+use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Error, Permission};
+
+/// Times between attempts to open a session.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// Longest time to give up a place before the process ends.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+
+/// Why contending has come to a stop.
+enum Stop {
+    /// The session has ended; another one may do.
+    Session(Error),
+    /// For good.
+    Over(String),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Session(error)
+    }
+}
+
+struct Contender {
+    url: Url,
+    me: v1::MasterInfo,
+    standing: mpsc::Sender<Standing>,
+    leads: bool,
+}
+
+/// Contends until it leaves or can't any more.
+pub(crate) async fn contend(
+    url: Url,
+    session_timeout: Duration,
+    me: v1::MasterInfo,
+    standing: mpsc::Sender<Standing>,
+    mut left: oneshot::Receiver<()>,
+) {
+    let mut contender = Contender { url, me, standing, leads: false };
+    let mut pause = PAUSE.0;
+    loop {
+        let stop = tokio::select! {
+            opened = Session::open(&contender.url, session_timeout) => match opened {
+                Ok(session) => {
+                    pause = PAUSE.0;
+                    tokio::select! {
+                        stop = contender.serve(&session) => stop,
+                        _ = &mut left => {
+                            let withdraw = contender.withdraw(session.client());
+                            let _ = tokio::time::timeout(LEAVE_MAX, withdraw).await;
+                            return;
+                        }
+                    }
+                }
+                Err(error) => Stop::Session(error),
+            },
+            _ = &mut left => return,
+        };
+        if let Some(why) = contender.over(stop) {
+            let _ = contender.standing.send(Standing::Over(why)).await;
+            return;
+        }
+        let _ = contender.standing.send(Standing::Nobody).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = &mut left => return,
+        }
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// Rights on what all may see: everything for whoever has made it, and reading for others.
+fn acls(url: &Url) -> [Acl; 2] {
+    let all = if url.credentials.is_some() { AuthId::authed() } else { AuthId::anyone() };
+    [Acl::new(Permission::ALL, all), Acl::new(Permission::READ, AuthId::anyone())]
+}
+
+/// Rights on the registry: nothing for others.
+fn acls_within(url: &Url) -> Acls<'static> {
+    if url.credentials.is_some() { Acls::creator_all() } else { Acls::anyone_all() }
+}
+
+impl Contender {
+    /// What ends the process, if this does.
+    fn over(&self, stop: Stop) -> Option<String> {
+        let url = &self.url;
+        match stop {
+            Stop::Over(why) => Some(why),
+            Stop::Session(why) if self.leads => {
+                Some(format!("Lost leadership: the session with {url} has ended: {why}"))
+            }
+            Stop::Session(Error::NoAuth | Error::AuthFailed | Error::InvalidAcl) => Some(format!(
+                "{url} does not let this master in; check the user and password in the URL, and the ACL of the path"
+            )),
+            Stop::Session(why) => {
+                tracing::warn!(%url, %why, "no session with ZooKeeper; trying again");
+                None
+            }
+        }
+    }
+
+    async fn serve(&mut self, session: &Session) -> Stop {
+        // A client notices a silent server after two fifths of the timeout; before the server replaces this master,
+        // it must know that it does not lead any more.
+        let patience = session.client().session_timeout() / 2;
+        tokio::select! {
+            why = session.ended(patience) => Stop::Session(why),
+            Err(stop) = self.follow(session) => stop,
+        }
+    }
+
+    async fn follow(&mut self, session: &Session) -> Result<std::convert::Infallible, Stop> {
+        prepare(session, &self.url).await?;
+        let mut own = self.enter(session).await?;
+        let mut last = None;
+        loop {
+            let (children, changed) = session.children().await?;
+            if !children.contains(&own) {
+                if self.leads {
+                    let why = format!("Lost candidacy as a leader: {own} was deleted");
+                    return Err(Stop::Over(why));
+                }
+                own = self.enter(session).await?;
+                continue;
+            }
+            let leading = Candidate::leading(&children);
+            let is_own = leading.as_ref().is_some_and(|candidate| candidate.name == own);
+            if is_own && !self.leads {
+                let taken = Shared::take(session, &self.url, &self.me.id).await;
+                let registry = taken.map_err(|why| match why {
+                    Error::NoAuth => Stop::Session(why),
+                    why => Stop::Over(format!("cannot take over the registry: {why}")),
+                })?;
+                self.leads = true;
+                let _ = self.standing.send(Standing::Leads(Box::new(registry))).await;
+            } else if !is_own && self.leads {
+                let name = leading.map(|candidate| candidate.name).unwrap_or_default();
+                return Err(Stop::Over(format!("Conceded leadership to {name}")));
+            } else if !is_own && leading != last {
+                self.tell(session, leading.as_ref()).await?;
+            }
+            last = leading;
+            changed.changed().await;
+        }
+    }
+
+    /// Tells who leads.
+    async fn tell(&self, session: &Session, leading: Option<&Candidate>) -> Result<(), Error> {
+        let Some(candidate) = leading else { return Ok(()) };
+        let standing = match session.info(candidate).await? {
+            // A former life of this very master, whose session has not ended yet, redirects nobody.
+            Some(Ok(info)) if address(&info) == address(&self.me) => Standing::Nobody,
+            Some(Ok(info)) => Standing::Follows(Box::new(info)),
+            Some(Err(fault)) => {
+                tracing::error!(url = %self.url, %fault, "nobody can lead; remove that znode");
+                Standing::Nobody
+            }
+            None => return Ok(()),
+        };
+        let _ = self.standing.send(standing).await;
+        Ok(())
+    }
+
+    /// Becomes a candidate: the name of the child.
+    async fn enter(&self, session: &Session) -> Result<String, Error> {
+        let client = session.client();
+        let prefix = format!("{}/{JSON_LABEL}", self.url.path);
+        let acls = acls(&self.url);
+        let options = CreateMode::EphemeralSequential.with_acls(Acls::new(&acls));
+        let data = wire::json::to_vec(&self.me);
+        loop {
+            match client.create(&prefix, &data, &options).await {
+                Ok((_, sequence)) => return Ok(format!("{JSON_LABEL}{sequence}")),
+                // It may have been made all the same.
+                Err(error) if is_lost_connection(&error) => {
+                    session.connected().await?;
+                    for path in client.list_ephemerals(&prefix).await? {
+                        if let Some((_, name)) = path.rsplit_once('/') {
+                            return Ok(name.to_owned());
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn withdraw(&self, client: &Client) {
+        let prefix = format!("{}/{JSON_LABEL}", self.url.path);
+        for path in client.list_ephemerals(&prefix).await.unwrap_or_default() {
+            let _ = client.delete(&path, None).await;
+        }
+    }
+}
+
+/// Makes the directory.
+async fn prepare(session: &Session, url: &Url) -> Result<(), Error> {
+    let acls = acls(url);
+    let options = CreateMode::Persistent.with_acls(Acls::new(&acls));
+    loop {
+        match session.client().mkdir(&url.path, &options).await {
+            Ok(()) | Err(Error::NodeExists) => return Ok(()),
+            Err(error) if is_lost_connection(&error) => session.connected().await?,
+            Err(error) => return Err(error),
+        }
+    }
+}

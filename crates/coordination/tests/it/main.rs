@@ -1,0 +1,5 @@
+//! One contract for every backend, and what each of them has beyond it.
+
+mod alone;
+mod contract;
+mod zookeeper;

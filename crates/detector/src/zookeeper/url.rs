@@ -1,0 +1,109 @@
+//! `zk://[user:password@]host:port,…/path` (spec/operations.md 1.2).
+
+use std::fmt;
+
+/// Where the masters of a cluster meet: an ensemble of ZooKeeper and a directory in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url {
+    /// `host:port`, with commas.
+    pub servers: String,
+    /// `user:password`, if every session shall be authenticated (scheme `digest`).
+    pub credentials: Option<String>,
+    /// The directory: absolute, not `/`, without a slash at its end.
+    pub path: String,
+}
+
+impl Url {
+    /// Begin of every such URL.
+    pub const SCHEME: &'static str = "zk://";
+
+    /// Parses the whole URL.
+    ///
+    /// # Errors
+    /// What is wrong with it; credentials are never part of the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fault = |what: &str| {
+            format!("{what}; expected zk://[user:password@]host:port,host:port,…/path")
+        };
+        let rest =
+            text.trim().strip_prefix(Self::SCHEME).ok_or_else(|| fault("it begins not with zk://"))?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let path = path.trim_end_matches('/');
+        if path.is_empty() {
+            return Err(fault("Expecting a (chroot) path for ZooKeeper ('/' is not supported)"));
+        }
+        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..")
+            || path.chars().any(char::is_control)
+        {
+            return Err(fault("the path has an empty part, '.', '..' or control characters"));
+        }
+        let (credentials, servers) = match authority.rsplit_once('@') {
+            Some((credentials, servers)) => (Some(credentials), servers),
+            None => (None, authority),
+        };
+        if credentials.is_some_and(|c| !c.contains(':')) {
+            return Err(fault("the credentials before '@' have no ':'"));
+        }
+        let server = |server: &str| {
+            let (host, port) = server.rsplit_once(':').unwrap_or((server, "2181"));
+            let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+            let valid =
+                !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok();
+            valid
+                .then(|| format!("{host}:{port}"))
+                .ok_or_else(|| fault(&format!("'{server}' is no host:port")))
+        };
+        let servers: Vec<String> = servers.split(',').map(server).collect::<Result<_, _>>()?;
+        Ok(Self {
+            servers: servers.join(","),
+            credentials: credentials.map(str::to_owned),
+            path: format!("/{path}"),
+        })
+    }
+}
+
+/// Without the credentials.
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", Self::SCHEME, self.servers, self.path)
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_begins_at_the_first_slash_and_credentials_end_at_the_last_at() {
+        let url = Url::parse(" zk://u:p@x@h1:2181,h2/a/b/ ").expect("valid");
+        assert_eq!(url.servers, "h1:2181,h2:2181");
+        assert_eq!(url.credentials.as_deref(), Some("u:p@x"));
+        assert_eq!(url.path, "/a/b");
+        assert_eq!(format!("{url} {url:?}").matches("u:p").count(), 0, "secrets stay here");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_its_secrets() {
+        for (bad, why) in [
+            ("zk://h:1", "Expecting a (chroot) path for ZooKeeper ('/' is not supported)"),
+            ("zk://h:1/", "Expecting a (chroot) path"),
+            ("zk://h:1//", "Expecting a (chroot) path"),
+            ("zk:///mesos", "'' is no host:port"),
+            ("zk://h:x/mesos", "'h:x' is no host:port"),
+            ("zk://h,,g/mesos", "'' is no host:port"),
+            ("zk://secret@h/mesos", "have no ':'"),
+            ("zk://h/a//b", "empty part"),
+            ("zk://h/a/../b", "'..'"),
+        ] {
+            let error = Url::parse(bad).expect_err(bad);
+            assert!(error.contains(why), "{bad}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A real ensemble of ZooKeeper on loopback (Debian's package `zookeeper`).
+
+use crate::cluster::{free_ports, temporary_directory};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Where Debian has the program's archives.
+const ARCHIVES: &str = "/usr/share/java";
+
+/// Servers that are one ensemble; they end and their files go when it is dropped. Sessions last 1 to 10 seconds.
+#[derive(Debug)]
+pub struct Ensemble {
+    directory: PathBuf,
+    ports: Vec<u16>,
+    servers: Vec<Option<Child>>,
+}
+
+impl Ensemble {
+    /// Starts so many servers. None, and a line that says so, where the program is not installed.
+    ///
+    /// # Panics
+    /// When they do not answer.
+    #[must_use]
+    pub fn start(servers: usize) -> Option<Self> {
+        let has_java = Command::new("java").arg("-version").output().is_ok();
+        if !has_java || !Path::new(ARCHIVES).join("zookeeper.jar").exists() {
+            eprintln!("skipped: there is no ZooKeeper (apt-get install zookeeper)");
+            return None;
+        }
+        let directory = temporary_directory();
+        let all = free_ports(3 * servers);
+        let (ports, peers) = all.split_at(servers);
+        let members: String = (0..servers)
+            .map(|n| {
+                format!(
+                    "server.{n}=127.0.0.1:{}:{};127.0.0.1:{}\n",
+                    peers[2 * n],
+                    peers[2 * n + 1],
+                    ports[n]
+                )
+            })
+            .collect();
+        for (n, port) in ports.iter().enumerate() {
+            let data = directory.join(n.to_string());
+            std::fs::create_dir_all(&data).expect("a directory");
+            std::fs::write(data.join("myid"), n.to_string()).expect("an id");
+            let members = if servers > 1 {
+                members.clone()
+            } else {
+                format!("clientPort={port}\nclientPortAddress=127.0.0.1\n")
+            };
+            let config = format!(
+                "tickTime=500\ninitLimit=20\nsyncLimit=6\ndataDir={}\nadmin.enableServer=false\n\
+                 maxClientCnxns=0\n4lw.commands.whitelist=srvr\n{members}",
+                data.display()
+            );
+            std::fs::write(data.join("zoo.cfg"), config).expect("a configuration");
+        }
+        let mut ensemble = Self {
+            directory,
+            ports: ports.to_vec(),
+            servers: (0..servers).map(|_| None).collect(),
+        };
+        for n in 0..servers {
+            ensemble.run(n);
+        }
+        for n in 0..servers {
+            ensemble.wait(n);
+        }
+        Some(ensemble)
+    }
+
+    /// Starts a server (again).
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn run(&mut self, server: usize) {
+        let data = self.directory.join(server.to_string());
+        let log = std::fs::File::options().create(true).append(true).open(data.join("log"));
+        let log = log.expect("a log");
+        let child = Command::new("java")
+            .args(["-Xmx96m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"])
+            .arg(format!("{ARCHIVES}/zookeeper.jar:{ARCHIVES}/*"))
+            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+            .arg(data.join("zoo.cfg"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("ZooKeeper starts");
+        self.servers[server] = Some(child);
+    }
+
+    /// What a server says of itself; empty while it does not serve.
+    #[must_use]
+    pub fn status(&self, server: usize) -> String {
+        let mut text = String::new();
+        let asked = TcpStream::connect(("127.0.0.1", self.ports[server])).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"srvr")?;
+            stream.read_to_string(&mut text)
+        });
+        if asked.is_ok() { text } else { String::new() }
+    }
+
+    /// Waits until a server serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait(&self, server: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.status(server).contains("Mode:") {
+            assert!(
+                Instant::now() < deadline,
+                "ZooKeeper does not serve: see {}",
+                self.directory.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The server that leads the ensemble.
+    #[must_use]
+    pub fn leader(&self) -> Option<usize> {
+        (0..self.ports.len()).find(|n| {
+            let status = self.status(*n);
+            status.contains("Mode: leader") || status.contains("Mode: standalone")
+        })
+    }
+
+    /// Kills a server.
+    pub fn kill(&mut self, server: usize) {
+        if let Some(mut child) = self.servers[server].take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Process id of a server that runs.
+    #[must_use]
+    pub fn pid(&self, server: usize) -> Option<u32> {
+        self.servers[server].as_ref().map(Child::id)
+    }
+
+    /// `zk://<servers>/<path>`; `credentials` is `user:password@` or empty.
+    #[must_use]
+    pub fn url(&self, credentials: &str, path: &str) -> String {
+        let servers: Vec<String> = self.ports.iter().map(|p| format!("127.0.0.1:{p}")).collect();
+        format!("zk://{credentials}{}/{path}", servers.join(","))
+    }
+}
+
+impl Drop for Ensemble {
+    fn drop(&mut self) {
+        for server in 0..self.servers.len() {
+            self.kill(server);
+        }
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
