@@ -12,7 +12,7 @@ pub(crate) fn prepare(skip: bool) -> Result<Vec<(&'static str, PathBuf)>, Failur
     if skip {
         eprintln!(
             "skipped by --skip-external: pymesos (scheduler and executor drivers over a real cluster); \
-             tests with images, Docker and networks, where docker-registry, busybox, openssl, dockerd, ip or \
+             tests with images, Docker, networks and ZooKeeper, where docker-registry, zookeeper, busybox, openssl, dockerd, ip or \
              CNI plugins are missing"
         );
         return Ok(Vec::new());
@@ -69,7 +69,7 @@ fn python_environment(directory: &Path) -> Result<PathBuf, Failure> {
     Ok(python)
 }
 
-/// Installs what tests with images, networks, containers of a Docker Engine and metrics need. Most are for root alone, so
+/// Installs what tests with images, networks, containers of a Docker Engine, ZooKeeper and metrics need. Most are for root alone, so
 /// that nobody else misses it.
 fn containers() -> Result<(), Failure> {
     let missing = |(program_name, argument, _): &&(&str, &str, &str)| {
@@ -82,6 +82,7 @@ fn containers() -> Result<(), Failure> {
         ("dockerd", "--version", "docker.io"),
         ("promtool", "--version", "prometheus"),
         ("ip", "-V", "iproute2"),
+        ("ls", "/usr/share/java/zookeeper.jar", "zookeeper"),
         ("/usr/lib/cni/bridge", "", "containernetworking-plugins"),
     ];
     let packages: Vec<&str> =

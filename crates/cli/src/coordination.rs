@@ -39,9 +39,16 @@ pub(crate) fn backend(flags: &Flags) -> Result<Backend, String> {
     }
     match text.as_str() {
         "embedded" if flag == "coordination" => {}
-        "raft" => return Err("--coordination=raft is not supported yet; expected embedded or zk://…".to_owned()),
+        "raft" => {
+            return Err(
+                "--coordination=raft is not supported yet; expected embedded or zk://…".to_owned()
+            );
+        }
         other if other.starts_with("etcd://") => {
-            return Err("--coordination=etcd://… is not supported yet; expected embedded or zk://…".to_owned());
+            return Err(
+                "--coordination=etcd://… is not supported yet; expected embedded or zk://…"
+                    .to_owned(),
+            );
         }
         _ => {
             return Err(format!(
@@ -91,7 +98,8 @@ pub(crate) fn shown(flags: &Flags) -> BTreeMap<String, String> {
         if let Some(text) = all.get_mut(name)
             && text.starts_with(Url::SCHEME)
         {
-            *text = Url::parse(text).map_or_else(|_| "(not shown)".to_owned(), |url| url.to_string());
+            *text =
+                Url::parse(text).map_or_else(|_| "(not shown)".to_owned(), |url| url.to_string());
         }
     }
     all
@@ -105,5 +113,54 @@ fn read(flag: &str, text: &str) -> Result<String, String> {
             Ok(text) => Ok(text.trim().to_owned()),
             Err(error) => Err(format!("--{flag}: cannot read {path}: {error}")),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{MASTER, parse};
+
+    fn flags(text: &str) -> Flags {
+        let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        parse(&MASTER, &words, []).expect("flags")
+    }
+
+    #[test]
+    fn where_masters_meet() {
+        let url = Url::parse("zk://u:p@h:1/m").expect("valid");
+        let zookeeper = Backend::ZooKeeper { url, session_timeout: Duration::from_secs(10) };
+        for text in ["--zk=zk://u:p@h:1/m --quorum=2", "--coordination=zk://u:p@h:1/m/"] {
+            assert_eq!(backend(&flags(text)).expect(text), zookeeper);
+        }
+        assert_eq!(backend(&flags("--registry=in_memory")), Ok(Backend::InMemory));
+        let embedded = backend(&flags("--coordination=embedded --work_dir=/w --quorum=1"));
+        assert_eq!(embedded, Ok(Backend::Embedded("/w".into())));
+    }
+
+    #[test]
+    fn contradictions_and_what_is_not_supported_are_refused() {
+        for (text, why) in [
+            ("--zk=zk://h/m --coordination=embedded", "--coordination and --zk differ"),
+            ("--zk=zk://h", "--zk: Expecting a (chroot) path"),
+            ("--zk=h:2181/m", "--zk: expected zk://"),
+            ("--zk=zk://h/m --registry=in_memory", "--registry=in_memory: with --zk"),
+            ("--zk=zk://h/m --quorum=0", "--quorum: expected at least 1"),
+            ("--zk=zk://h/m --zk_session_timeout=1ms", "--zk_session_timeout: expected 1secs"),
+            ("--work_dir=/w --quorum=2", "--quorum: one master without --zk is alone"),
+            ("--coordination=raft", "--coordination=raft is not supported yet"),
+            ("--coordination=etcd://h/m", "--coordination=etcd://… is not supported yet"),
+            ("--zk=file:///no/such/file", "--zk: cannot read /no/such/file"),
+            ("--quiet", "--work_dir is needed"),
+        ] {
+            let error = backend(&flags(text)).expect_err(text);
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let shown = shown(&flags("--zk=zk://u:secret@h:1/m"));
+        assert_eq!(shown["zk"], "zk://h:1/m");
     }
 }

@@ -69,7 +69,9 @@ pub(crate) async fn run(flags: &Flags, voice: Voice) -> Result<ExitCode, String>
     };
     let role = flags.text("role").unwrap_or("*").to_owned();
     let scheduler =
-        Scheduler::subscribe(&Detector::new(master, SESSION_TIMEOUT), framework(flags, &role)).await.map_err(|e| e.to_string())?;
+        Scheduler::subscribe(&Detector::new(master, SESSION_TIMEOUT), framework(flags, &role))
+            .await
+            .map_err(|e| e.to_string())?;
     let runner = Runner {
         voice,
         kill_after: flags.optional_duration("kill_after")?,

@@ -59,7 +59,8 @@ impl Operator {
         body: Option<Vec<u8>>,
     ) -> Result<Answer, ClientError> {
         let body = Bytes::from(body.unwrap_or_default());
-        let mut addresses: VecDeque<String> = self.master.addresses().await.map_err(undetected)?.into();
+        let mut addresses: VecDeque<String> =
+            self.master.addresses().await.map_err(undetected)?.into();
         let all = addresses.iter().cloned().collect::<Vec<_>>().join(", ");
         let mut redirects = 0;
         let mut last = "there is no address".to_owned();

@@ -77,7 +77,8 @@ impl Detector {
     /// tell of changes.
     pub async fn other_than(&self, address: &str) {
         if let Source::Found(found) = &self.source {
-            let is_other = |found: &Found| matches!(found, Found::Leader(leader) if leader != address);
+            let is_other =
+                |found: &Found| matches!(found, Found::Leader(leader) if leader != address);
             if found.clone().wait_for(is_other).await.is_ok() {
                 return;
             }

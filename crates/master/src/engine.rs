@@ -249,11 +249,7 @@ impl Engine {
         }
     }
 
-    fn carry_out(
-        &mut self,
-        effect: Effect,
-        writer: Option<&Writer>,
-    ) -> Result<(), String> {
+    fn carry_out(&mut self, effect: Effect, writer: Option<&Writer>) -> Result<(), String> {
         match effect {
             Effect::Respond { token, response } => {
                 if let Some(waiting) = self.shared.waiting.remove(token) {

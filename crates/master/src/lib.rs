@@ -22,8 +22,8 @@ mod whitelist;
 mod why;
 mod writes;
 
-use coordination::RegistryError;
 pub use coordination::Backend;
+use coordination::RegistryError;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;

@@ -12,8 +12,8 @@ use master_core::contract::Input;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use wire::{internal, v1};
 use wire::v1::scheduler;
+use wire::{internal, v1};
 
 /// Longest body of a call.
 const BODY_MAX: usize = 64 << 20;

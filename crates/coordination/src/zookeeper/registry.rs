@@ -73,8 +73,7 @@ impl Shared {
         self.client.sync(&self.root).await?;
         let (_, found) = self.client.get_data(&self.root).await?;
         let stamp = self.stamp(0);
-        self.version =
-            self.client.set_data(&self.root, &stamp, Some(found.version)).await?.version;
+        self.version = self.client.set_data(&self.root, &stamp, Some(found.version)).await?.version;
         Ok(())
     }
 
@@ -91,8 +90,7 @@ impl Shared {
         sections.sort_unstable();
         let mut out = Vec::new();
         for section in sections {
-            let names =
-                self.client.list_children(&format!("{}/{section}", self.root)).await?;
+            let names = self.client.list_children(&format!("{}/{section}", self.root)).await?;
             for names in names.chunks(READS) {
                 // Each of them is on its way before the first one is waited for.
                 let reads: Vec<_> =
@@ -252,8 +250,8 @@ impl Registry for Shared {
 
     fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
         let (runtime, place) = (self.runtime.clone(), self.place.clone());
-        let written =
-            runtime.block_on(async { tokio::time::timeout(CALL_MAX, self.write_all(writes)).await });
+        let written = runtime
+            .block_on(async { tokio::time::timeout(CALL_MAX, self.write_all(writes)).await });
         written.unwrap_or_else(|_| Err(RegistryError::unavailable(&place, Error::Timeout)))
     }
 }
@@ -283,9 +281,8 @@ fn encode(key: &str) -> String {
     }
     let mut name = String::with_capacity(key.len());
     for (at, byte) in key.bytes().enumerate() {
-        let is_plain = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'_')
-            || (byte == b'.' && at > 0);
+        let is_plain =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && at > 0);
         if is_plain {
             name.push(char::from(byte));
         } else {

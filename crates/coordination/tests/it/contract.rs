@@ -74,7 +74,9 @@ pub(crate) async fn write(
 }
 
 /// Keys and values, without the section.
-pub(crate) async fn content(registry: Box<dyn Registry>) -> (Box<dyn Registry>, Vec<(String, String)>) {
+pub(crate) async fn content(
+    registry: Box<dyn Registry>,
+) -> (Box<dyn Registry>, Vec<(String, String)>) {
     with(registry, |registry| {
         let all = registry.read().expect("readable");
         all.into_iter().map(|((_, k), v)| (k, String::from_utf8(v).expect("text"))).collect()
@@ -100,14 +102,12 @@ pub(crate) async fn keeps_what_is_written(backend: &Backend) {
     written.expect("written");
     let (registry, all) = content(registry).await;
     assert_eq!(all, pairs(&[("a", "4"), ("b", "6")]));
-    let odd = vec![change("", Some("empty")), change("..", Some("dots")), change("a/ü%", Some("x"))];
+    let odd =
+        vec![change("", Some("empty")), change("..", Some("dots")), change("a/ü%", Some("x"))];
     let (registry, written) = write(registry, odd).await;
     written.expect("written");
     let (registry, all) = content(registry).await;
-    assert_eq!(
-        all,
-        pairs(&[("", "empty"), ("..", "dots"), ("a", "4"), ("a/ü%", "x"), ("b", "6")])
-    );
+    assert_eq!(all, pairs(&[("", "empty"), ("..", "dots"), ("a", "4"), ("a/ü%", "x"), ("b", "6")]));
     let many: Vec<Change> =
         (0..1500).map(|n| change(&format!("n{n:04}"), Some(&"v".repeat(300)))).collect();
     let (registry, written) = write(registry, many).await;

@@ -45,7 +45,8 @@ impl Candidate {
             None => {
                 let text = std::str::from_utf8(data).map_err(|e| fault(e.to_string()))?;
                 let (_, address) = text.rsplit_once('@').unwrap_or(("", text));
-                let (host, port) = address.rsplit_once(':').ok_or_else(|| fault(text.to_owned()))?;
+                let (host, port) =
+                    address.rsplit_once(':').ok_or_else(|| fault(text.to_owned()))?;
                 let port = port.trim().parse::<u16>().map_err(|e| fault(e.to_string()))?;
                 Ok(v1::MasterInfo {
                     id: text.to_owned(),

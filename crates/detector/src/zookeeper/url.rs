@@ -25,8 +25,10 @@ impl Url {
         let fault = |what: &str| {
             format!("{what}; expected zk://[user:password@]host:port,host:port,…/path")
         };
-        let rest =
-            text.trim().strip_prefix(Self::SCHEME).ok_or_else(|| fault("it begins not with zk://"))?;
+        let rest = text
+            .trim()
+            .strip_prefix(Self::SCHEME)
+            .ok_or_else(|| fault("it begins not with zk://"))?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let path = path.trim_end_matches('/');
         if path.is_empty() {
