@@ -27,9 +27,9 @@ pub(crate) fn backend(flags: &Flags) -> Result<Backend, String> {
     if quorum == Some(0) {
         return Err("--quorum: expected at least 1, got '0'".to_owned());
     }
-    let text = read(flag, text)?;
+    let text = text.trim();
     if text.starts_with(Url::SCHEME) {
-        let url = Url::parse(&text).map_err(|e| format!("--{flag}: {e}"))?;
+        let url = Url::parse(text).map_err(|e| format!("--{flag}: {e}"))?;
         if flags.text("registry") == Some("in_memory") {
             return Err(format!(
                 "--registry=in_memory: with --{flag} the registry is in ZooKeeper; leave one of them out"
@@ -37,7 +37,7 @@ pub(crate) fn backend(flags: &Flags) -> Result<Backend, String> {
         }
         return Ok(Backend::ZooKeeper { url, session_timeout: session_timeout(flags)? });
     }
-    match text.as_str() {
+    match text {
         "embedded" if flag == "coordination" => {}
         "raft" => {
             return Err(
@@ -105,17 +105,6 @@ pub(crate) fn shown(flags: &Flags) -> BTreeMap<String, String> {
     all
 }
 
-/// What a file holds, if `file:///path` is given.
-fn read(flag: &str, text: &str) -> Result<String, String> {
-    match text.strip_prefix("file://") {
-        None => Ok(text.trim().to_owned()),
-        Some(path) => match std::fs::read_to_string(path) {
-            Ok(text) => Ok(text.trim().to_owned()),
-            Err(error) => Err(format!("--{flag}: cannot read {path}: {error}")),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +139,6 @@ mod tests {
             ("--work_dir=/w --quorum=2", "--quorum: one master without --zk is alone"),
             ("--coordination=raft", "--coordination=raft is not supported yet"),
             ("--coordination=etcd://h/m", "--coordination=etcd://… is not supported yet"),
-            ("--zk=file:///no/such/file", "--zk: cannot read /no/such/file"),
             ("--quiet", "--work_dir is needed"),
         ] {
             let error = backend(&flags(text)).expect_err(text);
