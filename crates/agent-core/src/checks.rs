@@ -176,6 +176,7 @@ impl Agent {
         Some(ContainerSpec {
             container_id: id.to_owned(),
             parent: task.container_id.clone(),
+            pod: None,
             working_directory: None,
             output: Some(executor.directory.clone()),
             streams: None,

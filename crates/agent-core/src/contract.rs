@@ -317,6 +317,8 @@ pub struct ContainerSpec {
     pub container_id: String,
     /// The running container inside which this one runs: it shares its namespaces, root and cgroup, and ends with it.
     pub parent: Option<String>,
+    /// The pod that it is a task of: with the others it shares the pod's network, unless it asks for one of its own.
+    pub pod: Option<Pod>,
     /// Sandbox: created with mode 0750, holds `stdout` and `stderr`.
     pub directory: String,
     /// Where the process starts; None: in the sandbox.
@@ -347,6 +349,15 @@ pub struct ContainerSpec {
     pub shutdown_grace_period: Duration,
     /// It may have been started before, for all that is known: not if its sandbox is there.
     pub unless_sandbox: bool,
+}
+
+/// A pod, as each of its tasks sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pod {
+    /// The container that would be its executor's.
+    pub id: String,
+    /// Description of that, if there is one.
+    pub container: Option<v1::ContainerInfo>,
 }
 
 /// Files that a container has as its standard streams, absolute: named pipes, or a terminal.

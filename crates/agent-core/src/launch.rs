@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Cx, Owner, Timer, Waiting};
 use crate::allotment::Allotment;
-use crate::contract::{ContainerSpec, Effect};
+use crate::contract::{ContainerSpec, Effect, Pod};
 use crate::refusal::{Refusal, is_pod_executor};
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task};
 use crate::updates::Keeping;
@@ -262,6 +262,7 @@ impl Agent {
             spec: Box::new(ContainerSpec {
                 container_id: executor.container_id.clone(),
                 parent: None,
+                pod: None,
                 directory: executor.directory,
                 working_directory: None,
                 output: None,
@@ -395,6 +396,11 @@ impl Agent {
             (executor.kind == ExecutorKind::Command).then(|| format!("{base}/runs/latest"));
         let (recovery_timeout, shutdown_grace_period) =
             self.absence(&framework.info, &executor.info);
+        let pod = (executor.kind == ExecutorKind::Default).then(|| {
+            let default = self.config.default_container_info.as_ref();
+            let container = executor.info.container.as_ref().or(default).cloned();
+            Pod { id: executor.container_id.clone(), container }
+        });
         if executor.kind == ExecutorKind::Command {
             let timer = Timer::Registration(
                 framework_id.to_owned(),
@@ -407,6 +413,7 @@ impl Agent {
             spec: Box::new(ContainerSpec {
                 container_id,
                 parent: None,
+                pod,
                 directory,
                 working_directory: None,
                 output: None,

@@ -131,6 +131,7 @@ impl Agent {
             environment,
             directory: outside.filter(|_| is_session).unwrap_or_else(|| directory.clone()),
             parent: around.and_then(|around| around.parent),
+            pod: None,
             working_directory: None,
             output: None,
             streams,

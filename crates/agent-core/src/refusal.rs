@@ -161,7 +161,7 @@ fn unsupported(
     None
 }
 
-/// No process stands for a pod's executor, so nothing but a plain description of its container can be honoured.
+/// No process stands for a pod's executor, so nothing of its container can be honoured but what its tasks share.
 fn unsupported_in_pod(executor: &v1::ExecutorInfo) -> Option<&'static str> {
     let container = executor.container.as_ref()?;
     if container.r#type() == v1::container_info::Type::Docker {
@@ -170,12 +170,10 @@ fn unsupported_in_pod(executor: &v1::ExecutorInfo) -> Option<&'static str> {
     let mesos = container.mesos.as_ref();
     [
         (!container.volumes.is_empty(), "volumes"),
-        (!container.network_infos.is_empty(), "network_infos"),
         (mesos.is_some_and(|m| m.image.is_some()), "mesos.image"),
         (container.rlimit_info.is_some(), "rlimit_info"),
         (container.tty_info.is_some(), "tty_info"),
         (container.linux_info.is_some(), "linux_info"),
-        (container.hostname.is_some(), "hostname"),
     ]
     .into_iter()
     .find_map(|(is_set, field)| is_set.then_some(field))

@@ -342,6 +342,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
     let contract::ContainerSpec {
         container_id,
         parent,
+        pod,
         directory,
         working_directory,
         output,
@@ -361,6 +362,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
     containerizer::ContainerSpec {
         container_id,
         parent,
+        pod: pod.map(|contract::Pod { id, container }| containerizer::Pod { id, container }),
         directory,
         working_directory,
         output,

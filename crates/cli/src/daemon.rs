@@ -416,7 +416,7 @@ pub(crate) fn agent_config(
         logs: logs(flags)?,
         strict: flags.is_set("strict"),
         images: crate::images::settings(flags, &work_dir)?,
-        isolation_settings: crate::isolation::settings(flags)?,
+        isolation_settings: crate::isolation::settings(flags, &resources)?,
         core,
         log_file: logging.file,
         log_level: logging.level,

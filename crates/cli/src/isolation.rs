@@ -2,8 +2,9 @@
 
 use crate::flags::Flags;
 use agent::isolation::cgroups::{Options, PerfOptions, PidsLimit};
-use agent::isolation::{CniOptions, Launcher, Rate, Rates, Selection, Settings};
+use agent::isolation::{CniOptions, Launcher, PortsOptions, Rate, Rates, Selection, Settings};
 use agent_core::Limitable;
+use resources::Resources;
 use std::path::PathBuf;
 use wire::v1;
 
@@ -54,8 +55,8 @@ pub(crate) fn limitable(selection: &Selection) -> Limitable {
     }
 }
 
-/// Settings of isolators other than those of cgroups.
-pub(crate) fn settings(flags: &Flags) -> Result<Settings, String> {
+/// Settings of isolators other than those of cgroups, on an agent with these resources.
+pub(crate) fn settings(flags: &Flags, agent: &Resources) -> Result<Settings, String> {
     let size = flags.text("default_container_shm_size").map(base::bytes::parse).transpose();
     let settings = Settings {
         default_shm_size: size.map_err(|e| format!("--default_container_shm_size: {e}"))?,
@@ -69,6 +70,7 @@ pub(crate) fn settings(flags: &Flags) -> Result<Settings, String> {
         disk_watch_interval: flags.duration("container_disk_watch_interval")?,
         enforce_disk_quota: flags.is_set("enforce_container_disk_quota"),
         cni: cni(flags)?,
+        ports: ports(flags, agent)?,
         ..Settings::default()
     };
     let sandbox_directory = flags.text("sandbox_directory");
@@ -85,6 +87,28 @@ fn cni(flags: &Flags) -> Result<CniOptions, String> {
         plugin_timeout: flags.duration("network_cni_plugin_timeout")?,
         resolvers: crate::containerizers::name_servers(flags)?.mesos(),
         rates: Rates { egress: rate(flags, "egress")?, ingress: rate(flags, "ingress")? },
+    })
+}
+
+/// Settings of `network/ports`, on an agent with these resources.
+fn ports(flags: &Flags, agent: &Resources) -> Result<PortsOptions, String> {
+    let name = "container_ports_isolated_range";
+    let range = match (flags.text(name), flags.is_set("check_agent_port_range_only")) {
+        (Some(_), true) => {
+            return Err(format!("--{name} and --check_agent_port_range_only exclude each other"));
+        }
+        (Some(text), false) => {
+            let fault = |e| format!("--{name}: expected ranges, such as [1024-5000]: {e}");
+            let parsed = Resources::parse(&format!("ports:{text}"), "*");
+            Some(parsed.map_err(|e| fault(e.to_string()))?)
+        }
+        (None, true) => Some(agent.clone()),
+        (None, false) => None,
+    };
+    Ok(PortsOptions {
+        interval: flags.duration("container_ports_watch_interval")?,
+        is_enforced: flags.is_set("enforce_container_ports"),
+        range: range.map(|all| PortsOptions::ports(&all.to_wire())),
     })
 }
 

@@ -51,6 +51,8 @@ pub struct ContainerSpec {
     /// The running container inside which this one runs: it shares its namespaces, root and cgroup, and ends with it.
     /// With a description of its own (`container`) it shares only what that does not separate.
     pub parent: Option<String>,
+    /// The pod that it is a task of: with the others it shares the pod's network, unless it asks for one of its own.
+    pub pod: Option<Pod>,
     /// Sandbox: made with mode 0750, holds `stdout` and `stderr`.
     pub directory: String,
     /// Where the process starts; None: in the sandbox.
@@ -99,6 +101,15 @@ impl ContainerSpec {
 /// When the path leads out of the directory, or can't be made.
 pub fn link(directory: &Path, path: &Path, target: &Path) -> io::Result<()> {
     rooted::link(&rooted::directory(directory)?, path, target)
+}
+
+/// A pod, as each of its tasks sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pod {
+    /// The container that would be its executor's.
+    pub id: String,
+    /// Description of that, if there is one.
+    pub container: Option<v1::ContainerInfo>,
 }
 
 /// Files that a container has as its standard streams, absolute: named pipes, or a terminal.

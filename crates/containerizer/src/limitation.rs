@@ -22,10 +22,16 @@ pub(crate) fn find(
         return Some(known);
     }
     let found = isolators.limitation(container_id, kept.is_some_and(|kept| kept.saw_oom))?;
-    if let Err(error) = std::fs::write(&path, encode(&found)) {
+    keep(files, &found);
+    Some(found)
+}
+
+/// Keeps why a container is ended.
+pub(crate) fn keep(files: &Files, limitation: &Limitation) {
+    let path = files.0.join(FILE);
+    if let Err(error) = std::fs::write(&path, encode(limitation)) {
         tracing::warn!(path = %path.display(), %error, "cannot keep why a container was ended");
     }
-    Some(found)
 }
 
 fn encode(limitation: &Limitation) -> Vec<u8> {

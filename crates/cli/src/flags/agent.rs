@@ -239,6 +239,30 @@ const ROWS: &[Row] = &[
         "time after which a CNI plugin is killed and has failed",
     ),
     row(
+        "container_ports_watch_interval",
+        Kind::Duration,
+        Some("30secs"),
+        "time between two looks at the ports on which containers listen; for network/ports",
+    ),
+    row(
+        "enforce_container_ports",
+        Kind::Bool,
+        Some("false"),
+        "end containers that listen on ports of the host that are not theirs; needs network/ports",
+    ),
+    row(
+        "check_agent_port_range_only",
+        Kind::Bool,
+        Some("false"),
+        "let containers listen on ports that are no resource of the agent",
+    ),
+    row(
+        "container_ports_isolated_range",
+        Kind::Text,
+        None,
+        "ports on which containers may only listen if they are theirs, such as [1024-5000]; all if not given",
+    ),
+    row(
         "egress_rate_limit_per_container",
         Kind::Text,
         None,
@@ -322,7 +346,6 @@ const ROWS: &[Row] = &[
     ),
     only("docker_volume_chown", Kind::Bool, Some("false"), &[]),
     only("domain_socket_location", Kind::Text, None, &[]),
-    only("enforce_container_ports", Kind::Bool, Some("false"), &[]),
     only("ephemeral_ports_per_container", Kind::Number, None, &[]),
     only("executor_reregistration_retry_interval", Kind::Duration, None, &[]),
     only("http_command_executor", Kind::Bool, Some("false"), &[]),

@@ -114,3 +114,39 @@ fn frameworks_and_operators_learn_the_addresses_of_tasks() {
     let own = networked.cluster.directory().display().to_string();
     assert!(!table.contains(&own), "left mounted: {table}");
 }
+
+#[test]
+fn a_pod_has_one_network_for_all_its_tasks() {
+    let Some(networked) = networked(2) else { return };
+    let mut framework =
+        Framework::subscribe(&networked.cluster.master(), &FrameworkOptions::default());
+    let offer = framework.offers().remove(0);
+    let (agent, offer_id) = (offer["agent_id"].clone(), offer["id"].clone());
+    let task = |id: &str| command_task(&offer, id, "sleep 1000", 0.1, 32.0);
+    let resource = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+    let executor = json!({
+        "type": "DEFAULT",
+        "executor_id": {"value": "pod"},
+        "framework_id": {"value": framework.id},
+        "resources": [resource("cpus", 0.1), resource("mem", 32.0), resource("disk", 10.0)],
+        "container": {"type": "MESOS", "network_infos": [{"name": "net"}], "hostname": "pod-1"},
+    });
+    let group = json!({"tasks": [task("one"), task("two")]});
+    let launch = json!({"type": "LAUNCH_GROUP",
+        "launch_group": {"executor": executor, "task_group": group}});
+    let answer = framework.call(&json!({"type": "ACCEPT",
+        "accept": {"offer_ids": [offer_id], "operations": [launch]}}));
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let one = address(&framework.until_state("one", "TASK_RUNNING"));
+    assert_eq!(address(&framework.until_state("two", "TASK_RUNNING")), one);
+    let answer = http::get(&networked.cluster.agent(0), "/containers");
+    let containers: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(agent, offer["agent_id"]);
+    let infos = &containers[0]["status"]["network_infos"];
+    assert_eq!(infos[0]["ip_addresses"][0]["ip_address"], one, "{containers}");
+    framework.kill_and_wait("one");
+    let ports = Path::new("/sys/class/net").join(&networked.bridge).join("brif");
+    testkit::wait::until("no interface", std::time::Duration::from_secs(20), || {
+        (ports.read_dir().expect("a bridge").count() == 0).then_some(())
+    });
+}

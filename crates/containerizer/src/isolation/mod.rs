@@ -15,13 +15,14 @@ mod network;
 mod posix;
 mod processes;
 mod rlimits;
+mod rounds;
 mod selection;
 mod settings;
 mod setup;
 pub(crate) mod volume;
 
 pub(crate) use filesystem::link_volume;
-pub use network::{CniOptions, Rate, Rates, Resolver};
+pub use network::{CniOptions, PortsOptions, Rate, Rates, Resolver};
 pub use processes::Processes;
 pub use selection::{Launcher, Selection};
 pub use settings::Settings;

@@ -34,6 +34,7 @@ const ISOLATORS: &[(&str, Make)] = &[
     ("volume/secret", |options| made(volume::Secret::new(options)?)),
     ("linux/seccomp", |options| made(linux::Seccomp::new(options)?)),
     ("network/cni", |options| made(network::Cni::new(options)?)),
+    ("network/ports", |options| made(network::Ports::new(options)?)),
     ("environment_secret", |_| made(volume::EnvironmentSecret)),
 ];
 

@@ -1,6 +1,6 @@
 //! Settings of isolators: flags of the agent, parsed.
 
-use super::network::CniOptions;
+use super::network::{CniOptions, PortsOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 use wire::v1;
@@ -32,6 +32,8 @@ pub struct Settings {
     pub enforce_disk_quota: bool,
     /// Those of `network/cni`.
     pub cni: CniOptions,
+    /// Those of `network/ports`.
+    pub ports: PortsOptions,
 }
 
 impl Default for Settings {
@@ -50,6 +52,7 @@ impl Default for Settings {
             disk_watch_interval: Duration::from_secs(15),
             enforce_disk_quota: false,
             cni: CniOptions::default(),
+            ports: PortsOptions::default(),
         }
     }
 }

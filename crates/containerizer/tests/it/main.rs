@@ -72,6 +72,7 @@ impl Host {
         ContainerSpec {
             container_id: id.to_owned(),
             parent: None,
+            pod: None,
             directory: self.sandbox(id).to_str().expect("text").to_owned(),
             working_directory: None,
             output: None,

@@ -6,6 +6,7 @@ fn spec(command: v1::CommandInfo, container: v1::ContainerInfo) -> ContainerSpec
     ContainerSpec {
         container_id: "c1".to_owned(),
         parent: None,
+        pod: None,
         directory: "/agent/box".to_owned(),
         working_directory: None,
         latest_link: None,

@@ -8,7 +8,7 @@
 mod quota;
 mod usage;
 
-use super::{Isolator, Preparation, Processes, Running};
+use super::{Isolator, Preparation, Processes, Running, rounds};
 use crate::supervisor::Files;
 use crate::{ContainerSpec, Limitation, MesosOptions};
 use quota::{Asked, Quota, quotas};
@@ -19,11 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use wire::v1;
 use wire::v1::task_status::Reason;
-
-/// Shortest time between two directories.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Time within which the thread sees that nobody needs it any more.
-const NAP: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct DiskUsage {
@@ -209,7 +204,7 @@ fn watch(shared: &Weak<Shared>) {
         let count = u32::try_from(directories.len()).unwrap_or(u32::MAX);
         let pause = interval / count.saturating_add(1);
         for (container_id, path, except) in directories {
-            if !sleep(pause, shared) {
+            if !rounds::sleep(pause, shared) {
                 return;
             }
             let used = usage::of(&path, &except);
@@ -219,21 +214,8 @@ fn watch(shared: &Weak<Shared>) {
                 strong.measured(&container_id, &path, used);
             }
         }
-        if !sleep(interval.saturating_sub(begun.elapsed()), shared) {
+        if !rounds::sleep(interval.saturating_sub(begun.elapsed()), shared) {
             return;
         }
     }
-}
-
-/// False if nobody wants to know any more.
-fn sleep(time: Duration, shared: &Weak<Shared>) -> bool {
-    let end = Instant::now() + time.max(PAUSE_MIN);
-    while shared.strong_count() > 0 {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        std::thread::sleep(left.min(NAP));
-    }
-    false
 }

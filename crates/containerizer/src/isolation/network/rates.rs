@@ -33,14 +33,20 @@ impl Rate {
     }
 }
 
+/// Bytes a second that a container with these resources asks for, if it does.
+pub(super) fn asked(resources: &[v1::Resource]) -> Option<u64> {
+    let asked = resources.iter().filter(|resource| resource.name == RESOURCE);
+    let asked = asked.filter_map(|resource| resource.scalar.map(|scalar| scalar.value));
+    let asked = asked.reduce(|sum, more| sum + more).filter(|asked| *asked > 0.0)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    let bytes = (asked * MEGABIT) as u64;
+    Some(bytes)
+}
+
 impl Rates {
-    /// Those of a container with these resources: what it asked for, else the default.
-    pub(super) fn of(resources: &[v1::Resource], default: Self) -> Self {
-        let asked = resources.iter().filter(|resource| resource.name == RESOURCE);
-        let asked = asked.filter_map(|resource| resource.scalar.map(|scalar| scalar.value));
-        let asked = asked.reduce(|sum, more| sum + more).filter(|asked| *asked > 0.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-        let rate = asked.map(|megabits| Rate::new((megabits * MEGABIT) as u64, None));
+    /// Those of containers that asked for so much together, or for nothing.
+    pub(super) fn of(asked: Option<u64>, default: Self) -> Self {
+        let rate = asked.map(|bytes| Rate::new(bytes, None));
         Self { egress: rate.or(default.egress), ingress: rate.or(default.ingress) }
     }
 
@@ -106,14 +112,14 @@ mod tests {
     #[test]
     fn what_is_asked_for_comes_before_the_default() {
         let default = Rates { egress: Some(Rate::new(7 << 20, Some(1 << 20))), ingress: None };
-        assert_eq!(Rates::of(&[], default), default);
+        assert_eq!(Rates::of(asked(&[]), default), default);
         let resource = |name: &str, value: f64| -> v1::Resource {
             let json = json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
             wire::json::from_value(&json).expect("a resource")
         };
-        let asked = [resource("cpus", 1.0), resource(RESOURCE, 80.0), resource(RESOURCE, 0.5)];
+        let resources = [resource("cpus", 1.0), resource(RESOURCE, 80.0), resource(RESOURCE, 0.5)];
         let rate = Some(Rate { bytes: 10_062_500, burst: 100_625 });
-        assert_eq!(Rates::of(&asked, default), Rates { egress: rate, ingress: rate });
+        assert_eq!(Rates::of(asked(&resources), default), Rates { egress: rate, ingress: rate });
         assert_eq!(Rate::new(1000, None).burst, BURST_MIN);
         assert_eq!(Rates::from_json(&default.to_json()), default);
     }

@@ -111,6 +111,7 @@ impl Node {
         ContainerSpec {
             container_id: id.to_owned(),
             parent: None,
+            pod: None,
             directory: self.sandbox(id).to_str().expect("text").to_owned(),
             working_directory: None,
             latest_link: None,

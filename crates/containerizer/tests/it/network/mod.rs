@@ -10,6 +10,8 @@ use wire::v1;
 
 mod bridge;
 mod faults;
+mod pods;
+mod ports;
 mod rates;
 
 /// Where Debian's package containernetworking-plugins puts them.

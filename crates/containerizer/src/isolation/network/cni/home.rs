@@ -6,7 +6,7 @@ use super::config::Network;
 use super::plugin::Plugins;
 use super::result::Resolver;
 use crate::isolation::network::{Rates, namespace};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use wire::v1;
@@ -21,7 +21,6 @@ const HOSTNAME_MAX: usize = 64;
 pub(super) struct Wanted<'a> {
     pub(super) networks: Vec<&'a v1::NetworkInfo>,
     pub(super) hostname: Option<&'a str>,
-    pub(super) rates: Rates,
 }
 
 /// One of them. Its directory is there before anything else of it, and after.
@@ -31,7 +30,8 @@ pub(super) struct Home {
     id: String,
     directory: PathBuf,
     attachments: Vec<Attachment>,
-    members: BTreeSet<String>,
+    /// Each with the bytes a second that it asked for.
+    members: BTreeMap<String, Option<u64>>,
     /// Everything is made; or it failed, with this text for all who wait.
     made: Option<Result<(), String>>,
     /// How fast its interfaces are.
@@ -46,7 +46,7 @@ impl Home {
             id: id.to_owned(),
             directory: root.join(id),
             attachments: Vec::new(),
-            members: BTreeSet::new(),
+            members: BTreeMap::new(),
             made: None,
             rates: Rates::default(),
             is_gone: false,
@@ -60,7 +60,9 @@ impl Home {
             let entries = std::fs::read_dir(of).into_iter().flatten().flatten();
             entries.filter_map(|entry| entry.file_name().into_string().ok())
         };
-        home.members = names(home.directory.join("members")).collect();
+        let members = home.directory.join("members");
+        let asked = |name: &str| std::fs::read_to_string(members.join(name)).ok()?.parse().ok();
+        home.members = names(members.clone()).map(|name| (name.clone(), asked(&name))).collect();
         let networks = home.directory.join("networks");
         let found =
             names(networks.clone()).filter_map(|name| Attachment::find(networks.join(name)));
@@ -77,8 +79,8 @@ impl Home {
         self.directory.join("ns")
     }
 
-    pub(super) fn members(&self) -> &BTreeSet<String> {
-        &self.members
+    pub(super) fn members(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
     }
 
     pub(super) fn hostname(&self) -> String {
@@ -101,18 +103,37 @@ impl Home {
     pub(super) fn join(
         &mut self,
         member: &str,
+        asked: Option<u64>,
         wanted: &Wanted<'_>,
         options: &CniOptions,
         plugins: &Plugins,
     ) -> Result<(), String> {
-        attachment::write(&self.directory.join("members").join(member), "")?;
-        self.members.insert(member.to_owned());
-        if let Some(made) = &self.made {
-            return made.clone();
-        }
-        let made = self.make(wanted, options, plugins);
+        self.note(member, asked)?;
+        let made = match &self.made {
+            Some(made) => made.clone(),
+            None => self.make(wanted, options, plugins),
+        };
         self.made = Some(made.clone());
-        made
+        made.and_then(|()| self.limit(options.rates))
+    }
+
+    fn note(&mut self, member: &str, asked: Option<u64>) -> Result<(), String> {
+        self.members.insert(member.to_owned(), asked);
+        let text = asked.map(|asked| asked.to_string()).unwrap_or_default();
+        attachment::write(&self.directory.join("members").join(member), &text)
+    }
+
+    /// A member asks for another rate.
+    pub(super) fn update(
+        &mut self,
+        member: &str,
+        asked: Option<u64>,
+        default: Rates,
+    ) -> Result<(), String> {
+        if self.members.get(member) != Some(&asked) {
+            self.note(member, asked)?;
+        }
+        self.limit(default)
     }
 
     fn make(
@@ -150,12 +171,13 @@ impl Home {
             let last = self.attachments.len() - 1;
             self.attachments[last].add(plugins, &self.id, &path)?;
         }
-        self.limit(wanted.rates)?;
         self.write_files(&hostname, options)
     }
 
-    /// Changes how fast each of its interfaces is.
-    pub(super) fn limit(&mut self, rates: Rates) -> Result<(), String> {
+    /// Has each of its interfaces as fast as its members asked for together, or as is the default.
+    fn limit(&mut self, default: Rates) -> Result<(), String> {
+        let asked = self.members.values().copied().flatten().reduce(u64::saturating_add);
+        let rates = Rates::of(asked, default);
         if rates == self.rates {
             return Ok(());
         }
@@ -196,10 +218,15 @@ impl Home {
     }
 
     /// Lets a member go. With the last one everything is undone; what can't be stays for a later agent.
-    pub(super) fn leave(&mut self, member: &str, plugins: &Plugins) -> Result<(), String> {
+    pub(super) fn leave(
+        &mut self,
+        member: &str,
+        default: Rates,
+        plugins: &Plugins,
+    ) -> Result<(), String> {
         self.members.remove(member);
         let _ = std::fs::remove_file(self.directory.join("members").join(member));
-        if self.members.is_empty() { self.remove(plugins) } else { Ok(()) }
+        if self.members.is_empty() { self.remove(plugins) } else { self.limit(default) }
     }
 
     /// Undoes everything; idempotent.

@@ -12,7 +12,7 @@ mod result;
 
 pub use result::Resolver;
 
-use super::{Rates, namespace, statistics};
+use super::{Rates, namespace, rates, statistics};
 use crate::isolation::filesystem::{needs_mounts_by_descriptor, needs_root};
 use crate::isolation::{
     Attributes, Isolator, Preparation, Processes, Running, Source, Step, Target,
@@ -107,6 +107,7 @@ impl Shared {
         &self,
         container_id: &str,
         id: &str,
+        asked: Option<u64>,
         wanted: &Wanted<'_>,
     ) -> Result<Arc<Mutex<Home>>, String> {
         loop {
@@ -124,7 +125,7 @@ impl Shared {
             let mut entered = lock(&home);
             // The last of the others may have left it meanwhile.
             if !entered.is_gone {
-                entered.join(container_id, wanted, &self.options, &self.plugins)?;
+                entered.join(container_id, asked, wanted, &self.options, &self.plugins)?;
                 drop(entered);
                 return Ok(home);
             }
@@ -134,7 +135,7 @@ impl Shared {
     fn leave(&self, container_id: &str) -> Result<(), String> {
         let Some(home) = self.home(container_id) else { return Ok(()) };
         let mut left = lock(&home);
-        left.leave(container_id, &self.plugins)?;
+        left.leave(container_id, self.options.rates, &self.plugins)?;
         let mut state = lock(&self.state);
         let id = state.of.remove(container_id);
         if left.is_gone
@@ -161,9 +162,9 @@ impl Shared {
         let mut state = lock(&self.state);
         for id in names {
             let mut home = Home::find(&self.root, &id);
-            let strangers = home.members().iter().filter(|m| !known.contains(m.as_str()));
-            let strangers: Vec<String> = strangers.cloned().collect();
-            let is_empty = strangers.len() == home.members().len();
+            let strangers = home.members().filter(|member| !known.contains(member));
+            let strangers: Vec<String> = strangers.map(str::to_owned).collect();
+            let is_empty = strangers.len() == home.members().count();
             if is_empty {
                 match home.remove(&self.plugins) {
                     Ok(()) => continue,
@@ -173,10 +174,10 @@ impl Shared {
                 }
             } else {
                 for member in strangers {
-                    let _ = home.leave(&member, &self.plugins);
+                    let _ = home.leave(&member, self.options.rates, &self.plugins);
                 }
             }
-            let members = home.members().iter().map(|member| (member.clone(), id.clone()));
+            let members = home.members().map(|member| (member.to_owned(), id.clone()));
             state.of.extend(members);
             state.homes.insert(id, Arc::new(Mutex::new(home)));
         }
@@ -189,7 +190,7 @@ impl Shared {
         for (id, home) in homes {
             let home = lock(&home);
             if !home.is_gone
-                && !home.members().is_empty()
+                && home.members().next().is_some()
                 && let Err(error) = home.check(&self.plugins)
             {
                 tracing::warn!(container = %id, %error, "its network is not as it was made");
@@ -292,6 +293,13 @@ impl Cni {
     }
 }
 
+/// The networks that a description names; None: it names none.
+fn named(container: &v1::ContainerInfo) -> Option<Vec<&v1::NetworkInfo>> {
+    let named = container.network_infos.iter().filter(|info| info.name.is_some());
+    let named: Vec<_> = named.collect();
+    (!named.is_empty()).then_some(named)
+}
+
 impl Isolator for Cni {
     fn name(&self) -> &'static str {
         "network/cni"
@@ -312,22 +320,26 @@ impl Isolator for Cni {
             return self.prepare_shared(spec, None, preparation);
         }
         let container = spec.container.as_ref();
-        let infos = container.into_iter().flat_map(|c| &c.network_infos);
-        let networks: Vec<&v1::NetworkInfo> = infos.filter(|info| info.name.is_some()).collect();
-        let hostname = container.and_then(|c| c.hostname.as_deref());
-        let Some(first) = networks.first() else {
-            return self.prepare_shared(spec, hostname, preparation);
+        let own = container.and_then(|c| c.hostname.as_deref());
+        let pod = spec.pod.as_ref().and_then(|pod| Some((pod, pod.container.as_ref()?)));
+        let of_pod = pod.and_then(|(pod, container)| {
+            Some((pod.id.as_str(), named(container)?, container.hostname.as_deref()))
+        });
+        let alone = container.and_then(named).map(|all| (spec.container_id.as_str(), all, own));
+        let Some((id, networks, hostname)) = alone.or(of_pod) else {
+            let of_pod = pod.and_then(|(_, container)| container.hostname.as_deref());
+            return self.prepare_shared(spec, own.or(of_pod), preparation);
         };
         if self.shared.options.config_dir.is_none() {
             return Err(format!(
                 "'network_infos' names the network '{}', and --network_cni_config_dir and \
                  --network_cni_plugins_dir are not set",
-                first.name()
+                networks[0].name()
             ));
         }
-        let rates = Rates::of(&spec.resources, self.shared.options.rates);
-        let wanted = Wanted { networks, hostname, rates };
-        let home = self.shared.join(&spec.container_id, &spec.container_id, &wanted)?;
+        let wanted = Wanted { networks, hostname };
+        let asked = rates::asked(&spec.resources);
+        let home = self.shared.join(&spec.container_id, id, asked, &wanted)?;
         let home = lock(&home);
         let setup = &mut preparation.setup;
         setup.network = Some(home.namespace());
@@ -335,7 +347,7 @@ impl Isolator for Cni {
             parent.namespaces &= !libc::CLONE_NEWNET;
         }
         setup.own(libc::CLONE_NEWNS | libc::CLONE_NEWUTS);
-        setup.hostname = Some(home.hostname());
+        setup.hostname = Some(own.map_or_else(|| home.hostname(), str::to_owned));
         preparation.environment.insert("LIBPROCESS_IP".to_owned(), "0.0.0.0".to_owned());
         self.show(&home.files(), Attributes::default(), preparation);
         Ok(())
@@ -354,8 +366,8 @@ impl Isolator for Cni {
         resources: &[v1::Resource],
         _limits: &BTreeMap<String, f64>,
     ) -> Result<(), String> {
-        let rates = Rates::of(resources, self.shared.options.rates);
-        self.shared.home(container_id).map_or(Ok(()), |home| lock(&home).limit(rates))
+        let Some(home) = self.shared.home(container_id) else { return Ok(()) };
+        lock(&home).update(container_id, rates::asked(resources), self.shared.options.rates)
     }
 
     fn usage(
@@ -365,12 +377,17 @@ impl Isolator for Cni {
         out: &mut v1::ResourceStatistics,
     ) -> Result<(), String> {
         let Some(home) = self.shared.home(&running.container_id) else { return Ok(()) };
-        let Rates { egress, ingress } = lock(&home).rates();
+        let home = lock(&home);
+        let Rates { egress, ingress } = home.rates();
         out.net_tx_rate_limit = egress.map(|rate| rate.bytes);
         out.net_tx_burst_size = egress.map(|rate| rate.burst);
         out.net_rx_rate_limit = ingress.map(|rate| rate.bytes);
         out.net_rx_burst_size = ingress.map(|rate| rate.burst);
-        statistics::add(running.supervisor, out)
+        // What its tasks use is summed up for a pod: what they share counts once.
+        match home.members().next() == Some(&running.container_id) {
+            true => statistics::add(running.supervisor, out),
+            false => Ok(()),
+        }
     }
 
     fn cleanup(&self, container_id: &str) -> Result<(), String> {
