@@ -2,10 +2,20 @@
 
 use crate::agent::Agent;
 use crate::contract::Appearance;
-use crate::state::LaunchedState;
+use crate::state::{LaunchedState, State};
 use std::sync::Arc;
 use wire::v1;
 use wire::v1::network_info::{IpAddress, Protocol};
+
+impl State {
+    /// What is told of the cgroups of a container, if anything is.
+    #[must_use]
+    pub fn cgroups_of(&self, container_id: &str) -> Option<v1::CgroupInfo> {
+        let classid = Some(*self.network_classes.get(container_id)?);
+        let net_cls = Some(v1::cgroup_info::NetCls { classid });
+        Some(v1::CgroupInfo { net_cls })
+    }
+}
 
 impl Agent {
     pub(crate) fn on_container_appeared(&mut self, container_id: String, appearance: Appearance) {
@@ -15,7 +25,10 @@ impl Agent {
         if self.state.recovered && !starts && !self.containers.contains_key(&container_id) {
             return;
         }
-        let Appearance { networks, description } = appearance;
+        let Appearance { networks, network_class, description } = appearance;
+        if let Some(class) = network_class {
+            self.state.network_classes.insert(container_id.clone(), class);
+        }
         if !networks.is_empty() {
             self.state.networks.insert(container_id.clone(), Arc::from(networks));
         }
@@ -27,6 +40,7 @@ impl Agent {
     /// Its end was told, or it is of no concern any more.
     pub(crate) fn forget_appearance(&mut self, container_id: &str) {
         self.state.networks.remove(container_id);
+        self.state.network_classes.remove(container_id);
         self.descriptions.remove(container_id);
     }
 

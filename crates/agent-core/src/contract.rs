@@ -157,6 +157,8 @@ pub enum Recover {
 pub struct Appearance {
     /// The networks that it has, with its addresses in them; empty: the host's.
     pub networks: Vec<v1::NetworkInfo>,
+    /// What tells what it sends from what others do: its `net_cls` class.
+    pub network_class: Option<u32>,
     /// What the framework is told of it as the `data` of TASK_RUNNING; empty: nothing.
     pub description: Vec<u8>,
 }

@@ -38,6 +38,8 @@ pub struct State {
     pub launched: BTreeMap<String, Launched>,
     /// Networks of containers that have others than the host's, by container.
     pub networks: BTreeMap<String, Arc<[v1::NetworkInfo]>>,
+    /// What tells what a container sends from what others do, by container.
+    pub network_classes: BTreeMap<String, u32>,
     /// Operations that are not finished, or whose end is not acknowledged, by uuid.
     pub operations: BTreeMap<Vec<u8>, Arc<v1::Operation>>,
     /// Greatest age of a directory that nobody needs, as of the last look at the disk.

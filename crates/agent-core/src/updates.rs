@@ -222,6 +222,9 @@ impl Agent {
         if filled.executor_pid.is_none() {
             filled.executor_pid = pid;
         }
+        if filled.cgroup_info.is_none() {
+            filled.cgroup_info = self.state.cgroups_of(&container_id);
+        }
         if filled.network_infos.is_empty() {
             filled.network_infos = self.networks_of(&container_id);
         }

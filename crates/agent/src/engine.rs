@@ -330,8 +330,9 @@ impl Engine {
 }
 
 fn appeared(container_id: String, appearance: containerizer::Appearance) -> Input {
-    let containerizer::Appearance { networks, description } = appearance;
-    Input::ContainerAppeared { container_id, appearance: Appearance { networks, description } }
+    let containerizer::Appearance { networks, network_class, description } = appearance;
+    let appearance = Appearance { networks, network_class, description };
+    Input::ContainerAppeared { container_id, appearance }
 }
 
 fn discard(path: &Path) -> Result<(), String> {

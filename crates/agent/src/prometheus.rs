@@ -54,7 +54,9 @@ fn add(all: &mut Exposition, entry: &Entry<'_>) {
         let Some(value) = value.as_f64().filter(|_| name != "timestamp") else { continue };
         let kind = if COUNTERS.contains(&name.as_str()) { Kind::Counter } else { Kind::Gauge };
         let help = format!("{name} of a container's statistics.");
-        all.add(&format!("container/{name}"), kind, &help, labels.clone(), value);
+        // That it is one is told otherwise.
+        let name = format!("container/{}", name.trim_end_matches("_counter"));
+        all.add(&name, kind, &help, labels.clone(), value);
     }
     let ResourceStatistics { disk_statistics, blkio_statistics, perf, .. } = &entry.statistics;
     for volume in disk_statistics {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::ops::AddAssign;
 use wire::v1::PerfStatistics;
 use wire::v1::cgroup_info::blkio;
-use wire::v1::{ContainerId, ContainerStatus, NetworkInfo, ResourceStatistics};
+use wire::v1::{CgroupInfo, ContainerId, ContainerStatus, NetworkInfo, ResourceStatistics};
 
 /// Bytes of the unit of the resource `mem`.
 const MEGABYTE: f64 = 1_048_576.0;
@@ -24,6 +24,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) statistics: ResourceStatistics,
     /// Networks of its container; empty: the host's.
     networks: &'a [NetworkInfo],
+    cgroups: Option<CgroupInfo>,
 }
 
 impl Entry<'_> {
@@ -35,7 +36,7 @@ impl Entry<'_> {
             container_id: Some(container_id),
             executor_pid: self.pid,
             network_infos: self.networks.to_vec(),
-            ..Default::default()
+            cgroup_info: self.cgroups,
         }
     }
 }
@@ -58,7 +59,8 @@ pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
         // A pod's are those of its tasks.
         let first = containers.first().and_then(|first| state.networks.get(&first.container_id));
         let networks = first.map_or(&[][..], |all| all);
-        entries.push(Entry { framework_id, executor, pid, statistics, networks });
+        let cgroups = state.cgroups_of(&executor.container_id);
+        entries.push(Entry { framework_id, executor, pid, statistics, networks, cgroups });
     }
     entries
 }

@@ -1,7 +1,7 @@
 //! Flags of isolation: which isolators, which launcher, and what cgroups are to do.
 
 use crate::flags::Flags;
-use agent::isolation::cgroups::{Options, PerfOptions, PidsLimit};
+use agent::isolation::cgroups::{NetworkClasses, Options, PerfOptions, PidsLimit};
 use agent::isolation::{CniOptions, Launcher, PortsOptions, Rate, Rates, Selection, Settings};
 use agent_core::Limitable;
 use resources::Resources;
@@ -29,7 +29,12 @@ pub(crate) fn selection(flags: &Flags) -> Result<Selection, String> {
         interval: flags.duration("perf_interval")?,
         duration: flags.duration("perf_duration")?,
     };
+    let primary = flags.text("cgroups_net_cls_primary_handle");
+    let secondary = flags.text("cgroups_net_cls_secondary_handles");
+    let network_classes =
+        primary.map(|primary| NetworkClasses::parse(primary, secondary)).transpose()?;
     let options = Options {
+        network_classes,
         perf,
         hierarchy: flags.text("cgroups_hierarchy").unwrap_or_default().into(),
         root: flags.text("cgroups_root").unwrap_or_default().to_owned(),

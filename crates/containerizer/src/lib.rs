@@ -175,6 +175,8 @@ impl From<u32> for Started {
 pub struct Appearance {
     /// The networks that it has, with its addresses in them; empty: the host's.
     pub networks: Vec<v1::NetworkInfo>,
+    /// What tells what it sends from what others do: its `net_cls` class.
+    pub network_class: Option<u32>,
     /// What its framework is told of it when it runs; empty: nothing.
     pub description: Vec<u8>,
 }

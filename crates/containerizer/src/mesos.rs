@@ -305,7 +305,12 @@ impl Mesos {
     /// How a container that runs looks from outside.
     fn appearance(&self, container_id: &str) -> Option<Appearance> {
         let networks = self.isolators.networks(container_id);
-        (!networks.is_empty()).then(|| Appearance { networks, ..Appearance::default() })
+        let network_class = self.isolators.network_class(container_id);
+        (!networks.is_empty() || network_class.is_some()).then(|| Appearance {
+            networks,
+            network_class,
+            ..Appearance::default()
+        })
     }
 
     fn find(&self, container_id: String) -> Found {

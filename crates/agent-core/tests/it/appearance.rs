@@ -15,8 +15,17 @@ fn appeared(container_id: &str) -> Input {
         ..Default::default()
     };
     let network = v1::NetworkInfo { ip_addresses: vec![address], ..Default::default() };
-    let appearance = Appearance { networks: vec![network], description: b"[{}]".to_vec() };
+    let appearance = Appearance {
+        networks: vec![network],
+        network_class: Some(7),
+        description: b"[{}]".to_vec(),
+    };
     Input::ContainerAppeared { container_id: container_id.to_owned(), appearance }
+}
+
+/// Its network class, if it is told of one.
+fn class_of(status: &v1::TaskStatus) -> Option<u32> {
+    status.container_status.as_ref()?.cgroup_info.as_ref()?.net_cls.as_ref()?.classid
 }
 
 /// Answers writes and acknowledges; all updates.
@@ -45,7 +54,8 @@ fn updates_have_the_addresses_of_the_container_and_the_first_its_description() {
         status: Some(0),
         limitation: None,
     }));
-    assert!(node.agent.view().networks.is_empty(), "nothing is left of it");
+    let view = node.agent.view();
+    assert!(view.networks.is_empty() && view.network_classes.is_empty(), "nothing is left of it");
     let told = told(&mut node, effects);
     let seen: Vec<_> = told.iter().map(|s| (s.state(), s.data(), address_of(s))).collect();
     use v1::TaskState as S;
@@ -55,6 +65,7 @@ fn updates_have_the_addresses_of_the_container_and_the_first_its_description() {
         (S::TaskFinished, b"", "172.17.0.2"),
     ];
     assert_eq!(seen, want);
+    assert!(told.iter().all(|status| class_of(status) == Some(7)), "{told:?}");
     // Of one that nobody knows any more nothing is kept.
     node.step(appeared(&container_id));
     assert!(node.agent.view().networks.is_empty());
@@ -67,6 +78,7 @@ fn without_a_network_of_its_own_a_container_has_the_address_of_the_agent() {
     let effects = node.step(Input::ContainerStarted { container_id, result: Ok(42) });
     let told = told(&mut node, effects);
     assert_eq!(told.iter().map(address_of).collect::<Vec<_>>(), ["10.0.0.1", "10.0.0.1"]);
+    assert!(told.iter().all(|status| class_of(status).is_none()), "{told:?}");
 }
 
 #[test]

@@ -331,8 +331,6 @@ const ROWS: &[Row] = &[
     only("authentication_timeout_min", Kind::Duration, Some("5secs"), &[]),
     only("authenticate_http_executors", Kind::Bool, Some("false"), &[]),
     only("authorizer", Kind::Text, Some("local"), &[]),
-    only("cgroups_net_cls_primary_handle", Kind::Text, None, &[]),
-    only("cgroups_net_cls_secondary_handles", Kind::Text, None, &[]),
     only("credential", Kind::Text, None, &[]),
     only("csi_plugin_config_dir", Kind::Text, None, &[]),
     only("disk_profile_adaptor", Kind::Text, None, &[]),
@@ -463,6 +461,18 @@ const ROWS: &[Row] = &[
         Kind::Duration,
         Some("10secs"),
         "for how long perf events are counted for a sample",
+    ),
+    row(
+        "cgroups_net_cls_primary_handle",
+        Kind::Text,
+        None,
+        "upper half of the network class of every container, such as 0x0012, for cgroups/net_cls; without it they have none",
+    ),
+    row(
+        "cgroups_net_cls_secondary_handles",
+        Kind::Text,
+        None,
+        "first and last of the lower halves, of which each container has one, such as 0x0001,0xffff, which is the default",
     ),
     row(
         "revocable_cpu_low_priority",

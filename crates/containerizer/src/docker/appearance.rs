@@ -9,6 +9,7 @@ use wire::v1::network_info::{IpAddress, Protocol};
 /// Reads the engine's description of a container that was started.
 pub(super) fn of(inspected: &Value, record: &Record) -> Appearance {
     Appearance {
+        network_class: None,
         networks: network(inspected, record.network.as_ref()).into_iter().collect(),
         description: description(inspected, &record.secret_variables),
     }

@@ -118,6 +118,11 @@ pub trait Isolator: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// What tells what a container sends from what others do (`net_cls`).
+    fn network_class(&self, _container_id: &str) -> Option<u32> {
+        None
+    }
+
     /// The networks that a running container is attached to, with its addresses; none: it is in that of the host.
     fn networks(&self, _container_id: &str) -> Vec<v1::NetworkInfo> {
         Vec::new()
@@ -206,6 +211,10 @@ impl Isolators {
             out
         };
         running.iter().map(usage).collect()
+    }
+
+    pub(crate) fn network_class(&self, container_id: &str) -> Option<u32> {
+        self.0.iter().find_map(|isolator| isolator.network_class(container_id))
     }
 
     pub(crate) fn networks(&self, container_id: &str) -> Vec<v1::NetworkInfo> {

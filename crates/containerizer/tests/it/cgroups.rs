@@ -1,9 +1,11 @@
 //! Containers in cgroups, of whichever version the host has.
 
 use crate::{Host, is_alive};
-use containerizer::Containerizer as _;
-use containerizer::isolation::cgroups::{Hierarchies, Options, PerfOptions, PidsLimit};
+use containerizer::isolation::cgroups::{
+    Hierarchies, NetworkClasses, Options, PerfOptions, PidsLimit,
+};
 use containerizer::isolation::{Launcher, Running, Selection};
+use containerizer::{Containerizer as _, StartError};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -585,6 +587,76 @@ async fn without_version_2_the_freezer_kills() {
     assert_eq!(host.exit().await, ("b".to_owned(), None));
     assert_eq!(host.left(), Vec::<PathBuf>::new());
     let _ = std::fs::remove_dir_all(hierarchy);
+}
+
+/// A hierarchy of one controller, mounted for a test.
+struct Hierarchy(PathBuf);
+
+impl Hierarchy {
+    fn mount(controller: &str, path: PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&path).expect("a directory");
+        let mut mount = std::process::Command::new("mount");
+        let done = mount.args(["-t", "cgroup", "-o", controller, "none"]).arg(&path).output();
+        done.is_ok_and(|out| out.status.success()).then_some(Self(path))
+    }
+}
+
+impl Drop for Hierarchy {
+    fn drop(&mut self) {
+        let cgroups = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        cgroups.for_each(|cgroup| drop(std::fs::remove_dir(cgroup.path())));
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn each_container_has_a_network_class_of_its_own() {
+    let directory = testkit::cluster::temporary_directory();
+    let is_mountable = std::path::Path::new("/sys/fs/cgroup/freezer/tasks").exists()
+        && !std::path::Path::new("/sys/fs/cgroup/net_cls").exists();
+    let _mount = match Hierarchy::mount("net_cls", directory.join("net_cls")) {
+        Some(mount) if is_mountable => mount,
+        _ => {
+            eprintln!("skipped: 'net_cls' can't be mounted here");
+            return;
+        }
+    };
+    std::os::unix::fs::symlink("/sys/fs/cgroup/freezer", directory.join("freezer"))
+        .expect("a link");
+    let change = |options: &mut Options| {
+        options.hierarchy.clone_from(&directory);
+        let classes = NetworkClasses::parse("0x0012", Some("0x0001,0x0002"));
+        options.network_classes = Some(classes.expect("handles"));
+    };
+    let Some(mut host) = Cgrouped::with("cgroups/net_cls", change) else { return };
+    let class = |started: containerizer::Started| started.appearance?.network_class;
+    let spec = |id: &str| host.spec(id, "sleep 1000");
+    let first = host.mesos.start(spec("a")).await.expect("it starts");
+    let second = host.mesos.start(spec("b")).await.expect("it starts");
+    assert_eq!([class(first), class(second)], [Some(0x0012_0001), Some(0x0012_0002)]);
+    assert_eq!(host.file("net_cls", "b", "net_cls.classid"), 0x0012_0002.to_string());
+    let refused = host.mesos.start(spec("c")).await.expect_err("there is none left");
+    assert!(
+        matches!(&refused, StartError::Launch(text) if text.contains("secondary_handles")),
+        "{refused:?}"
+    );
+    // The next agent knows who has which.
+    let mut next = host.next();
+    let found = next.mesos.recover().await.expect("recovery");
+    let known = |id: &str| {
+        let found = found.iter().find(|f| f.container_id == id)?;
+        found.appearance.as_ref()?.network_class
+    };
+    assert_eq!([known("a"), known("b")], [Some(0x0012_0001), Some(0x0012_0002)]);
+    next.mesos.destroy("a");
+    assert_eq!(next.exit().await.0, "a");
+    let third = next.mesos.start(spec("d")).await.expect("it starts");
+    assert_eq!(class(third), Some(0x0012_0001));
+    for id in ["b", "d"] {
+        next.mesos.destroy(id);
+        next.exit().await;
+    }
+    host.host.exits.close();
 }
 
 #[tokio::test]

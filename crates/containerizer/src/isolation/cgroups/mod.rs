@@ -16,6 +16,7 @@ mod group;
 mod hierarchy;
 mod io;
 mod memory;
+mod net;
 mod options;
 mod owner;
 mod perf;
@@ -24,11 +25,14 @@ mod pressure;
 
 use hierarchy::IMPLICIT;
 pub use hierarchy::{Hierarchies, Place, Version};
+pub use net::NetworkClasses;
 pub use options::Options;
 pub use perf::PerfOptions;
 pub use pids::PidsLimit;
 
-use super::{Isolator, Preparation, Processes, Running, filesystem};
+use super::{
+    Attributes, Isolator, Preparation, Processes, Running, Source, Step, Target, filesystem,
+};
 use crate::{ContainerSpec, Limitation};
 use group::Group;
 use resources::Resources;
@@ -78,6 +82,10 @@ trait Controller: Send + Sync + std::fmt::Debug {
     /// Sets limits, for the first time or again.
     fn apply(&self, groups: &Groups, wanted: &Wanted<'_>, is_new: bool) -> Result<(), String>;
     fn usage(&self, groups: &Groups, out: &mut ResourceStatistics) -> Result<(), String>;
+    /// What tells what the container sends from what others do.
+    fn network_class(&self, _groups: &Groups) -> Option<u32> {
+        None
+    }
     /// Looks after a container that a former process of the agent started.
     fn adopt(&self, _groups: &Groups) {}
     /// Lets go what it holds of a container that has ended.
@@ -142,13 +150,15 @@ fn controller(name: &str, options: &Options) -> Result<Box<dyn Controller>, Stri
         "cgroups/devices" => Box::new(devices::Devices::new(options)?),
         "cgroups/cpuset" => Box::new(cpuset::Cpuset),
         "cgroups/hugetlb" => Box::new(cpuset::Hugetlb),
+        "cgroups/net_cls" => Box::new(net::Classes::new(options)),
+        "cgroups/net_prio" => Box::new(net::Priorities),
         "cgroups/perf_event" => Box::new(perf::Perf::new(options)?),
         other => return Err(format!("there is no isolator '{other}'")),
     })
 }
 
 /// All names, in the order in which they act.
-pub(super) const NAMES: [&str; 8] = [
+pub(super) const NAMES: [&str; 10] = [
     "cgroups/cpu",
     "cgroups/cpuset",
     "cgroups/mem",
@@ -156,6 +166,8 @@ pub(super) const NAMES: [&str; 8] = [
     "cgroups/blkio",
     "cgroups/devices",
     "cgroups/hugetlb",
+    "cgroups/net_cls",
+    "cgroups/net_prio",
     "cgroups/perf_event",
 ];
 
@@ -339,6 +351,31 @@ impl Cgroups {
     }
 }
 
+/// Where a container with a root file system sees its cgroups.
+const SHOWN: &str = "/sys/fs/cgroup";
+
+impl Cgroups {
+    /// Shows a container its cgroups, and nobody else's.
+    fn show(&self, groups: &Groups, tracker: &Group, preparation: &mut Preparation) {
+        // Limits belong to root, so that another user can do no harm in a cgroup that it owns.
+        let is_owned = preparation.owner.is_some_and(|(uid, _)| uid != 0);
+        let bind = |group: &Group, path: &str| {
+            let is_writable = is_owned && !group.is_v2;
+            let attributes =
+                if is_writable { Attributes::DATA } else { Attributes::READ_ONLY_DATA };
+            Step::bind(Source::Host(group.path.clone()), Target::made(path), attributes)
+        };
+        if self.layout == "v2" {
+            preparation.setup.replace(SHOWN, bind(tracker, SHOWN));
+            return;
+        }
+        let of_v1 = groups.0.iter().filter(|(_, group)| !group.is_v2);
+        let shown = of_v1.map(|(controller, group)| bind(group, &format!("{SHOWN}/{controller}")));
+        let unified = tracker.is_v2.then(|| bind(tracker, &format!("{SHOWN}/unified")));
+        preparation.setup.steps.extend(shown.chain(unified));
+    }
+}
+
 /// Where processes are told apart: in the tree of version 2 if it can kill, or if there is no freezer.
 fn tracker(hierarchies: &Hierarchies, root: &Path) -> Result<Place, String> {
     let freezer = hierarchies.place("freezer").filter(|place| place.version == Version::V1);
@@ -404,6 +441,9 @@ impl Isolator for Cgroups {
         joined.retain(|group| !tracker.path.starts_with(&group.path));
         joined.insert(&tracker);
         preparation.cgroups.extend(joined.into_iter().map(|group| group.path.clone()));
+        if preparation.rootfs.is_some() {
+            self.show(&groups, &tracker, preparation);
+        }
         preparation.tracker = Some(tracker.path);
         Ok(())
     }
@@ -427,6 +467,11 @@ impl Isolator for Cgroups {
     ) -> Result<(), String> {
         let Some(groups) = self.own(&running.container_id) else { return Ok(()) };
         self.controllers.iter().try_for_each(|controller| controller.usage(&groups, out))
+    }
+
+    fn network_class(&self, container_id: &str) -> Option<u32> {
+        let groups = self.own(container_id)?;
+        self.controllers.iter().find_map(|controller| controller.network_class(&groups))
     }
 
     fn kill(&self, container_id: &str) {

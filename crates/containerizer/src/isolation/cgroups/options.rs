@@ -1,6 +1,6 @@
 //! Settings of cgroups.
 
-use super::{PerfOptions, PidsLimit};
+use super::{NetworkClasses, PerfOptions, PidsLimit};
 use std::path::PathBuf;
 use std::time::Duration;
 use wire::v1;
@@ -24,6 +24,8 @@ pub struct Options {
     pub pids_limit: PidsLimit,
     /// `--allowed_devices`.
     pub allowed_devices: Vec<v1::DeviceAccess>,
+    /// Classes for `cgroups/net_cls`; None: containers get none.
+    pub network_classes: Option<NetworkClasses>,
     /// Settings of `cgroups/perf_event`.
     pub perf: PerfOptions,
     /// `--cgroups_destroy_timeout`: for how long the end of processes is waited for when a cgroup is removed.
@@ -42,6 +44,7 @@ impl Default for Options {
             revocable_cpu_low_priority: true,
             pids_limit: PidsLimit::Percent(15),
             allowed_devices: Vec::new(),
+            network_classes: None,
             perf: PerfOptions::default(),
             destroy_timeout: Duration::from_secs(60),
         }

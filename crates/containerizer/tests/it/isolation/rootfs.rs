@@ -116,6 +116,53 @@ async fn allowed_devices_are_there() {
 }
 
 #[tokio::test]
+async fn a_container_sees_its_own_cgroups_and_can_not_raise_its_limits() {
+    let root = format!("proffer-test-{}-rootfs", std::process::id());
+    let options = cgroups::Options { root: root.clone(), ..Default::default() };
+    let isolation = "filesystem/linux,cgroups/mem,cgroups/cpu";
+    let Some(host) = host(isolation) else { return };
+    let selection = Selection::new(isolation, Some(Launcher::Linux), options);
+    let selection = match selection.and_then(|s| s.check_cgroups().map(|()| s)) {
+        Ok(selection) => selection,
+        Err(reason) => {
+            eprintln!("skipped: no cgroups for tests: {reason}");
+            return;
+        }
+    };
+    let mut host = Host::with(host.directory.clone(), selection);
+    let script = "
+        cd /sys/fs/cgroup
+        for file in memory/memory.limit_in_bytes memory.max; do
+            if [ -e $file ]; then cat $file; (echo 100000000 > $file) 2>/dev/null || echo kept; fi
+        done
+        grep -c . memory/cgroup.procs cgroup.procs 2>/dev/null | grep -v :0 | head -n 1 | wc -l
+        if [ -e memory/tasks ]; then mkdir memory/own 2>/dev/null && echo made; fi
+        exit 0";
+    let memory = v1::Resource {
+        name: "mem".to_owned(),
+        r#type: v1::value::Type::Scalar as i32,
+        scalar: Some(v1::value::Scalar { value: 64.0 }),
+        ..Default::default()
+    };
+    for (id, user, made) in [("root", None, ""), ("user", Some("nobody"), "made\n")] {
+        let mut spec = host.spec_in_rootfs(id, script);
+        spec.resources = vec![memory.clone()];
+        spec.user = user.map(str::to_owned);
+        let is_v1 = Path::new("/sys/fs/cgroup/memory/tasks").exists();
+        let made = if is_v1 { made } else { "" };
+        assert_eq!(host.output(spec).await, format!("67108864\nkept\n1\n{made}"), "{id}");
+    }
+    let left: Vec<PathBuf> = testkit::cgroups::roots(&root)
+        .iter()
+        .flat_map(|root| std::fs::read_dir(root).expect("a cgroup").flatten())
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
+    assert_eq!(left, Vec::<PathBuf>::new());
+    testkit::cgroups::remove(&root);
+}
+
+#[tokio::test]
 async fn a_root_that_can_not_be_used_is_a_failed_launch() {
     let Some(host) = host(LINUX) else { return };
     let mut spec = host.spec("a", "true");
