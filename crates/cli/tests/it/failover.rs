@@ -181,6 +181,34 @@ fn a_leader_that_was_paused_for_longer_than_its_session_ends_and_changes_nothing
 }
 
 #[test]
+fn pymesos_follows_the_leader_by_its_url_unmodified() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    let Some(python) = std::env::var_os("PROFFER_TEST_PYTHON") else {
+        eprintln!(
+            "skipped: pymesos (PROFFER_TEST_PYTHON is not set; `cargo xtask test` makes the environment)"
+        );
+        return;
+    };
+    let Some(ensemble) = Ensemble::start(1) else { return };
+    let mut cluster = start(&ensemble, 1);
+    let leader = cluster.leader();
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut client = Command::new(python)
+        .arg(script.join("tests/clients/pymesos_failover.py"))
+        .arg(ensemble.url("", "mesos"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python starts");
+    let mut lines = BufReader::new(client.stdout.take().expect("an output")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "ready");
+    cluster.kill_master_number(leader);
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(rest, ["all steps passed"]);
+    assert!(client.wait().expect("an end").success());
+}
+
+#[test]
 fn commands_find_the_leader_by_its_url_or_by_a_list_of_masters() {
     let Some(ensemble) = Ensemble::start(1) else { return };
     let cluster = start(&ensemble, 1);

@@ -1,6 +1,7 @@
-//! A registry in ZooKeeper: a node for each entry below `<path>/registry/<section>`.
+//! A registry in ZooKeeper: a node for each entry below `<path>/log_replicas/registry/<section>`. Every client of Mesos
+//! passes `log_replicas` over when it looks for the leader, where some take any other child for one.
 //!
-//! The node `<path>/registry` tells who writes and how many writes it has made. Every write is one transaction that
+//! The node `registry` tells who writes and how many writes it has made. Every write is one transaction that
 //! changes this node from the version that is known: after another master has written to it, nothing of a former
 //! leader is accepted; and whether a write was made before the connection broke can be read there.
 
@@ -14,6 +15,8 @@ use zookeeper_client::{
     Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult, SessionState,
 };
 
+/// The child of the directory that holds the registry.
+const PARENT: &str = "log_replicas";
 /// Most bytes of a transaction: ZooKeeper takes 1 MiB (`jute.maxbuffer`).
 const SIZE_MAX: usize = 900 << 10;
 /// Bytes that an operation takes besides its path and data.
@@ -28,6 +31,7 @@ const READS: usize = 1000;
 pub(crate) struct Shared {
     client: Client,
     runtime: Handle,
+    parent: String,
     root: String,
     place: String,
     acls: Acls<'static>,
@@ -44,17 +48,19 @@ pub(crate) struct Shared {
 impl Shared {
     /// From now on nobody else writes.
     pub(crate) async fn take(session: &Session, url: &Url, leader: &str) -> Result<Self, Error> {
-        let root = format!("{}/registry", url.path);
+        let parent = format!("{}/{PARENT}", url.path);
+        let root = format!("{parent}/registry");
         let mut shared = Self {
             client: session.client().clone(),
             runtime: Handle::current(),
-            place: format!("at {url}/registry"),
+            place: format!("at {url}/{PARENT}/registry"),
             acls: acls_within(url),
             leader: leader.to_owned(),
             writes: 0,
             version: 0,
             names: BTreeMap::new(),
             root,
+            parent,
         };
         loop {
             match shared.fence().await {
@@ -69,6 +75,7 @@ impl Shared {
     }
 
     async fn fence(&mut self) -> Result<(), Error> {
+        make(&self.client, &self.parent, &self.acls).await?;
         make(&self.client, &self.root, &self.acls).await?;
         self.client.sync(&self.root).await?;
         let (_, found) = self.client.get_data(&self.root).await?;

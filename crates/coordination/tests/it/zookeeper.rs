@@ -42,7 +42,7 @@ async fn others_find_the_leader_by_its_znode_and_detectors_follow_it() {
     let client = client(&ensemble).await;
     let mut children = client.list_children("/mesos").await.expect("children");
     children.sort();
-    assert_eq!(children, ["json.info_0000000000", "registry"]);
+    assert_eq!(children, ["json.info_0000000000", "log_replicas"]);
     let (data, stat) = client.get_data("/mesos/json.info_0000000000").await.expect("data");
     assert!(stat.ephemeral_owner != 0);
     let info: serde_json::Value = serde_json::from_slice(&data).expect("JSON");
@@ -142,7 +142,6 @@ async fn with_garbage_among_the_candidates_nobody_leads_until_it_is_removed() {
     let open = CreateMode::Persistent.with_acls(Acls::anyone_all());
     client.create("/mesos", b"", &open).await.expect("made");
     client.create("/mesos/json.info_0000000000", b"{", &open).await.expect("made");
-    client.create("/mesos/log_replicas", b"", &open).await.expect("made");
     let mut member = join(&backend(&ensemble, "", "mesos"), master(1)).expect("joined");
     let Standing::Nobody = next(&mut member).await else { panic!("somebody leads") };
     client.delete("/mesos/json.info_0000000000", None).await.expect("deleted");

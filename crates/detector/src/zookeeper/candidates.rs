@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn the_lowest_number_leads_whatever_its_label() {
-        let names = ["log_replicas", "registry", "json.info_0000000007", "info_0000000003", "x_y"];
+        let names =
+            ["log_replicas", "some_thing", "json.info_0000000007", "info_0000000003", "x_y"];
         let names = names.map(str::to_owned);
         assert_eq!(Candidate::leading(&names).map(|c| c.name).as_deref(), Some("info_0000000003"));
         assert_eq!(Candidate::leading(&names[..2]), None);
