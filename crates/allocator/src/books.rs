@@ -4,19 +4,21 @@ use crate::hierarchical::Hierarchical;
 use crate::tree::Seat;
 use crate::{AgentId, FrameworkId};
 use resources::{Entry, Milli, Resources, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 impl Hierarchical {
     /// A framework got (sign 1) or gave back (sign -1) resources of an agent.
     pub(crate) fn hold(&mut self, id: FrameworkId, on: AgentId, resources: &Resources, sign: i64) {
         let roles = resources.allocation_roles();
+        let counted = self.counted(id, on, resources, sign);
         let mut seat = 0;
         for role in roles.iter().flatten() {
             seat = self.seat(id, role);
             if roles.len() == 1 {
-                self.tree.change(seat, resources, sign);
+                self.tree.change(seat, &counted, sign);
             } else {
-                let part = resources.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
+                let part = counted.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
                 self.tree.change(seat, &part, sign);
             }
         }
@@ -38,11 +40,34 @@ impl Hierarchical {
         resources: &Resources,
         mut plain: Resources,
     ) {
-        self.tree.change(seat, resources, 1);
+        let framework = self.tree.framework_of(seat);
+        let counted = self.counted(framework, on, resources, 1);
+        self.tree.change(seat, &counted, 1);
         if plain.iter().any(|e| e.identity.shared) {
             plain = plain.nonshared();
         }
-        self.book(seat, self.tree.framework_of(seat), on, resources, plain, 1);
+        self.book(seat, framework, on, resources, plain, 1);
+    }
+
+    /// What counts for the share of a framework that gets (sign 1) or gives back (sign -1) resources: a shared one only if
+    /// it had none of it before, or has none after (spec/master.md 4.4).
+    fn counted<'a>(
+        &self,
+        id: FrameworkId,
+        on: AgentId,
+        resources: &'a Resources,
+        sign: i64,
+    ) -> Cow<'a, Resources> {
+        if !resources.iter().any(|e| e.identity.shared) {
+            return Cow::Borrowed(resources);
+        }
+        let held = self.agents.get(&on).and_then(|agent| agent.held.get(&id));
+        let mut others = held.map(Resources::shared).unwrap_or_default();
+        if sign < 0 {
+            others -= &resources.shared();
+        }
+        let is_new = |e: &Entry| !e.identity.shared || !others.iter().any(|other| other == e);
+        Cow::Owned(resources.each_once().filter(is_new))
     }
 
     /// All books but that of shares. `plain`: without allocation info and shared resources.

@@ -574,17 +574,17 @@ impl Allocator for Hierarchical {
 
     fn check(&self) -> Result<(), String> {
         let mut held: BTreeMap<&str, i64> = BTreeMap::new();
+        let all = self.agents.values().flat_map(|agent| agent.held.values());
+        let all: Vec<Resources> = all.map(Resources::each_once).collect();
+        for entry in all.iter().flat_map(Resources::iter) {
+            let resources::Value::Scalar(milli) = entry.value else { continue };
+            if !self.config.fair_sharing_excluded.contains(&entry.identity.name) {
+                *held.entry(&entry.identity.name).or_default() += milli;
+            }
+        }
         for (id, agent) in &self.agents {
             let mut counted = agent.clone();
             counted.recount(&mut Resources::unallocated);
-            for resources in agent.held.values() {
-                for entry in resources.iter() {
-                    let resources::Value::Scalar(milli) = entry.value else { continue };
-                    if !self.config.fair_sharing_excluded.contains(&entry.identity.name) {
-                        *held.entry(&entry.identity.name).or_default() += milli;
-                    }
-                }
-            }
             for (name, milli) in agent.softs.counted() {
                 if !self.config.fair_sharing_excluded.contains(name) {
                     *held.entry(name).or_default() += milli;

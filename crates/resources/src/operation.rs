@@ -176,6 +176,19 @@ impl Resources {
         self.filter(|e| !e.identity.shared)
     }
 
+    /// The same, each shared resource once, however often it is there and wherever it is mounted.
+    #[must_use]
+    pub fn each_once(&self) -> Resources {
+        let mut once = Resources::new();
+        for entry in self.iter() {
+            let is_known = |known: &Entry| known.identity.shared && known == entry;
+            if !once.iter().any(is_known) {
+                once.add(entry.clone());
+            }
+        }
+        once
+    }
+
     /// The same resources without reservations.
     #[must_use]
     pub fn to_unreserved(&self) -> Resources {

@@ -22,10 +22,12 @@ mod operations;
 mod operator;
 mod options;
 mod plan;
+mod sabotage;
 pub mod study;
 mod trace;
 pub mod what_if;
 mod world;
 
 pub use options::Options;
+pub use sabotage::Sabotage;
 pub use world::{Failure, Report, World};

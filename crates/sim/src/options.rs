@@ -1,5 +1,6 @@
 //! What a seed decides: size of the cluster, workload, and which faults are on (swarm testing).
 
+use crate::sabotage::Sabotage;
 use allocator::Overlap;
 use base::Rng;
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Options {
     /// All frameworks but the first use nothing: they keep every offer, or decline it. Nothing else is out of the
     /// ordinary then, so that the first one must be offered what is free in time.
     pub hoarding: bool,
+    /// A rule that is broken on purpose.
+    pub sabotage: Option<Sabotage>,
 }
 
 /// What can go wrong.
@@ -119,6 +122,7 @@ impl Options {
             overlaps,
             lending,
             hoarding,
+            sabotage: None,
         }
     }
 }

@@ -158,7 +158,7 @@ pub struct Report {
 /// A cluster under virtual time.
 #[derive(Debug)]
 pub struct World {
-    options: Options,
+    pub(crate) options: Options,
     rng: Rng,
     now: Time,
     serial: u64,

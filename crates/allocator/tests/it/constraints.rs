@@ -107,3 +107,25 @@ fn a_regular_expression_that_is_too_large_is_refused() {
     let error = allocator::validate_constraints(&constraints).expect_err("too large");
     assert!(error.contains("is too complex: program size is larger than maximum of"), "{error}");
 }
+
+#[test]
+fn each_role_has_constraints_of_its_own() {
+    let on = |rack: &str| {
+        let equals = one("text_equals", serde_json::json!({"value": rack}));
+        serde_json::json!({"groups": [group(&[equals])]})
+    };
+    let json = serde_json::json!({"role_constraints": {"a": on("r1"), "b": on("r2")}});
+    let constraints = wire::json::from_value(&json).expect("constraints");
+    let constraints = allocator::validate_constraints(&constraints).expect("valid");
+    let mut c = cluster();
+    let options =
+        FrameworkOptions { roles: set(&["a", "b"]), constraints, ..FrameworkOptions::default() };
+    c.allocator.add_framework(FrameworkId(1), options, true);
+    for (id, rack) in [(1, "r1"), (2, "r2"), (3, "r3")] {
+        let agent = AgentOptions { attributes: vec![text("rack", rack)], ..super::options(id) };
+        c.allocator.add_agent(AgentId(id), agent, resources("cpus:1;mem:64"), &BTreeMap::new());
+    }
+    let mut lines = c.run();
+    lines.sort();
+    assert_eq!(lines, ["1 a 1 cpus:1; mem:64", "1 b 2 cpus:1; mem:64"]);
+}

@@ -252,3 +252,24 @@ fn refusals_of_a_framework_that_is_gone_do_not_bind_the_next_one() {
         last = Some(bytes.max(last.unwrap_or(0)));
     }
 }
+
+/// What one role suppresses or refuses is nothing to another role of the same framework.
+#[test]
+fn roles_of_a_framework_are_suppressed_and_revived_one_by_one() {
+    let mut c = cluster();
+    c.framework(1, &["a", "b"]);
+    c.allocator.suppress(FrameworkId(1), &set(&["a"]));
+    c.agent(1, "cpus:4;mem:1024");
+    let offer = c.allocations().remove(0);
+    assert_eq!(offer.role, "b");
+    c.decline(&offer, Some(Duration::from_secs(1000)));
+    assert!(c.run().is_empty(), "refused by one role, suppressed by the other");
+    c.allocator.revive(FrameworkId(1), &set(&["a"]));
+    let offer = c.allocations().remove(0);
+    assert_eq!(offer.role, "a", "the refusal of the other role holds on");
+    c.allocator.suppress(FrameworkId(1), &set(&["a", "b"]));
+    c.decline(&offer, None);
+    assert!(c.run().is_empty());
+    c.allocator.revive(FrameworkId(1), &BTreeSet::new());
+    assert_eq!(c.run().len(), 1);
+}

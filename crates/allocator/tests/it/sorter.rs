@@ -154,3 +154,50 @@ fn frameworks_in_several_roles_get_an_offer_of_each() {
     let roles: BTreeSet<String> = c.allocations().into_iter().map(|o| o.role).collect();
     assert_eq!(roles, set(&["a", "b"]));
 }
+
+/// Two tasks of a framework use one volume: it has it once.
+#[test]
+fn shared_resources_count_once_for_who_uses_them_several_times() {
+    let mut c = cluster();
+    let volume = updates::volume_of_a();
+    let mut total = resources("cpus:1;mem:10;disk:136");
+    total += &volume;
+    let mut used = volume.allocated_to("a");
+    used += &volume.allocated_to("a");
+    used += &resources("cpus:0.1;mem:1").allocated_to("a");
+    let used = BTreeMap::from([(FrameworkId(1), used)]);
+    c.framework(1, &["a"]);
+    c.framework(2, &["b"]);
+    c.allocator.add_agent(AgentId(1), options(1), total, &used);
+    c.allocator.deactivate_agent(AgentId(1));
+    // 64 of 300 is less than 80, twice 64 would be more.
+    hold(&mut c, 2, "b", 2, "disk:80");
+    hold(&mut c, 3, "c", 3, "cpus:9;mem:90;disk:20");
+    assert_eq!(next(&mut c, 10), 1);
+    offer_back(&mut c, 10);
+    // One of the tasks ends: the framework still has the volume.
+    c.allocator.recover(c.now, FrameworkId(1), AgentId(1), &volume.allocated_to("a"), None);
+    assert_eq!(c.allocator.check(), Ok(()));
+    hold(&mut c, 2, "b", 4, "cpus:0.1");
+    c.allocator.remove_agent(AgentId(2));
+    hold(&mut c, 2, "b", 5, "disk:50");
+    assert_eq!(next(&mut c, 11), 2, "64 of 270 is more than 50");
+    offer_back(&mut c, 11);
+    c.allocator.recover(c.now, FrameworkId(1), AgentId(1), &volume.allocated_to("a"), None);
+    assert_eq!(next(&mut c, 12), 1, "it has none of it any more");
+}
+
+/// A quota and what a role holds beyond it have no part in each other: shares are of all that it holds.
+#[test]
+fn a_quota_does_not_change_the_order_of_shares() {
+    let mut c = cluster();
+    c.allocator.set_quota("a", quota::quota("cpus:1;mem:10", ""));
+    c.framework(1, &["a"]);
+    c.framework(2, &["b"]);
+    hold(&mut c, 1, "a", 1, "cpus:2;mem:20");
+    hold(&mut c, 2, "b", 2, "cpus:3;mem:30");
+    assert_eq!(next(&mut c, 10), 1);
+    offer_back(&mut c, 10);
+    hold(&mut c, 1, "a", 3, "cpus:2;mem:20");
+    assert_eq!(next(&mut c, 11), 2, "what is guaranteed counts as well");
+}

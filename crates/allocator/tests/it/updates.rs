@@ -108,15 +108,19 @@ fn without_the_capability_only_the_rest_is_offered_again() {
     assert_eq!(c.run(), ["1 a 1 cpus:1; mem:64"]);
 }
 
-/// An agent with a shared volume, and what is offered of the volume.
-fn shared_volume() -> (Cluster, Resources) {
+pub(crate) fn volume_of_a() -> Resources {
     let text = r#"{"name":"disk","type":"SCALAR","scalar":{"value":64},"shared":{},
         "reservations":[{"type":"STATIC","role":"a"}],
         "disk":{"persistence":{"id":"v"},"volume":{"container_path":"p","mode":"RW"}}}"#;
     let volume: wire::v1::Resource = wire::json::from_slice(text.as_bytes()).expect("a volume");
+    Resources::from_wire(&[volume]).expect("a volume")
+}
+
+/// An agent with a shared volume, and what is offered of the volume.
+fn shared_volume() -> (Cluster, Resources) {
     let mut c = cluster();
     let mut total = resources("cpus:4;mem:1024");
-    let volume = Resources::from_wire(&[volume]).expect("a volume");
+    let volume = volume_of_a();
     total += &volume;
     c.allocator.add_agent(AgentId(1), options(1), total, &BTreeMap::new());
     (c, volume)

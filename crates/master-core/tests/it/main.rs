@@ -16,6 +16,7 @@ mod launch;
 mod lease;
 mod lending;
 mod offers;
+mod old_agents;
 mod operations;
 mod overlap;
 mod oversubscription;
@@ -25,6 +26,7 @@ mod schedule;
 mod shares;
 mod starvation;
 mod subscribe;
+mod update_framework;
 mod why;
 
 /// Stream of the first framework; its `Mesos-Stream-Id` is `stream-<n>`.

@@ -221,3 +221,19 @@ fn an_accept_of_the_offers_of_others_ends_them() {
     assert_eq!(types(&effects, STREAM), ["RESCIND"]);
     assert!(w.master.view().framework("m-0000").expect("it").offers.is_empty());
 }
+
+/// What the agent does not tell of ports that its own network takes (spec/master.md 1.5).
+#[test]
+fn ephemeral_ports_are_not_shown() {
+    let mut w = world();
+    w.framework(&[]);
+    let effects = w.register(AGENT, registration("cpus:4;mem:1024;ephemeral_ports:[32768-57344]"));
+    let offer = offers(&effects).remove(0);
+    let names: Vec<&str> = offer["resources"]
+        .as_array()
+        .expect("resources")
+        .iter()
+        .filter_map(|r| r["name"].as_str())
+        .collect();
+    assert_eq!(names, ["cpus", "mem"]);
+}

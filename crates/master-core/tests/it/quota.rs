@@ -221,3 +221,52 @@ fn quotas_of_a_cluster_without_agents_hold_nothing_up() {
     again.subscribe(STREAM, info);
     assert_eq!(offers(&again.agent()).len(), 1, "there are no agents to wait for");
 }
+
+/// Whoever comes back first after a failover of the master: what runs is not offered, and counts for quota.
+#[test]
+fn what_runs_counts_after_a_failover_whoever_comes_back_first() {
+    let (mut w, offer) = ready();
+    w.call(launch(&offer, 3.0));
+    let view = w.master.view();
+    let framework = view.framework("m-0000").expect("the framework");
+    let mut register = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    register.info.id = Some("m-S0".into());
+    register.frameworks = vec![framework.info.clone()];
+    register.tasks = framework.tasks.values().map(|t| t.wire.clone()).collect();
+    for framework_first in [true, false] {
+        let kept: Vec<_> = w.registry.clone().into_iter().collect();
+        let mut again = world_with(crate::config(), kept);
+        let mut info = framework_info(&[]);
+        info["roles"] = json!(["web"]);
+        info["id"] = json!({"value": "m-0000"});
+        let mut effects = Vec::new();
+        if framework_first {
+            effects.extend(again.subscribe(STREAM, info));
+            effects.extend(again.register(AGENT, register.clone()));
+        } else {
+            effects.extend(again.register(AGENT, register.clone()));
+            effects.extend(again.subscribe(STREAM, info));
+        }
+        effects.extend(again.wait(1));
+        let all = offers(&effects);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0]["resources"][0]["scalar"]["value"], 1.0);
+        let (status, text, _) =
+            update(&mut again, false, json!([config("web", &[], &[("cpus", 2.0)])]));
+        assert_eq!(status, 400);
+        assert!(text.contains("Role 'web' is already consuming 'cpus:3'"), "{text}");
+    }
+}
+
+/// One invalid configuration of several: none is set.
+#[test]
+fn quotas_of_several_roles_are_set_together_or_not_at_all() {
+    let (mut w, _) = ready();
+    let one = config("one", &[("cpus", 1.0)], &[]);
+    let large = config("two", &[("cpus", 4.0)], &[]);
+    assert_eq!(update(&mut w, false, json!([one, large])).0, 400, "together they are too much");
+    assert!(w.master.view().quotas.is_empty());
+    let small = config("two", &[("cpus", 3.0)], &[]);
+    assert_eq!(update(&mut w, false, json!([one, small])).0, 200);
+    assert_eq!(w.master.view().quotas.len(), 2);
+}

@@ -1,10 +1,10 @@
-//! What is lent is there only once, and comes back: a recall makes progress within the grace periods, as long as nothing
-//! is broken.
+//! What is lent is there only once, and comes back: who wants something back waits for two grace periods at most, as long
+//! as nothing is broken.
 
 use base::Time;
 use master_core::{Master, State};
 use resources::{Milli, Resources};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// `--preemption_grace_period` of simulated masters.
@@ -12,9 +12,32 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Messages, writes, containers that need their time.
 const SLACK: Duration = Duration::from_secs(15);
 
-/// What is wanted back of each agent, with since when it is just that.
+/// What is wanted back of each agent, by name of a scalar.
 #[derive(Debug, Default)]
-pub(crate) struct Recalls(BTreeMap<u32, (BTreeMap<String, Milli>, Time)>);
+pub(crate) struct Recalls(BTreeMap<(u32, String), Debt>);
+
+/// Thousandths that are wanted back, and since when. What comes back settles what was wanted first.
+#[derive(Debug, Default)]
+struct Debt(VecDeque<(Time, Milli)>);
+
+impl Debt {
+    fn becomes(&mut self, wanted: Milli, now: Time) {
+        let mut more = wanted - self.0.iter().map(|(_, milli)| milli).sum::<Milli>();
+        if more > 0 {
+            self.0.push_back((now, more));
+        }
+        while more < 0
+            && let Some((_, oldest)) = self.0.front_mut()
+        {
+            let settled = (*oldest).min(-more);
+            *oldest -= settled;
+            more += settled;
+            if *oldest == 0 {
+                self.0.pop_front();
+            }
+        }
+    }
+}
 
 impl Recalls {
     /// After a step of the master; `is_whole`: nothing is ever broken in this world.
@@ -28,17 +51,23 @@ impl Recalls {
         is_whole: bool,
     ) -> Result<(), String> {
         let recalls = master.recalls();
-        self.0.retain(|agent, _| recalls.keys().any(|a| a.0 == *agent));
         for (agent, recall) in recalls {
-            let since = match self.0.get(&agent.0) {
-                Some((wanted, since)) if *wanted == recall.wanted => *since,
-                _ => now,
-            };
-            self.0.insert(agent.0, (recall.wanted.clone(), since));
-            if is_whole && now.since(since) > GRACE * 2 + SLACK {
-                return Err(format!("{agent:?}: {recall:?} since {since}"));
+            for name in recall.wanted.keys() {
+                self.0.entry((agent.0, name.clone())).or_default();
             }
         }
+        for ((agent, name), debt) in &mut self.0 {
+            let recall = recalls.get(&allocator::AgentId(*agent));
+            let wanted = recall.and_then(|r| r.wanted.get(name)).copied().unwrap_or(0);
+            debt.becomes(wanted, now);
+            let oldest = debt.0.front().map(|(since, _)| *since);
+            if let Some(since) = oldest.filter(|since| now.since(*since) > GRACE * 2 + SLACK)
+                && is_whole
+            {
+                return Err(format!("agent {agent}: {name} of {recall:?} is wanted since {since}"));
+            }
+        }
+        self.0.retain(|_, debt| !debt.0.is_empty());
         once(master.state())
     }
 }
@@ -66,4 +95,24 @@ fn once(state: &State) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_back_settles_what_was_wanted_first() {
+        let at = |seconds| Time(0) + Duration::from_secs(seconds);
+        let mut debt = Debt::default();
+        debt.becomes(1000, at(1));
+        debt.becomes(1500, at(2));
+        debt.becomes(700, at(3));
+        assert_eq!(debt.0, [(at(1), 200), (at(2), 500)]);
+        debt.becomes(900, at(4));
+        debt.becomes(400, at(5));
+        assert_eq!(debt.0, [(at(2), 200), (at(4), 200)]);
+        debt.becomes(0, at(6));
+        assert!(debt.0.is_empty());
+    }
 }

@@ -69,8 +69,10 @@ impl World {
                 let at = self.now + self.delay();
                 if let Some((Peer::Agent(agent), at)) =
                     self.network.arrival(connection, Direction::FromMaster, at)
+                    && let Some(message) = self.sabotaged(agent, *message)
                 {
                     let life = self.agents[agent].life;
+                    let message = Box::new(message);
                     let input = Box::new(agent::Input::FromMaster { connection, message });
                     self.at(at, Event::ToAgent { stream: connection, agent, life, input });
                 }
