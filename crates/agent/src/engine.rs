@@ -382,6 +382,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         limits,
         volumes: volumes.into_iter().map(mounted).collect(),
         rootfs: None,
+        image_user: None,
         recovery_timeout,
         shutdown_grace_period,
         unless_sandbox,

@@ -31,6 +31,7 @@ pub use fetcher::{Fetcher, FetcherFigures, FetcherOptions};
 pub use logs::{Logs, Rotation};
 pub use mesos::{Mesos, MesosOptions};
 pub use terminal::Terminal;
+pub use user::User;
 
 pub use probe::{ProbeAnswer, Target};
 
@@ -69,6 +70,8 @@ pub struct ContainerSpec {
     pub environment: BTreeMap<String, String>,
     /// User to run as; None: the agent's own.
     pub user: Option<String>,
+    /// Who its image wants it to run as, if that counts: it does instead of root, where the framework named nobody.
+    pub image_user: Option<User>,
     /// Container description, if any.
     pub container: Option<v1::ContainerInfo>,
     /// Resources for isolation: what it asked for.
@@ -88,6 +91,14 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
+    /// Who it runs as, None: as the agent does. Names are those of this host or of the root file system.
+    pub(crate) fn who(&self, rootfs: Option<&Path>) -> Result<Option<User>, String> {
+        if let Some(user) = &self.image_user {
+            return Ok(Some(user.clone()));
+        }
+        self.user.as_deref().map(|name| User::named(name, rootfs)).transpose()
+    }
+
     /// Whether it is in another container as that container's own processes are.
     pub(crate) fn shares_everything(&self) -> bool {
         self.parent.is_some() && self.container.is_none()

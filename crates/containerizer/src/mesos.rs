@@ -8,7 +8,6 @@ use crate::isolation::{Isolator, Isolators, Preparation, Running, Selection, Set
 use crate::network::Network;
 use crate::probe::{self, ProbeAnswer, Target};
 use crate::supervisor::{self, Files};
-use crate::user::User;
 use crate::watch::Watch;
 use crate::{
     Appearance, BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, Started,
@@ -152,11 +151,12 @@ impl Mesos {
         let container_id = spec.container_id.clone();
         let files = self.files(&container_id);
         let cancel = self.starting().entry(container_id.clone()).or_default().cancel.clone();
-        let wanted = Wanted::of(&spec);
         let joined = match self.join(&spec) {
             Ok(()) => self.attach(&mut spec, &cancel).await,
             Err(text) => Err(text),
         };
+        // Users may be those of its image.
+        let wanted = Wanted::of(&spec);
         let has_images = joined.as_ref().is_ok_and(|has_images| *has_images);
         let prepared = match joined {
             Ok(_) => {
@@ -391,8 +391,7 @@ fn prepare(
     let rootfs = spec.rootfs.as_ref().map(PathBuf::from);
     let shared = parent.as_ref().filter(|_| spec.shares_everything()).and_then(around::root);
     let users = rootfs.as_deref().or(shared.as_deref());
-    let user = spec.user.as_deref().map(|name| User::named(name, users)).transpose();
-    let user = user.map_err(StartError::Sandbox)?;
+    let user = spec.who(users).map_err(StartError::Sandbox)?;
     supervisor::check(spec)?;
     // First the directory, then the sandbox: who finds neither knows that nothing was started.
     files.create(spec.parent.as_deref())?;

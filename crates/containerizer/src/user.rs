@@ -11,11 +11,13 @@ const ENTRY_MAX: usize = 1 << 20;
 
 /// Who a container runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Main group.
+    pub gid: u32,
     /// All groups, the main one included.
-    pub(crate) groups: Vec<u32>,
+    pub groups: Vec<u32>,
 }
 
 impl User {
@@ -42,20 +44,38 @@ impl User {
     }
 
     fn of_image(name: &str, rootfs: &Path) -> Option<Self> {
-        let read = |path: &str| rooted::read(rootfs, Path::new(path), Within::Root).ok();
-        // Name, password, user, group.
-        let users = read("/etc/passwd")?;
-        let mut entries = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let entry = entries.find(|fields| fields.first() == Some(&name))?;
-        let (uid, gid) = (entry.get(2)?.parse().ok()?, entry.get(3)?.parse().ok()?);
-        // Name, password, group, members.
-        let table = read("/etc/group").unwrap_or_default();
-        let groups = table.lines().filter_map(|line| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let is_member = fields.get(3)?.split(',').any(|member| member.trim() == name);
-            fields.get(2)?.parse().ok().filter(|group| is_member && *group != gid)
-        });
-        Some(Self { uid, gid, groups: std::iter::once(gid).chain(groups).collect() })
+        let tables = Tables::of(rootfs);
+        let entry = tables.user(|entry| entry.name == name)?;
+        Some(Self { uid: entry.uid, gid: entry.gid, groups: tables.groups(name, entry.gid) })
+    }
+
+    /// The user that an image names: `user`, `uid`, and with a group `user:group`, in any mixture of names and numbers.
+    /// Names are those of the image's own tables; no link in it leads out of it.
+    ///
+    /// # Errors
+    /// With a text that names what is not there.
+    pub(crate) fn by_image(text: &str, rootfs: &Path) -> Result<Self, String> {
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
+            None => (text, None),
+        };
+        let tables = Tables::of(rootfs);
+        let entry = match tables.user(|entry| entry.name == user) {
+            Some(entry) => entry,
+            None => {
+                let uid = number(user)
+                    .ok_or_else(|| format!("there is no user '{user}' in the image"))?;
+                let unnamed = Entry { name: String::new(), uid, gid: 0 };
+                tables.user(|entry| entry.uid == uid).unwrap_or(unnamed)
+            }
+        };
+        let Some(group) = group else {
+            let groups = tables.groups(&entry.name, entry.gid);
+            return Ok(Self { uid: entry.uid, gid: entry.gid, groups });
+        };
+        let gid = tables.group(group).or_else(|| number(group));
+        let gid = gid.ok_or_else(|| format!("there is no group '{group}' in the image"))?;
+        Ok(Self { uid: entry.uid, gid, groups: vec![gid] })
     }
 
     /// Gives a file or directory to the user.
@@ -63,6 +83,66 @@ impl User {
         std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid)).map_err(|e| {
             format!("cannot give {} to the user with id {}: {e}", path.display(), self.uid)
         })
+    }
+}
+
+/// An id as text: those above are taken for negative ones by some.
+fn number(text: &str) -> Option<u32> {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|id| is_number && i32::try_from(*id).is_ok())
+}
+
+/// `/etc/passwd` and `/etc/group` of an image, as far as it has them.
+struct Tables {
+    users: String,
+    groups: String,
+}
+
+/// A user in a table.
+struct Entry {
+    name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl Tables {
+    fn of(rootfs: &Path) -> Self {
+        let read =
+            |path: &str| rooted::read(rootfs, Path::new(path), Within::Root).unwrap_or_default();
+        Self { users: read("/etc/passwd"), groups: read("/etc/group") }
+    }
+
+    fn user(&self, is_wanted: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        // Name, password, user, group.
+        let entries = self.users.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?.to_owned();
+            let (uid, gid) = (number(fields.nth(1)?)?, number(fields.next()?)?);
+            Some(Entry { name, uid, gid })
+        });
+        entries.into_iter().find(is_wanted)
+    }
+
+    /// Name, password, group, members.
+    fn group_entries(&self) -> impl Iterator<Item = (&str, u32, &str)> {
+        self.groups.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            Some((name, number(fields.nth(1)?)?, fields.next()?))
+        })
+    }
+
+    fn group(&self, name: &str) -> Option<u32> {
+        self.group_entries().find(|(entry, ..)| *entry == name).map(|(_, gid, _)| gid)
+    }
+
+    /// The main group, and those that have the user as a member.
+    fn groups(&self, user: &str, gid: u32) -> Vec<u32> {
+        let is_member = |members: &str| members.split(',').any(|member| member.trim() == user);
+        let others = self
+            .group_entries()
+            .filter(|(_, group, members)| !user.is_empty() && *group != gid && is_member(members));
+        std::iter::once(gid).chain(others.map(|(_, group, _)| group)).collect()
     }
 }
 
@@ -112,6 +192,38 @@ fn groups(name: &CStr, gid: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_of_images_are_names_or_numbers_of_their_own_tables() {
+        let root = testkit::cluster::temporary_directory();
+        let users =
+            "root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:\nbroken:x:y:z\nbig:x:4294967295:0::/:\n";
+        let groups = "root:x:0:\napp:x:1001:\nweb:x:2000:other,app\nlog:x:2001:app\n";
+        std::fs::create_dir(root.join("etc")).expect("a directory");
+        std::fs::write(root.join("etc/passwd"), users).expect("a table");
+        std::fs::write(root.join("etc/group"), groups).expect("a table");
+        let of =
+            |text: &str| User::by_image(text, &root).map(|user| (user.uid, user.gid, user.groups));
+        assert_eq!(of("app"), Ok((1000, 1001, vec![1001, 2000, 2001])));
+        assert_eq!(of("1000"), of("app"));
+        assert_eq!(of("app:web"), Ok((1000, 2000, vec![2000])));
+        assert_eq!(of("7:web"), Ok((7, 2000, vec![2000])));
+        assert_eq!(of("app:9"), Ok((1000, 9, vec![9])));
+        assert_eq!(of("7"), Ok((7, 0, vec![0])));
+        assert_eq!(of("7:"), of("7"));
+        assert_eq!(of("root"), Ok((0, 0, vec![0])));
+        for name in ["nobody", "broken", "big", "4294967295", "-1", "+1", ""] {
+            let error = of(name).expect_err(name);
+            assert_eq!(error, format!("there is no user '{name}' in the image"));
+        }
+        assert_eq!(of("app:none").expect_err("none"), "there is no group 'none' in the image");
+        // The tables of this host are nobody's business.
+        std::fs::remove_file(root.join("etc/passwd")).expect("removed");
+        std::os::unix::fs::symlink("../../../../../../etc/passwd", root.join("etc/passwd"))
+            .expect("a link");
+        assert!(of("root").is_err());
+        std::fs::remove_dir_all(&root).expect("removed");
+    }
 
     #[test]
     fn root_has_the_id_zero_and_is_in_its_group() {

@@ -64,6 +64,11 @@ fn fill(registry: &Registry, busybox: &Path) {
     let run = json!({"Env": ["PATH=/bin", "GREETING=hello"], "Entrypoint": ["/bin/echo", "entry"],
         "Cmd": ["point"], "WorkingDir": "/work"});
     registry.push_image("busybox", "latest", &[layer(&root)], &run);
+    std::fs::write(root.join("etc/passwd"), "app:x:1234:1235::/:\n").expect("a file");
+    std::fs::write(root.join("etc/group"), "app:x:1235:\nweb:x:1236:app\n").expect("a file");
+    let run = json!({"Env": ["PATH=/bin"], "User": "app"});
+    registry.push_image("app", "latest", &[layer(&root)], &run);
+    registry.push_image("lost", "latest", &[layer(&root)], &json!({"User": "nobody"}));
 }
 
 /// A directory that goes when it is dropped.
@@ -121,9 +126,14 @@ fn cluster_with(registry: &str, more: &[&str], environment: &[(&str, &str)]) -> 
 }
 
 fn execute(cluster: &Cluster, arguments: &[&str]) -> Output {
+    execute_in("busybox", cluster, arguments)
+}
+
+fn execute_in(image: &str, cluster: &Cluster, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_proffer"))
         .args(["run", &format!("--master={}", cluster.master())])
-        .args(["--docker_image=busybox", "--containerizer=mesos", "--resources=cpus:0.1;mem:32"])
+        .args([&format!("--docker_image={image}"), "--containerizer=mesos"])
+        .arg("--resources=cpus:0.1;mem:32")
         .args(arguments)
         .output()
         .expect("it runs")
@@ -178,6 +188,33 @@ fn a_task_runs_in_an_image_of_a_registry_and_as_the_image_says() {
 }
 
 #[test]
+fn a_task_runs_as_the_user_of_its_image_and_never_as_more_than_its_own() {
+    let Some(busybox) = needed() else { return };
+    let Some(registry) = Registry::start("", &[]) else { return };
+    fill(&registry, &busybox);
+    let cluster = cluster(&format!("http://{}", registry.address), &[]);
+    let who = "id -u; id -g; id -G; touch $MESOS_SANDBOX/mine && echo written";
+    let ran = execute_in("app", &cluster, &["--name=image", who]);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    assert_eq!(stdout(&cluster, "image"), "1234\n1235\n1235 1236\nwritten\n");
+    // Who was named is not changed.
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let image = json!({"type": "DOCKER", "docker": {"name": "app"}});
+    let container = json!({"type": "MESOS", "mesos": {"image": image}});
+    let offer = framework.offers().remove(0);
+    let mut task = command_task(&offer, "own", "id -u", 0.1, 32.0);
+    task["command"]["user"] = json!("nobody");
+    task["container"] = container;
+    framework.launch(&offer, &[task]);
+    framework.until_state("own", "TASK_FINISHED");
+    assert_eq!(stdout(&cluster, "own"), "65534\n");
+    drop(framework);
+    let ran = execute_in("lost", &cluster, &["--name=lost", who]);
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(text.contains("the image's User: there is no user 'nobody' in the image"), "{text}");
+}
+
+#[test]
 fn a_root_of_an_image_survives_the_agent_and_ends_with_its_task() {
     let Some(busybox) = needed() else { return };
     let Some(registry) = Registry::start("", &[]) else { return };
@@ -209,6 +246,8 @@ fn a_root_of_an_image_survives_the_agent_and_ends_with_its_task() {
     let prune = json!({"type": "PRUNE_IMAGES", "prune_images": {}});
     let prune = || http::post_json(&cluster.agent(0), "/api/v1", &[], &prune);
     wait::until("images can be pruned", Duration::from_secs(10), || {
+        // It listens when it has recovered.
+        std::net::TcpStream::connect(cluster.agent(0)).ok()?;
         (prune().status == 200).then_some(())
     });
     let containers = cluster.directory().join("agent0/provisioner/containers");

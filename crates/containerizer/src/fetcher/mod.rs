@@ -89,6 +89,7 @@ pub(crate) struct Wanted {
     user: Option<String>,
     /// Users may be those of an image.
     rootfs: Option<PathBuf>,
+    image_user: Option<User>,
     command: v1::CommandInfo,
 }
 
@@ -102,7 +103,8 @@ impl Wanted {
         let (container_id, user) = (spec.container_id.clone(), spec.user.clone());
         let rootfs = spec.rootfs.as_ref().map(PathBuf::from);
         let directory = PathBuf::from(&spec.directory);
-        Some(Self { container_id, directory, user, rootfs, command })
+        let image_user = spec.image_user.clone();
+        Some(Self { container_id, directory, user, rootfs, image_user, command })
     }
 }
 
@@ -152,11 +154,16 @@ impl Fetcher {
     async fn run(&self, wanted: &Wanted, cancel: &Notify) -> Result<(), String> {
         let items = uri::items(&wanted.command, self.options.frameworks_home.as_deref())
             .map_err(|e| format!("Could not fetch: {e}"))?;
-        let user = wanted.user.as_deref();
-        let user = user.map(|name| User::named(name, wanted.rootfs.as_deref())).transpose()?;
+        let user = match (&wanted.image_user, &wanted.user) {
+            (Some(user), _) => Some(user.clone()),
+            (None, Some(name)) => Some(User::named(name, wanted.rootfs.as_deref())?),
+            (None, None) => None,
+        };
         let log = logs(&wanted.directory, user.as_ref())?;
         let name = wanted.user.as_deref();
         let cache = self.cache.as_ref().filter(|_| name.is_none_or(|name| !name.contains('/')));
+        // Caches belong to users of this host.
+        let cache = cache.filter(|_| wanted.image_user.is_none());
         let cache_directory = cache.map(|cache| cache.directory(name).display().to_string());
         let request = FetchRequest {
             directory: wanted.directory.display().to_string(),

@@ -1,10 +1,12 @@
 //! Images of a container: its root file system, and its volumes that are images.
 
+use super::manifest::ImageConfig;
 use super::provisioner::{Provisioner, Pulled};
 use super::runtime::{merge_command, merge_environment};
-use crate::ContainerSpec;
 use crate::isolation::{Isolator, Running};
+use crate::{ContainerSpec, User};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use wire::v1;
 
@@ -41,10 +43,8 @@ pub(crate) async fn attach(
             if spec.working_directory.is_none() {
                 spec.working_directory.clone_from(&found.config.working_dir);
             }
-            if let Some(user) = &found.config.user {
-                let container = &spec.container_id;
-                tracing::warn!(%container, %user, "the user that an image names is left out: the framework chooses");
-            }
+            let user = spec.user.as_deref();
+            spec.image_user = user_of_image(&found.config, &spec.command, user, &found.rootfs)?;
         }
     }
     for volume in container.volumes.iter_mut().filter(|volume| volume.image.is_some()) {
@@ -55,6 +55,23 @@ pub(crate) async fn attach(
         volume.host_path = Some(rootfs.to_owned());
     }
     Ok(())
+}
+
+/// The user that an image names counts instead of root, if the framework names none for the command: it takes
+/// privileges away and gives none.
+fn user_of_image(
+    image: &ImageConfig,
+    command: &v1::CommandInfo,
+    user: Option<&str>,
+    rootfs: &Path,
+) -> Result<Option<User>, String> {
+    let Some(wanted) = &image.user else { return Ok(None) };
+    let is_root = user.is_some_and(|u| User::named(u, None).is_ok_and(|user| user.uid == 0));
+    if command.user.is_some() || !is_root {
+        return Ok(None);
+    }
+    let user = User::by_image(wanted, rootfs).map_err(|e| format!("the image's User: {e}"))?;
+    Ok(Some(user).filter(|user| user.uid != 0))
 }
 
 /// Has root file systems recovered and removed together with what isolators make.

@@ -92,6 +92,7 @@ impl Host {
             limits: BTreeMap::new(),
             volumes: Vec::new(),
             rootfs: None,
+            image_user: None,
             recovery_timeout: Duration::from_secs(600),
             shutdown_grace_period: Duration::from_secs(5),
             unless_sandbox: false,

@@ -13,6 +13,7 @@ fn spec(command: v1::CommandInfo, container: v1::ContainerInfo) -> ContainerSpec
         output: None,
         streams: None,
         rootfs: None,
+        image_user: None,
         command,
         environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
         user: None,

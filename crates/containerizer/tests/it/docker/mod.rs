@@ -118,6 +118,7 @@ impl Node {
             output: None,
             streams: None,
             rootfs: None,
+            image_user: None,
             command: v1::CommandInfo { value: Some(command.to_owned()), ..Default::default() },
             environment: BTreeMap::from([("MESOS_ALLOCATION_ROLE".to_owned(), "*".to_owned())]),
             user: None,
