@@ -22,9 +22,6 @@ impl Hierarchical {
     /// Runs one cycle.
     pub(crate) fn cycle(&mut self, now: Now, rng: &mut Rng) -> Vec<Allocation> {
         let mut out = Vec::new();
-        if self.paused {
-            return out;
-        }
         self.last_run = Some(now.mono);
         self.fair.take();
         self.expire(now.mono);

@@ -21,9 +21,8 @@ pub struct Decisions {
 
 const UNTIL: Time = Time(0);
 /// Every reason, at its number.
-const REASONS: [Reason; 20] = [
+const REASONS: [Reason; 19] = [
     Reason::Next,
-    Reason::Paused,
     Reason::Inactive,
     Reason::Suppressed,
     Reason::AgentInactive,
@@ -47,25 +46,24 @@ const REASONS: [Reason; 20] = [
 fn number(reason: Reason) -> usize {
     match reason {
         Reason::Next => 0,
-        Reason::Paused => 1,
-        Reason::Inactive => 2,
-        Reason::Suppressed => 3,
-        Reason::AgentInactive => 4,
-        Reason::NotListed => 5,
-        Reason::Taken => 6,
-        Reason::Overlap => 7,
-        Reason::AgentCapability => 8,
-        Reason::Gpus => 9,
-        Reason::Region => 10,
-        Reason::Constraint => 11,
-        Reason::Reserved => 12,
-        Reason::Limit => 13,
-        Reason::Headroom => 14,
-        Reason::Satisfied => 15,
-        Reason::Lent => 16,
-        Reason::BelowMinimum => 17,
-        Reason::Refused { .. } => 18,
-        Reason::BackedOff { .. } => 19,
+        Reason::Inactive => 1,
+        Reason::Suppressed => 2,
+        Reason::AgentInactive => 3,
+        Reason::NotListed => 4,
+        Reason::Taken => 5,
+        Reason::Overlap => 6,
+        Reason::AgentCapability => 7,
+        Reason::Gpus => 8,
+        Reason::Region => 9,
+        Reason::Constraint => 10,
+        Reason::Reserved => 11,
+        Reason::Limit => 12,
+        Reason::Headroom => 13,
+        Reason::Satisfied => 14,
+        Reason::Lent => 15,
+        Reason::BelowMinimum => 16,
+        Reason::Refused { .. } => 17,
+        Reason::BackedOff { .. } => 18,
     }
 }
 

@@ -61,7 +61,6 @@ pub(crate) struct Hierarchical {
     pub(crate) suspects: BTreeSet<AgentId>,
     pub(crate) interner: Interner,
     pub(crate) whitelist: Option<BTreeSet<String>>,
-    pub(crate) paused: bool,
     /// Agents on which something changed.
     pub(crate) dirty: BTreeSet<AgentId>,
     pub(crate) all_dirty: bool,
@@ -96,7 +95,6 @@ impl Hierarchical {
             suspects: BTreeSet::new(),
             interner: Interner::default(),
             whitelist: None,
-            paused: false,
             dirty: BTreeSet::new(),
             all_dirty: false,
             held_back: HeldBack::default(),
@@ -456,19 +454,11 @@ impl Allocator for Hierarchical {
         }
     }
 
-    fn pause(&mut self) {
-        self.paused = true;
-    }
-
-    fn resume(&mut self) {
-        self.paused = false;
-        self.all_dirty = true;
+    fn expect(&mut self, away: BTreeMap<String, resources::Milli>) {
+        self.quotas.expect(&self.tree, away);
     }
 
     fn next_run(&self) -> Option<Time> {
-        if self.paused {
-            return None;
-        }
         let soon = self.last_run.map_or(Time(0), |at| at + self.config.coalesce);
         if !self.dirty.is_empty() {
             return Some(soon);
@@ -504,9 +494,6 @@ impl Allocator for Hierarchical {
     }
 
     fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason {
-        if self.paused {
-            return Reason::Paused;
-        }
         let Some(known) = self.frameworks.get(&framework) else { return Reason::Inactive };
         if !known.options.roles.contains(role) || !known.active {
             return Reason::Inactive;

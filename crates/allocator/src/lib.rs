@@ -140,8 +140,6 @@ pub struct Quota {
 pub enum Reason {
     /// Nothing is in the way: it is offered in its turn.
     Next,
-    /// Offers are held back until enough agents are back after a restart of the master.
-    Paused,
     /// The framework is not connected, or not subscribed to the role.
     Inactive,
     /// It suppressed offers for the role.
@@ -326,10 +324,9 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn set_overlap(&mut self, role: &str, overlap: Option<Overlap>);
     /// Only agents of these hosts are offered; None: all.
     fn set_whitelist(&mut self, hosts: Option<BTreeSet<String>>);
-    /// Makes no offers until [`Allocator::resume`].
-    fn pause(&mut self);
-    /// Ends [`Allocator::pause`].
-    fn resume(&mut self);
+    /// Agents that have so much of each scalar in all, in thousandths, are expected back. What they run is not known: limits
+    /// leave room for all of it to be a role's own.
+    fn expect(&mut self, away: BTreeMap<String, Milli>);
     /// What cycles decided since this was last asked.
     fn take_decisions(&mut self, now: Time) -> Vec<Decisions>;
     /// Until when a framework that used nothing for long comes after all others for a role.

@@ -28,6 +28,8 @@ pub(crate) struct Quotas {
     reserved: BTreeMap<u32, Scalars>,
     /// Unreserved scalars that nobody has.
     free: Scalars,
+    /// What roles may have on agents that are expected back, by name.
+    away: BTreeMap<String, Milli>,
     /// Since [`Quotas::settle`].
     changed: bool,
 }
@@ -93,7 +95,8 @@ impl Quotas {
 
     fn forget(&mut self) {
         let shares = Shares { of: std::mem::take(&mut self.shares.of), ..Shares::default() };
-        *self = Self { set: std::mem::take(&mut self.set), shares, stale: true, ..Self::default() };
+        let (set, away) = (std::mem::take(&mut self.set), std::mem::take(&mut self.away));
+        *self = Self { set, shares, away, stale: true, ..Self::default() };
     }
 
     /// A role's quota holds from now on.
@@ -110,7 +113,7 @@ impl Quotas {
         self.limited.forget(role);
         for (name, limit) in &quota.limits {
             if let Some(at) = tree.known_scalar(name) {
-                self.limited.note(role, at, *limit <= self.consumed(role, at));
+                self.limited.note(role, at, *limit <= self.taken(role, at, name));
             }
         }
         if quota == Quota::default() {
@@ -125,7 +128,7 @@ impl Quotas {
         let consumed = self.consumed(role, at);
         self.needs.consume(role, at, consumed);
         if let Some(limit) = self.of.get(&role).and_then(|quota| quota.limits.get(name)) {
-            self.limited.note(role, at, *limit <= consumed);
+            self.limited.note(role, at, *limit <= self.taken(role, at, name));
         }
     }
 
@@ -202,6 +205,29 @@ impl Quotas {
 
     pub(crate) fn consumed(&self, role: u32, at: usize) -> Milli {
         amount(self.charged.get(&role), at) + amount(self.reserved.get(&role), at)
+    }
+
+    /// What a role has of a scalar, and what it may have on agents that are expected back.
+    fn taken(&self, role: u32, at: usize, name: &str) -> Milli {
+        self.consumed(role, at) + self.away.get(name).copied().unwrap_or(0)
+    }
+
+    /// Agents with so much of each scalar are expected back.
+    pub(crate) fn expect(&mut self, tree: &Tree, away: BTreeMap<String, Milli>) {
+        if self.away == away {
+            return;
+        }
+        self.away = away;
+        self.changed = true;
+        let mut limited = std::mem::take(&mut self.limited);
+        for (role, quota) in &self.of {
+            for (name, limit) in &quota.limits {
+                if let Some(at) = tree.known_scalar(name) {
+                    limited.note(*role, at, *limit <= self.taken(*role, at, name));
+                }
+            }
+        }
+        self.limited = limited;
     }
 
     /// How much of a scalar a role may have as a part of what is guaranteed to it or to one above it, beside what is
@@ -282,7 +308,8 @@ impl Quotas {
         let at = tree.known_scalar(name);
         let rooms = tree.chain(role).filter_map(|role| {
             let limit = self.of.get(&role)?.limits.get(name)?;
-            Some((limit - at.map_or(0, |at| self.consumed(role, at))).max(0))
+            let away = || self.away.get(name).copied().unwrap_or(0);
+            Some((limit - at.map_or_else(away, |at| self.taken(role, at, name))).max(0))
         });
         rooms.min()
     }

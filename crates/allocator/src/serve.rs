@@ -318,7 +318,7 @@ impl Hierarchical {
         let Some(agent) = self.agents.get(&on).filter(|a| a.active && !a.overcommitted) else {
             return 0;
         };
-        if self.paused || !self.is_listed(agent) {
+        if !self.is_listed(agent) {
             return 0;
         }
         let offered = resources.unallocated();

@@ -62,7 +62,7 @@ impl Master {
 
     pub(crate) fn on_gone(&mut self, cx: &mut Cx<'_>, token: Token, id: &str) {
         self.state.gone.insert(id.to_owned(), time_info(cx.now.wall));
-        self.state.recovered_agents.remove(id);
+        self.forget_recovered(id);
         self.state.unreachable.remove(id);
         if let Some(key) = self.agent_keys.get(id).copied() {
             if let Some(connection) = self.agent(key).and_then(|a| a.connection) {

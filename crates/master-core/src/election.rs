@@ -2,7 +2,18 @@
 
 use crate::master::{Cx, Master, Timer};
 use crate::registry::{AGENTS, GONE, UNREACHABLE};
-use wire::internal;
+use resources::{Milli, Resources};
+use std::collections::BTreeMap;
+use wire::{internal, v1};
+
+/// Agents that are waited for after an election.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    /// So many may stay away.
+    agents: usize,
+    /// Amounts of the scalars of those that are not back.
+    away: BTreeMap<String, Milli>,
+}
 
 impl Master {
     /// This master leads from now on.
@@ -42,15 +53,13 @@ impl Master {
             self.timers.set(Timer::Recovered, cx.now.mono + self.config.agent_reregister_timeout);
         }
         self.refresh_shares(cx);
-        let has_guarantees = !self.state.quotas.is_empty() || !self.state.shares.is_empty();
-        if has_guarantees && !self.state.recovered_agents.is_empty() {
-            self.hold_offers(cx);
-        }
+        self.expect_agents(cx);
         self.timers.set(Timer::Gc, cx.now.mono + self.config.registry_gc_interval);
     }
 
-    /// While few agents are back, what is guaranteed to one role would be given to others (spec/master.md 4.4).
-    pub(crate) fn hold_offers(&mut self, cx: &Cx<'_>) {
+    /// What agents run that are not back yet is not known: until enough of them are, limits hold as if roles had all of
+    /// it (spec/master.md 4.4 has nobody offered anything for so long).
+    fn expect_agents(&mut self, cx: &Cx<'_>) {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -59,21 +68,50 @@ impl Master {
         )]
         let wanted = (self.state.recovered_agents.len() as f64
             * self.config.allocator_agent_recovery_factor)
-            .max(0.0) as usize;
-        if wanted > 0 {
-            self.allocator.pause();
-            self.awaited = Some(wanted);
-            let timeout = self.config.allocator_recovery_timeout;
-            self.timers.set(Timer::AllocatorRecovery, cx.now.mono + timeout);
+            .clamp(0.0, self.state.recovered_agents.len() as f64) as usize;
+        if wanted == 0 {
+            return;
         }
+        let mut away = BTreeMap::new();
+        for info in self.state.recovered_agents.values() {
+            for (name, milli) in scalars(info) {
+                *away.entry(name).or_default() += milli;
+            }
+        }
+        self.allocator.expect(away.clone());
+        let agents = self.state.recovered_agents.len() - wanted;
+        self.awaited = Some(Awaited { agents, away });
+        let timeout = self.config.allocator_recovery_timeout;
+        self.timers.set(Timer::AllocatorRecovery, cx.now.mono + timeout);
     }
 
-    /// Ends [`Master::hold_offers`] when enough agents are here.
-    pub(crate) fn count_awaited(&mut self) {
-        if self.awaited.is_some_and(|wanted| self.state.agents.len() >= wanted) {
-            self.awaited = None;
+    /// An agent of the registry is back, or is expected no longer.
+    pub(crate) fn forget_recovered(&mut self, id: &str) -> bool {
+        let Some(info) = self.state.recovered_agents.remove(id) else { return false };
+        if self.awaited.as_ref().is_some_and(|a| self.state.recovered_agents.len() <= a.agents) {
             self.timers.cancel(&Timer::AllocatorRecovery);
-            self.allocator.resume();
+            self.expect_nobody();
+        } else if let Some(awaited) = &mut self.awaited {
+            for (name, milli) in scalars(&info) {
+                if let Some(left) = awaited.away.get_mut(&name) {
+                    *left -= milli;
+                }
+            }
+            self.allocator.expect(awaited.away.clone());
         }
+        true
     }
+
+    /// Ends [`Master::expect_agents`].
+    pub(crate) fn expect_nobody(&mut self) {
+        self.awaited = None;
+        self.allocator.expect(BTreeMap::new());
+    }
+}
+
+/// Amounts of an agent's scalars.
+fn scalars(info: &v1::AgentInfo) -> Vec<(String, Milli)> {
+    let resources = Resources::from_wire(&info.resources).unwrap_or_default();
+    let amount = |name: &str| (name.to_owned(), resources.scalar(name));
+    resources.names().into_iter().map(amount).filter(|(_, milli)| *milli > 0).collect()
 }

@@ -139,7 +139,7 @@ impl Master {
     }
 
     pub(crate) fn on_recovered_unreachable(&mut self, cx: &mut Cx<'_>, id: &str) {
-        if self.state.recovered_agents.remove(id).is_some() {
+        if self.forget_recovered(id) {
             self.state.unreachable.insert(id.to_owned(), time_info(cx.now.wall));
             self.tell_failure(cx, id);
         }

@@ -2,6 +2,7 @@
 
 use crate::acknowledged::Acknowledged;
 use crate::contract::{Config, Effect, Input, Response};
+use crate::election::Awaited;
 use crate::history::{History, MINUTE};
 use crate::lease::Leases;
 use crate::lending::is_overlent;
@@ -110,8 +111,7 @@ pub struct Master {
     pub(crate) next_agent: u32,
     pub(crate) next_offer: u64,
     pub(crate) next_key: u32,
-    /// Agents that must be back before offers are made, while the allocator is paused.
-    pub(crate) awaited: Option<usize>,
+    pub(crate) awaited: Option<Awaited>,
     /// Somebody listens to announcements.
     pub(crate) observed: bool,
 }
@@ -252,7 +252,7 @@ impl Master {
             Timer::Lease => self.sweep_leases(cx),
             Timer::Preempt(id) => self.preempt(cx, &id),
             Timer::Recovered => self.on_recovered_timeout(cx),
-            Timer::AllocatorRecovery => self.allocator.resume(),
+            Timer::AllocatorRecovery => self.expect_nobody(),
             Timer::Removal => self.next_removal(cx),
             Timer::Shares => self.refresh_shares(cx),
             Timer::Gc => self.collect_registry(cx),

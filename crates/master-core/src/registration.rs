@@ -234,7 +234,6 @@ impl Master {
         };
         let options = options(&agent);
         self.state.agents.insert(key, Arc::new(agent));
-        self.count_awaited();
         self.agent_keys.insert(id.to_owned(), key);
         self.allocator.add_agent(key, options, total, &BTreeMap::new());
         self.allocator.deactivate_agent(key);

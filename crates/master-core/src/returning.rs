@@ -26,7 +26,7 @@ impl Master {
         open: bool,
     ) {
         let id = register.info.id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
-        self.state.recovered_agents.remove(&id);
+        self.forget_recovered(&id);
         self.state.unreachable.remove(&id);
         self.count("master/slave_reregistrations");
         let known = self.agent_keys.get(&id).copied();

@@ -81,9 +81,6 @@ pub fn in_short(time: Duration) -> String {
 pub fn describe(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::Next => ("NEXT", "nothing: it is offered in its turn"),
-        Reason::Paused => {
-            ("PAUSED", "wait for the agents to come back, or shorten --allocator_recovery_timeout")
-        }
         Reason::Inactive => ("INACTIVE", "subscribe the framework, with this role"),
         Reason::Suppressed => ("SUPPRESSED", "let the framework send REVIVE for the role"),
         Reason::AgentInactive => ("AGENT_INACTIVE", "bring the agent back"),
@@ -207,10 +204,6 @@ impl Master {
     ) -> String {
         match reason {
             Reason::Next => "it is offered in the next cycle".to_owned(),
-            Reason::Paused => {
-                "no offers are made until enough agents are back after the master's start"
-                    .to_owned()
-            }
             Reason::Inactive => self.who_is_away(now, framework, role),
             Reason::Suppressed => format!("the framework suppressed offers for role '{role}'"),
             Reason::AgentInactive => {
@@ -233,6 +226,10 @@ impl Master {
             Reason::Reserved => {
                 "what is free there is reserved for other roles, revocable or shared".to_owned()
             }
+            Reason::Limit if self.awaited.is_some() => format!(
+                "role '{role}', or one above it, may have all that its limits allow: what runs on {} agents that are not back after the master's start is not known",
+                self.state.recovered_agents.len()
+            ),
             Reason::Limit => {
                 format!("role '{role}', or one above it, has all that its limits allow")
             }

@@ -128,18 +128,6 @@ fn agents_that_are_not_on_the_whitelist_are_not_offered() {
 }
 
 #[test]
-fn a_paused_allocator_makes_no_offers() {
-    let mut c = cluster();
-    c.allocator.pause();
-    c.framework(1, &["a"]);
-    c.agent(1, "cpus:1;mem:100");
-    assert!(c.run().is_empty());
-    assert_eq!(c.allocator.next_run(), None);
-    c.allocator.resume();
-    assert_eq!(c.run(), ["1 a 1 cpus:1; mem:100"]);
-}
-
-#[test]
 fn why_names_the_first_thing_in_the_way() {
     use allocator::Reason;
     let mut c = cluster();

@@ -39,6 +39,29 @@ fn a_role_gets_no_more_than_its_limit() {
 }
 
 #[test]
+fn a_limit_leaves_room_for_what_runs_on_agents_that_are_expected_back() {
+    let mut c = cluster();
+    c.allocator.set_quota("a", quota("", "cpus:5"));
+    c.allocator.expect(amounts("cpus:4;mem:1000"));
+    c.framework(1, &["a"]);
+    c.agent(1, "cpus:4;mem:100");
+    assert_eq!(held(&mut c, 3)[&1], "cpus:1; mem:100");
+    c.agent(2, "cpus:4;mem:10");
+    assert!(c.run().is_empty());
+    assert_eq!(c.allocator.why(FrameworkId(1), "a", AgentId(2)), allocator::Reason::Limit);
+    for (away, has) in [("cpus:2", 3000), ("", 5000)] {
+        c.allocator.expect(amounts(away));
+        c.wait(Duration::from_secs(1));
+        held(&mut c, 3);
+        assert_eq!(c.allocator.quota_consumption("a")["cpus"], has);
+    }
+    c.allocator.expect(amounts("cpus:4"));
+    c.framework(2, &["b"]);
+    c.agent(3, "cpus:4;mem:100");
+    assert_eq!(held(&mut c, 3)[&2], "cpus:7; mem:100", "who has no limit waits for nobody");
+}
+
+#[test]
 fn a_limit_of_zero_leaves_only_what_is_not_limited() {
     let mut c = cluster();
     c.allocator.set_quota("a", quota("", "cpus:0;mem:0"));

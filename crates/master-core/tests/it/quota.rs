@@ -181,20 +181,39 @@ fn weights_are_checked_kept_and_rescind_offers() {
 }
 
 #[test]
-fn with_quotas_offers_wait_for_the_agents_after_a_restart() {
+fn after_a_restart_limits_leave_room_for_what_may_run_on_agents_that_are_away() {
     let (mut w, _) = ready();
-    update(&mut w, false, json!([config("web", &[("cpus", 1.0)], &[])]));
+    update(&mut w, false, json!([config("web", &[], &[("cpus", 5.0)])]));
     let kept: Vec<_> = w.registry.clone().into_iter().collect();
-    let mut again = world_with(crate::config(), kept.clone());
-    let mut register = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
-    // An agent that is not one of those that are awaited, and is enough: it is one of one.
-    register.info.id = Some("m-S0".into());
-    let mut info = framework_info(&[]);
-    info["roles"] = json!(["web"]);
-    let effects = again.subscribe(STREAM, info);
-    assert!(offers(&effects).is_empty());
-    let effects = again.register(AGENT, register);
-    assert_eq!(offers(&effects).len(), 1, "0.8 of one agent is none, so nothing is awaited");
+    let settings = || Config { allocator_agent_recovery_factor: 1.0, ..crate::config() };
+    let subscribe = |w: &mut World, stream: Token, role: &str| {
+        let mut info = framework_info(&[]);
+        info["roles"] = json!([role]);
+        w.subscribe(stream, info)
+    };
+    let cpus = |effects: &[Effect]| -> Vec<f64> {
+        let cpus = |offer: &Value| -> f64 {
+            let all = offer["resources"].as_array().expect("resources").iter();
+            all.filter(|r| r["name"] == "cpus").filter_map(|r| r["scalar"]["value"].as_f64()).sum()
+        };
+        offers(effects).iter().map(cpus).collect()
+    };
+    let other = || registration("cpus:4;mem:1024");
+
+    let mut again = world_with(settings(), kept.clone());
+    subscribe(&mut again, STREAM, "web");
+    let effects = again.register(Token(77), other());
+    assert_eq!(cpus(&effects), [1.0], "4 of the 5 may run on the agent that is away");
+    let mut back = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    back.info.id = Some("m-S0".into());
+    let effects = again.register(AGENT, back);
+    assert_eq!(cpus(&effects).iter().sum::<f64>(), 4.0, "nothing runs there");
+
+    // Whoever has no limit waits for nothing, and nobody waits for ever.
+    let mut again = world_with(settings(), kept);
+    subscribe(&mut again, STREAM, "batch");
+    let effects = again.register(Token(77), other());
+    assert_eq!(cpus(&effects), [4.0]);
 }
 
 #[test]

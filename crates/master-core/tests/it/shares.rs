@@ -162,7 +162,7 @@ fn a_share_survives_a_change_of_the_leader() {
 }
 
 #[test]
-fn with_shares_offers_wait_for_the_agents_after_a_restart() {
+fn after_a_restart_agents_are_offered_as_they_return_but_for_what_is_promised() {
     let mut w = ready("2026-07-03T07:00:00Z");
     let on_port = |agent: u64| {
         let mut register = registration("cpus:4;mem:1024");
@@ -179,11 +179,15 @@ fn with_shares_offers_wait_for_the_agents_after_a_restart() {
     let mut info = framework_info(&[]);
     info["roles"] = json!(["web"]);
     again.subscribe(STREAM, info);
+    let mut offered = 0.0;
     for agent in 0..4 {
         let mut register = on_port(agent);
         register.info.id = Some(format!("m-S{agent}").as_str().into());
         let effects = again.register(Token(AGENT.0 + agent), register);
-        assert_eq!(offers(&effects).is_empty(), agent < 3, "agent {agent}");
+        offered += cpus(&effects).iter().sum::<f64>();
+        let promised = 0.2 * 4.0 * (agent + 1) as f64;
+        let expected = 4.0 * (agent + 1) as f64 - promised;
+        assert!((offered - expected).abs() < 0.001, "{offered} after agent {agent}");
     }
 }
 
