@@ -74,6 +74,8 @@ pub(crate) fn settings(flags: &Flags, agent: &Resources) -> Result<Settings, Str
         host_path_force_creation: paths(flags, "host_path_volume_force_creation"),
         disk_watch_interval: flags.duration("container_disk_watch_interval")?,
         enforce_disk_quota: flags.is_set("enforce_container_disk_quota"),
+        systemd: (flags.is_set("systemd_enable_support") && crate::host::is_root())
+            .then(|| flags.text("systemd_runtime_directory").unwrap_or_default().into()),
         cni: cni(flags)?,
         ports: ports(flags, agent)?,
         ..Settings::default()

@@ -22,6 +22,7 @@ mod processes;
 mod rooted;
 mod sandbox;
 mod supervisor;
+mod systemd;
 mod terminal;
 mod user;
 mod watch;

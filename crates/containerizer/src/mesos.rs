@@ -8,6 +8,7 @@ use crate::isolation::{Isolator, Isolators, Preparation, Running, Selection, Set
 use crate::network::Network;
 use crate::probe::{self, ProbeAnswer, Target};
 use crate::supervisor::{self, Files};
+use crate::systemd::Slice;
 use crate::watch::Watch;
 use crate::{
     Appearance, BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, Started,
@@ -71,6 +72,8 @@ pub struct Mesos {
     /// Containers whose start is not finished.
     starting: Mutex<BTreeMap<String, Starting>>,
     family: Arc<Family>,
+    /// Where supervisors are, if systemd runs here.
+    slice: Option<Slice>,
 }
 
 /// A start that is not finished.
@@ -103,6 +106,11 @@ impl Mesos {
         let rootfs = images.clone().map(|images| Box::new(Images(images)) as Box<dyn Isolator>);
         let isolators = Isolators::new(options, rootfs).map_err(io::Error::other)?;
         let isolators = Arc::new(isolators);
+        let slice = options.settings.systemd.as_deref().map(|runtime| {
+            let slice = Slice::start(runtime, &options.isolation.cgroups().hierarchy);
+            slice.map_err(|e| io::Error::other(format!("{e}; see --systemd_enable_support")))
+        });
+        let slice = slice.transpose()?.flatten();
         let (family, doomed) = Family::new();
         let family = Arc::new(family);
         let (work_dir, runtime) = (options.work_dir.clone(), containers.clone());
@@ -128,6 +136,7 @@ impl Mesos {
             as_images_say: options.isolation.has("docker/runtime"),
             starting,
             family,
+            slice,
         };
         let mesos = Arc::new(mesos);
         tokio::spawn(destroy_all(Arc::downgrade(&mesos), doomed));
@@ -266,6 +275,11 @@ impl Mesos {
         let mut child =
             self.execute(&files.0).map_err(|e| format!("cannot execute the supervisor: {e}"))?;
         let pid = child.id();
+        // Before it starts anything: what it starts is where it is.
+        if let Some(Err(text)) = self.slice.as_ref().map(|slice| slice.take(pid)) {
+            let _ = child.kill().and_then(|()| child.wait());
+            return Err(text);
+        }
         let mut stdin = child.stdin.take().ok_or("the supervisor has no standard input")?;
         let stdout = child.stdout.take().ok_or("the supervisor has no standard output")?;
         if encoded.len() <= 4096 {

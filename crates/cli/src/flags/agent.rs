@@ -359,7 +359,6 @@ const ROWS: &[Row] = &[
     only("registration_backoff_factor", Kind::Duration, Some("1secs"), &[]),
     only("resource_provider_config_dir", Kind::Text, None, &[]),
     only("secret_resolver", Kind::Text, None, &[]),
-    only("systemd_runtime_directory", Kind::Text, Some("/run/systemd/system"), &[]),
     only("volume_gid_range", Kind::Text, None, &[]),
     only("xfs_kill_containers", Kind::Bool, Some("false"), &[]),
     only("xfs_project_range", Kind::Text, None, &[]),
@@ -480,7 +479,18 @@ const ROWS: &[Row] = &[
         Some("true"),
         "give revocable cpus fewer shares, with cgroups/cpu",
     ),
-    only("systemd_enable_support", Kind::Bool, Some("true"), &["false"]),
+    row(
+        "systemd_enable_support",
+        Kind::Bool,
+        Some("true"),
+        "where systemd runs, keep containers outside the agent's unit, so that they outlive its restart",
+    ),
+    row(
+        "systemd_runtime_directory",
+        Kind::Text,
+        Some("/run/systemd/system"),
+        "where systemd reads units that are gone after a boot; without it systemd does not run",
+    ),
 ];
 
 pub(crate) static AGENT: Table = Table {

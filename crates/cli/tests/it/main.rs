@@ -23,6 +23,7 @@ mod operator;
 mod overlap;
 mod reboot;
 mod recovery;
+mod restarts;
 mod shares;
 mod sharing;
 mod strict;

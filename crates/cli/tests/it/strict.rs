@@ -1,11 +1,16 @@
 //! What an agent does whose work directory is damaged, full or read-only, and with `--recover=cleanup`.
 
-use crate::tasks::{LIMIT, Runner, cluster, framework};
+use crate::tasks::{LIMIT, Runner, cluster, framework, nodes};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use testkit::framework::command_task;
 use testkit::{Cluster, http, wait};
+
+/// Name of the cgroup of a cluster's containers.
+fn cgroups(cluster: &Cluster) -> String {
+    cluster.directory().file_name().expect("a name").to_string_lossy().into_owned()
+}
 
 /// Runs the first agent of a cluster by hand until it ends by itself.
 fn run(cluster: &Cluster, flags: &[&str]) -> Output {
@@ -13,7 +18,10 @@ fn run(cluster: &Cluster, flags: &[&str]) -> Output {
     let port = cluster.agent(0);
     let port = port.rsplit_once(':').expect("a port").1;
     command.args(["agent", "--ip=127.0.0.1", "--hostname=localhost", "--attributes=number:0"]);
-    command.arg("--resources=cpus:4;mem:4096;disk:10000;ports:[31000-32000]");
+    if !flags.iter().any(|flag| flag.starts_with("--resources")) {
+        command.arg("--resources=cpus:4;mem:4096;disk:10000;ports:[31000-32000]");
+    }
+    command.arg(format!("--cgroups_root={}", cgroups(cluster)));
     command.arg(format!("--port={port}")).arg(format!("--master={}", cluster.master()));
     for (flag, name) in [("work_dir", "agent0"), ("runtime_dir", "agent0-run")] {
         command.arg(format!("--{flag}={}", cluster.directory().join(name).display()));
@@ -32,7 +40,11 @@ fn says(output: &Output, expected: &[&str]) {
 
 #[test]
 fn a_damaged_store_is_refused_until_it_is_said_to_go_on() {
-    let mut cluster = cluster(&["--no-strict"]);
+    nodes().into_iter().for_each(check_damaged_store);
+}
+
+fn check_damaged_store(flags: &[&str]) {
+    let mut cluster = cluster(&[flags, &["--no-strict"]].concat());
     let mut framework = framework(&cluster);
     let kept = Runner::launch(&cluster, &mut framework, "kept");
     let lost = Runner::launch(&cluster, &mut framework, "lost");
@@ -47,7 +59,7 @@ fn a_damaged_store_is_refused_until_it_is_said_to_go_on() {
     hits.iter().for_each(|at| bytes[*at] ^= 0x20);
     std::fs::write(&log, &bytes).expect("damaged");
     for _ in 0..2 {
-        let refused = run(&cluster, &["--strict"]);
+        let refused = run(&cluster, &[flags, &["--strict"]].concat());
         says(&refused, &["agent.log is damaged", "--no-strict", "agent0/meta", "can't be read"]);
     }
     assert!(kept.is_alive() && lost.is_alive(), "tasks run on");
@@ -68,20 +80,27 @@ fn a_damaged_store_is_refused_until_it_is_said_to_go_on() {
 
 #[test]
 fn cleanup_ends_what_runs_and_stops() {
-    let mut cluster = cluster(&[]);
-    let mut framework = framework(&cluster);
-    let task = Runner::launch(&cluster, &mut framework, "t");
-    cluster.kill_agent(0);
-    let output = run(&cluster, &["--recover=cleanup"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(!task.is_alive());
-    let left = std::fs::read_dir(cluster.directory().join("agent0-run/containers"));
-    assert_eq!(left.expect("a directory").count(), 0, "nothing is kept of containers");
-    // It may have other resources now: it is a new agent.
-    let other = run(&cluster, &["--recover=cleanup", "--resources=cpus:1;mem:64;disk:10"]);
-    assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
-    cluster.start_agent(0);
-    cluster.wait_for_agents(1);
+    for flags in nodes() {
+        let mut cluster = cluster(flags);
+        let mut framework = framework(&cluster);
+        let task = Runner::launch(&cluster, &mut framework, "t");
+        cluster.kill_agent(0);
+        let clean = |more: &[&str]| {
+            let output = run(&cluster, &[flags, &["--recover=cleanup"], more].concat());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        clean(&[]);
+        assert!(!task.is_alive());
+        let left = std::fs::read_dir(cluster.directory().join("agent0-run/containers"));
+        assert_eq!(left.expect("a directory").count(), 0, "nothing is kept of containers");
+        let groups = testkit::cgroups::roots(&cgroups(&cluster));
+        let groups = groups.iter().flat_map(|root| std::fs::read_dir(root).expect("a cgroup"));
+        assert!(groups.flatten().all(|entry| !entry.path().is_dir()), "nor any cgroup");
+        // It may have other resources now: it is a new agent.
+        clean(&["--resources=cpus:1;mem:64;disk:10"]);
+        cluster.start_agent(0);
+        cluster.wait_for_agents(1);
+    }
 }
 
 /// A small file system, unmounted at the end.

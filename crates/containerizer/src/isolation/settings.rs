@@ -30,6 +30,9 @@ pub struct Settings {
     pub disk_watch_interval: Duration,
     /// `--enforce_container_disk_quota`.
     pub enforce_disk_quota: bool,
+    /// `--systemd_runtime_directory`: where it is there, supervisors are moved to a slice of systemd's. None: they stay in
+    /// the agent's unit.
+    pub systemd: Option<PathBuf>,
     /// Those of `network/cni`.
     pub cni: CniOptions,
     /// Those of `network/ports`.
@@ -51,6 +54,7 @@ impl Default for Settings {
             host_path_force_creation: Vec::new(),
             disk_watch_interval: Duration::from_secs(15),
             enforce_disk_quota: false,
+            systemd: None,
             cni: CniOptions::default(),
             ports: PortsOptions::default(),
         }
