@@ -6,6 +6,9 @@ use std::path::Path;
 
 const TABLE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("registry");
 
+/// Name of the file.
+const FILE: &str = "registry.redb";
+
 /// A file on disk.
 #[derive(Debug)]
 pub(crate) struct Embedded {
@@ -19,15 +22,28 @@ impl Embedded {
     /// # Errors
     /// When the file can't be opened: no permission, not a registry, in use.
     pub(crate) fn open(directory: &Path) -> Result<Self, RegistryError> {
-        let path = directory.join("registry.redb");
-        let fault = |source: redb::Error| RegistryError::Open {
-            path: path.display().to_string(),
-            source: Box::new(source),
+        let path = directory.join(FILE);
+        let place = path.display().to_string();
+        let fault = |error: redb::Error| {
+            let advice = advice(&error);
+            RegistryError::Open { place: place.clone(), source: error.into(), advice }
         };
         std::fs::create_dir_all(directory).map_err(|e| fault(redb::Error::Io(e)))?;
-        let database = Database::create(&path).map_err(|e| fault(e.into()))?;
-        let registry = Self { database, place: path.display().to_string() };
-        registry.update(&[]).map_err(fault)?;
+        if !path.exists() {
+            make(directory).map_err(fault)?;
+        }
+        let is_empty = std::fs::metadata(&path).is_ok_and(|file| file.len() == 0);
+        if is_empty {
+            return Err(fault(redb::Error::Corrupted("it has no content".to_owned())));
+        }
+        let database = guarded(|| -> Result<Database, redb::Error> {
+            let mut database = Database::open(&path)?;
+            // What was repaired is what the last complete write has left.
+            database.check_integrity()?;
+            Ok(database)
+        });
+        let registry = Self { database: database.map_err(fault)?, place: place.clone() };
+        guarded(|| registry.update(&[])).map_err(fault)?;
         Ok(registry)
     }
 
@@ -62,10 +78,41 @@ impl Embedded {
 
 impl Registry for Embedded {
     fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
-        self.all().map_err(|e| RegistryError::unavailable(&self.place, e))
+        guarded(|| self.all()).map_err(|e| RegistryError::unavailable(&self.place, e))
     }
 
     fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
-        self.update(writes).map_err(|e| RegistryError::unavailable(&self.place, e))
+        guarded(|| self.update(writes)).map_err(|e| RegistryError::unavailable(&self.place, e))
     }
+}
+
+/// Makes a new file: whole, or not at all.
+fn make(directory: &Path) -> Result<(), redb::Error> {
+    let unfinished = directory.join("registry.unfinished");
+    let _ = std::fs::remove_file(&unfinished);
+    drop(Database::create(&unfinished)?);
+    std::fs::rename(&unfinished, directory.join(FILE))?;
+    std::fs::File::open(directory)?.sync_all()?;
+    Ok(())
+}
+
+/// What to do about a file that can't be opened.
+fn advice(error: &redb::Error) -> &'static str {
+    match error {
+        redb::Error::DatabaseAlreadyOpen => "is another master running on the same --work_dir?",
+        redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+            "check the rights and the space of --work_dir"
+        }
+        _ => {
+            "restore a copy of it, or move it away to begin with an empty registry: agents are admitted as they come \
+             back and nothing that runs is touched, but quotas, weights, shares and the lists of gone and unreachable \
+             agents are lost"
+        }
+    }
+}
+
+/// Damaged pages make the store panic.
+fn guarded<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    caught.unwrap_or_else(|_| Err(redb::Error::Corrupted("a page is damaged".to_owned())))
 }

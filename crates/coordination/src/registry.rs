@@ -18,15 +18,15 @@ pub struct Change {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The file could not be opened or made.
-    #[error(
-        "failed to open the registry {path}: {source}; is another master running on the same --work_dir?"
-    )]
+    #[error("failed to open the registry {place}: {source}; {advice}")]
     Open {
         /// The file.
-        path: String,
+        place: String,
         /// Why.
         #[source]
-        source: Box<redb::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What to do.
+        advice: &'static str,
     },
     /// A read or write failed. A write may have become durable or not.
     #[error("failed to use the registry {place}: {source}")]

@@ -18,6 +18,39 @@ async fn embedded_keeps_the_contract_and_its_content() {
     std::fs::remove_dir_all(directory).expect("removed");
 }
 
+/// What stands in the file after a crash, a full disk or a bad sector.
+#[tokio::test]
+async fn a_damaged_file_is_refused_with_advice_and_left_as_it_is() {
+    let directory = temporary_directory();
+    let backend = Backend::Embedded(directory.clone());
+    contract::keeps_what_is_written(&backend).await;
+    let path = directory.join("registry.redb");
+    let good = std::fs::read(&path).expect("a file");
+    let scrambled = |from: usize, step: usize| {
+        let mut bytes = good.clone();
+        bytes.iter_mut().skip(from).step_by(step).for_each(|byte| *byte ^= 0x55);
+        bytes
+    };
+    let damaged = [
+        Vec::new(),
+        b"hello".to_vec(),
+        good[..1000].to_vec(),
+        good[..good.len() / 2].to_vec(),
+        scrambled(0, 97),
+        scrambled(4096, 7),
+        scrambled(8192, 1),
+    ];
+    for bytes in damaged {
+        std::fs::write(&path, &bytes).expect("written");
+        let error = join(&backend, contract::master(1)).expect_err("damaged").to_string();
+        assert!(error.contains("restore a copy of it, or move it away"), "{error}");
+        assert_eq!(std::fs::read(&path).expect("a file"), bytes);
+    }
+    std::fs::write(&path, &good).expect("written");
+    contract::keeps_it_for_the_next_one(&backend).await;
+    std::fs::remove_dir_all(directory).expect("removed");
+}
+
 #[tokio::test]
 async fn an_embedded_registry_has_one_master_at_a_time() {
     let directory = temporary_directory();
