@@ -30,7 +30,7 @@ use containerizer::docker::Docker;
 use containerizer::{
     Composing, Containerizer, Exited, Fetcher, Found, Member, Mesos, MesosOptions,
 };
-pub use containerizer::{FetcherOptions, Logs, docker, images, isolation};
+pub use containerizer::{FetcherOptions, Logs, SecretResolver, docker, images, isolation};
 use detector::{Detector, MasterName};
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
@@ -77,6 +77,8 @@ pub struct Config {
     pub images: Option<images::ProvisionerOptions>,
     /// Settings of the isolators.
     pub isolation_settings: isolation::Settings,
+    /// Who knows secrets that are named; None: nobody.
+    pub secrets: Option<SecretResolver>,
     /// How URIs are fetched.
     pub fetcher: FetcherOptions,
     /// The logging level.
@@ -239,7 +241,7 @@ async fn containerizers(
             docker.map_err(|text| StartError::Containerizer { name: "docker", text })?;
         members.push(Member { name: "docker", containerizer: docker, exits });
     }
-    Ok(Composing::new(members))
+    Ok(Composing::new(members, config.secrets.clone()))
 }
 
 /// Starts an agent.

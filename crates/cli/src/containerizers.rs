@@ -1,6 +1,7 @@
 //! `--containerizers` and the flags of Docker's.
 
 use crate::flags::Flags;
+use agent::SecretResolver;
 use agent::docker::{DockerOptions, NameServers};
 use agent::isolation::Resolver;
 use serde::Deserialize;
@@ -39,6 +40,18 @@ impl NameServersByKind {
     pub(crate) fn mesos(self) -> Vec<(Option<String>, Resolver)> {
         self.mesos.into_iter().map(|one| (one.network_name, one.dns)).collect()
     }
+}
+
+/// Who knows secrets that are named.
+pub(crate) fn secrets(flags: &Flags) -> Result<Option<SecretResolver>, String> {
+    let Some(directory) = flags.text("secret_resolver") else { return Ok(None) };
+    if !directory.starts_with('/') {
+        return Err(format!(
+            "--secret_resolver='{directory}': expected the absolute path of a directory; modules are not supported"
+        ));
+    }
+    let opened = SecretResolver::open(Path::new(directory));
+    opened.map(Some).map_err(|e| format!("--secret_resolver: cannot open {directory}: {e}"))
 }
 
 /// Whether there is one of Mesos' kind, and the settings of Docker's if there is one.

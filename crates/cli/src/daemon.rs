@@ -417,6 +417,7 @@ pub(crate) fn agent_config(
         strict: flags.is_set("strict"),
         images: crate::images::settings(flags, &work_dir)?,
         isolation_settings: crate::isolation::settings(flags, &resources)?,
+        secrets: crate::containerizers::secrets(flags)?,
         core,
         log_file: logging.file,
         log_level: logging.level,

@@ -3,7 +3,7 @@
 use crate::isolation::Running;
 use crate::{
     BoxFuture, ContainerSpec, Containerizer, Exited, FetcherFigures, Found, ProbeAnswer,
-    StartError, Started, Target, Terminal,
+    SecretResolver, StartError, Started, Target, Terminal, secrets,
 };
 use base::Timings;
 use std::collections::BTreeMap;
@@ -28,11 +28,16 @@ pub struct Composing {
     members: Vec<(&'static str, Arc<dyn Containerizer>)>,
     /// Which of them has a container, until that is forgotten.
     owners: Mutex<BTreeMap<String, usize>>,
+    /// Who knows secrets that are named.
+    secrets: Option<SecretResolver>,
 }
 
 impl Composing {
     /// Asks the members in alphabetical order, whatever order they are given in. Ends of all come out of the receiver.
-    pub fn new(mut members: Vec<Member>) -> (Arc<Self>, mpsc::UnboundedReceiver<Exited>) {
+    pub fn new(
+        mut members: Vec<Member>,
+        secrets: Option<SecretResolver>,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Exited>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         members.sort_by_key(|member| member.name);
         let take = |member: Member| {
@@ -46,7 +51,7 @@ impl Composing {
             (name, containerizer)
         };
         let members = members.into_iter().map(take).collect();
-        (Arc::new(Self { members, owners: Mutex::default() }), receiver)
+        (Arc::new(Self { members, owners: Mutex::default(), secrets }), receiver)
     }
 
     fn owners(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
@@ -56,6 +61,17 @@ impl Composing {
     fn owner(&self, container_id: &str) -> Option<&dyn Containerizer> {
         let at = *self.owners().get(container_id)?;
         Some(&*self.members[at].1)
+    }
+
+    /// Puts secrets in the place of their names.
+    async fn resolve(&self, mut spec: ContainerSpec) -> Result<ContainerSpec, String> {
+        let Some(secrets) = self.secrets.clone().filter(|_| secrets::has_references(&mut spec))
+        else {
+            return Ok(spec);
+        };
+        let resolving = move || secrets.resolve(&mut spec).map(|()| spec);
+        let resolved = tokio::task::spawn_blocking(resolving).await;
+        resolved.map_err(|e| format!("cannot find secrets: {e}"))?
     }
 
     fn choose(&self, spec: &ContainerSpec) -> Result<usize, StartError> {
@@ -127,7 +143,10 @@ impl Containerizer for Composing {
             let at = self.choose(&spec)?;
             let container_id = spec.container_id.clone();
             self.owners().insert(container_id.clone(), at);
-            let started = self.members[at].1.start(spec).await;
+            let started = match self.resolve(spec).await {
+                Ok(spec) => self.members[at].1.start(spec).await,
+                Err(text) => Err(text.into()),
+            };
             if started.is_err() {
                 self.owners().remove(&container_id);
             }

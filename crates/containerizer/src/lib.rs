@@ -21,6 +21,7 @@ mod probe;
 mod processes;
 mod rooted;
 mod sandbox;
+mod secrets;
 mod supervisor;
 mod systemd;
 mod terminal;
@@ -31,6 +32,7 @@ pub use composing::{Composing, Member};
 pub use fetcher::{Fetcher, FetcherFigures, FetcherOptions};
 pub use logs::{Logs, Rotation};
 pub use mesos::{Mesos, MesosOptions};
+pub use secrets::SecretResolver;
 pub use terminal::Terminal;
 pub use user::User;
 

@@ -310,6 +310,12 @@ const ROWS: &[Row] = &[
         "credentials for registries: Docker's config.json, or an absolute path to it",
     ),
     row(
+        "secret_resolver",
+        Kind::Text,
+        None,
+        "absolute path of a directory with the secrets that frameworks may name: files <name> and <name>/<key>",
+    ),
+    row(
         "docker_store_dir",
         Kind::Text,
         Some("/tmp/mesos/store/docker"),
@@ -358,7 +364,6 @@ const ROWS: &[Row] = &[
     only("reconfiguration_policy", Kind::Text, Some("equal"), &[]),
     only("registration_backoff_factor", Kind::Duration, Some("1secs"), &[]),
     only("resource_provider_config_dir", Kind::Text, None, &[]),
-    only("secret_resolver", Kind::Text, None, &[]),
     only("volume_gid_range", Kind::Text, None, &[]),
     only("xfs_kill_containers", Kind::Bool, Some("false"), &[]),
     only("xfs_project_range", Kind::Text, None, &[]),

@@ -24,6 +24,7 @@ mod overlap;
 mod reboot;
 mod recovery;
 mod restarts;
+mod secrets;
 mod shares;
 mod sharing;
 mod strict;

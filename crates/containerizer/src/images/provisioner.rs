@@ -287,7 +287,9 @@ fn docker(image: &v1::Image) -> Result<(Reference, Option<Credentials>), String>
     }
     let credentials = docker.config.as_ref().map(|secret| {
         let data = secret.value.as_ref().map(|value| value.data.as_ref());
-        let data: &[u8] = data.ok_or("'Image.Docker.config' must be a secret of the type VALUE")?;
+        let data: &[u8] = data.ok_or(
+            "'Image.Docker.config' must be a secret of the type VALUE, or one that --secret_resolver knows",
+        )?;
         Credentials::parse(data).map_err(|e| format!("'Image.Docker.config' {e}"))
     });
     Ok((Reference::parse(&docker.name)?, credentials.transpose()?))

@@ -101,8 +101,8 @@ fn secret(secret: &v1::Secret) -> Result<&[u8], String> {
     match (secret.r#type(), &secret.value, &secret.reference) {
         (Type::Value, Some(value), None) => Ok(&value.data),
         (Type::Reference, None, Some(reference)) => Err(format!(
-            "the secret '{}' is a reference, which needs a secret resolver; this agent knows \
-             secrets of type VALUE only",
+            "the secret '{}' is a reference; this agent has no --secret_resolver and knows secrets of \
+             type VALUE only",
             reference.name
         )),
         _ => Err("a secret must have a 'type', and what belongs to that alone".to_owned()),

@@ -220,7 +220,7 @@ async fn secrets_are_files_in_memory_and_variables() {
     spec.container = with(vec![volume("x", referring, true)]);
     let text = host.refusal(spec).await;
     assert!(
-        text.contains("the secret 'vault' is a reference, which needs a secret resolver"),
+        text.contains("the secret 'vault' is a reference; this agent has no --secret_resolver"),
         "{text}"
     );
 }
