@@ -65,10 +65,16 @@ impl Allotment {
 }
 
 impl Agent {
-    /// Tells the container of an executor with tasks in it what it may use from now on.
+    /// Tells the container of an executor with tasks in it, or a pod, what it may use from now on.
     pub(crate) fn update_container(&self, cx: &mut Cx<'_>, framework: &str, executor: &str) {
         let Some(executor) = self.executor(framework, executor) else { return };
-        if executor.kind != ExecutorKind::Custom || executor.pid.is_none() {
+        let runs = |task: &Task| task.pid.is_some() && !task.is_terminal();
+        let is_there = match executor.kind {
+            ExecutorKind::Custom => executor.pid.is_some(),
+            ExecutorKind::Default => executor.tasks.values().any(runs),
+            ExecutorKind::Command => false,
+        };
+        if !is_there {
             return;
         }
         let Allotment { resources, limits } =

@@ -348,6 +348,7 @@ impl Agent {
         executor.queue.clear();
         let stream = executor.stream.take();
         let container_id = executor.container_id.clone();
+        let is_pod = executor.kind == ExecutorKind::Default;
         let pending = executor.pending_end.clone();
         let limitation = executor.limitation.clone();
         let open: Vec<String> = executor
@@ -364,6 +365,9 @@ impl Agent {
             cx.out.push(Effect::CloseStream { stream });
         }
         self.containers.remove(&container_id);
+        if is_pod {
+            cx.out.push(Effect::DestroyContainer { container_id: container_id.clone() });
+        }
         for timer in [Timer::Registration, Timer::Reregistration, Timer::Shutdown] {
             self.timers.cancel(&timer(
                 framework.to_owned(),

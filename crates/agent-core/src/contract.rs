@@ -319,8 +319,8 @@ pub struct ContainerSpec {
     pub container_id: String,
     /// The running container inside which this one runs: it shares its namespaces, root and cgroup, and ends with it.
     pub parent: Option<String>,
-    /// The pod that it is a task of: with the others it shares the pod's network, unless it asks for one of its own.
-    pub pod: Option<Pod>,
+    /// The pod that it belongs to, if it is right below that.
+    pub pod: Option<Box<Pod>>,
     /// Sandbox: created with mode 0750, holds `stdout` and `stderr`.
     pub directory: String,
     /// Where the process starts; None: in the sandbox.
@@ -353,13 +353,18 @@ pub struct ContainerSpec {
     pub unless_sandbox: bool,
 }
 
-/// A pod, as each of its tasks sees it.
+/// What the containers of a pod have in common. It is there as long as one of them is, until [`Effect::DestroyContainer`] of
+/// its name; [`Effect::UpdateContainer`] changes what all of them together may use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pod {
-    /// The container that would be its executor's.
+    /// Its name, as unique as those of containers.
     pub id: String,
-    /// Description of that, if there is one.
+    /// Its description, if any: that of its executor.
     pub container: Option<v1::ContainerInfo>,
+    /// What they and the executor asked for.
+    pub resources: Vec<v1::Resource>,
+    /// What they may take beyond that, by name of the resource; infinity: no limit.
+    pub limits: BTreeMap<String, f64>,
 }
 
 /// Files that a container has as its standard streams, absolute: named pipes, or a terminal.

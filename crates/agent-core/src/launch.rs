@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Cx, Owner, Timer, Waiting};
 use crate::allotment::Allotment;
-use crate::contract::{ContainerSpec, Effect, Pod};
+use crate::contract::{ContainerSpec, Effect};
 use crate::refusal::{Refusal, is_pod_executor};
 use crate::state::{Executor, ExecutorKind, ExecutorState, Framework, Task};
 use crate::updates::Keeping;
@@ -314,6 +314,7 @@ impl Agent {
             self.show_volumes(cx, framework_id, executor_id, &queue);
             self.hand_over(cx, framework_id, executor_id, &queue);
         } else {
+            self.update_container(cx, framework_id, executor_id);
             for id in queue {
                 self.start_task(cx, framework_id, executor_id, &id);
             }
@@ -396,11 +397,6 @@ impl Agent {
             (executor.kind == ExecutorKind::Command).then(|| format!("{base}/runs/latest"));
         let (recovery_timeout, shutdown_grace_period) =
             self.absence(&framework.info, &executor.info);
-        let pod = (executor.kind == ExecutorKind::Default).then(|| {
-            let default = self.config.default_container_info.as_ref();
-            let container = executor.info.container.as_ref().or(default).cloned();
-            Pod { id: executor.container_id.clone(), container }
-        });
         if executor.kind == ExecutorKind::Command {
             let timer = Timer::Registration(
                 framework_id.to_owned(),
@@ -413,7 +409,7 @@ impl Agent {
             spec: Box::new(ContainerSpec {
                 container_id,
                 parent: None,
-                pod,
+                pod: self.pod(executor),
                 directory,
                 working_directory: None,
                 output: None,

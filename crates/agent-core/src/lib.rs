@@ -27,6 +27,7 @@ mod names;
 mod nested;
 mod operations;
 mod oversubscription;
+mod pods;
 mod preemption;
 mod reconfiguration;
 mod recovery;

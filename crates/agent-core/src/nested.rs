@@ -5,7 +5,7 @@
 
 use crate::agent::{Agent, Cx, Exit, Waiting};
 use crate::contract::{
-    ContainerCall, ContainerEnd, ContainerSpec, Effect, FoundState, StartError, Streams,
+    ContainerCall, ContainerEnd, ContainerSpec, Effect, FoundState, Pod, StartError, Streams,
 };
 use crate::names::{root_of, shown};
 use crate::state::{ExecutorKind, Launched, LaunchedState};
@@ -28,8 +28,9 @@ struct Wanted {
 
 /// A container in which others may run.
 struct Around {
-    /// Its name; None: a pod's, which is only a name.
+    /// Its name; None: it is a pod.
     parent: Option<String>,
+    pod: Option<Box<Pod>>,
     directory: String,
     user: Option<String>,
     is_running: bool,
@@ -130,8 +131,8 @@ impl Agent {
             container_id: name.clone(),
             environment,
             directory: outside.filter(|_| is_session).unwrap_or_else(|| directory.clone()),
+            pod: around.as_ref().and_then(|around| around.pod.clone()),
             parent: around.and_then(|around| around.parent),
-            pod: None,
             working_directory: None,
             output: None,
             streams,
@@ -396,7 +397,8 @@ impl Agent {
         if let Some(launched) = self.state.launched.get(&name) {
             let is_running = matches!(launched.state, LaunchedState::Running { .. });
             let directory = launched.directory.clone();
-            return Some(Around { parent: Some(name), directory, user: None, is_running });
+            let (parent, pod) = (Some(name), None);
+            return Some(Around { parent, pod, directory, user: None, is_running });
         }
         let root = &root_of(id).value;
         for framework in self.state.frameworks.values() {
@@ -409,6 +411,7 @@ impl Agent {
                 let ended = executor.state == crate::state::ExecutorState::Terminated;
                 return Some(Around {
                     parent: Some(name).filter(|_| !is_pod),
+                    pod: self.pod(executor),
                     directory,
                     user: self.user(&framework.info, &command),
                     is_running: !ended && (is_pod || executor.pid.is_some()),
@@ -422,6 +425,7 @@ impl Agent {
                 user: self.user(&framework.info, &command),
                 is_running: task.pid.is_some() && !task.is_terminal(),
                 parent: Some(name),
+                pod: None,
             });
         }
         None

@@ -218,6 +218,10 @@ impl Agent {
                 for id in executor.tasks.keys() {
                     self.recover_task(cx, framework_id, executor_id, id, found);
                 }
+                if executor.kind == ExecutorKind::Default {
+                    let pod = executor.container_id.as_str();
+                    Self::forget_found_pod(cx, pod, found.get(pod));
+                }
                 let known = self.executor(framework_id, executor_id);
                 let idle = known.is_some_and(|e| e.tasks.values().all(Task::is_terminal));
                 if idle && executor.kind == ExecutorKind::Default {

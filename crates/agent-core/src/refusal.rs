@@ -139,7 +139,10 @@ fn unsupported(
         let state = Some(TaskState::TaskFailed);
         Some(Refusal { state, reason: Reason::TaskInvalid, message })
     };
-    if let Some(field) = executor.filter(|e| is_pod_executor(e)).and_then(unsupported_in_pod) {
+    // An engine of Docker's knows of no pods.
+    let is_shared = tasks.iter().all(|task| !is_docker(task.container.as_ref()));
+    let pod = executor.filter(|e| is_pod_executor(e));
+    if let Some(field) = pod.and_then(|pod| unsupported_in_pod(pod, is_shared)) {
         return failed(format!("'ExecutorInfo.container.{field}' is not supported yet"));
     }
     for task in tasks {
@@ -161,8 +164,9 @@ fn unsupported(
     None
 }
 
-/// No process stands for a pod's executor, so nothing of its container can be honoured but what its tasks share.
-fn unsupported_in_pod(executor: &v1::ExecutorInfo) -> Option<&'static str> {
+/// No process of its own stands for a pod's executor, so nothing can be honoured that only such a one would see; and what
+/// its tasks share only if they can share.
+fn unsupported_in_pod(executor: &v1::ExecutorInfo, is_shared: bool) -> Option<&'static str> {
     let container = executor.container.as_ref()?;
     if container.r#type() == v1::container_info::Type::Docker {
         return Some("type DOCKER");
@@ -173,7 +177,7 @@ fn unsupported_in_pod(executor: &v1::ExecutorInfo) -> Option<&'static str> {
         (mesos.is_some_and(|m| m.image.is_some()), "mesos.image"),
         (container.rlimit_info.is_some(), "rlimit_info"),
         (container.tty_info.is_some(), "tty_info"),
-        (container.linux_info.is_some(), "linux_info"),
+        (!is_shared && container.linux_info.is_some(), "linux_info"),
     ]
     .into_iter()
     .find_map(|(is_set, field)| is_set.then_some(field))

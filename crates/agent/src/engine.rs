@@ -363,7 +363,12 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
     containerizer::ContainerSpec {
         container_id,
         parent,
-        pod: pod.map(|contract::Pod { id, container }| containerizer::Pod { id, container }),
+        pod: pod.map(|pod| containerizer::Pod {
+            id: pod.id,
+            container: pod.container,
+            resources: pod.resources,
+            limits: pod.limits,
+        }),
         directory,
         working_directory,
         output,

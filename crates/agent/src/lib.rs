@@ -6,6 +6,7 @@
 
 mod attach;
 mod container_calls;
+mod container_list;
 pub mod detect;
 mod engine;
 mod exclusive;

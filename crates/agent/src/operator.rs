@@ -2,7 +2,7 @@
 
 use crate::routes::attached;
 use crate::shared::Shared;
-use crate::{metrics, statistics};
+use crate::{container_list, metrics};
 use agent_core::{Executor, ExecutorKind, Framework, State, Task};
 use http_api::answer::{self, Object};
 use http_api::negotiate::Encoding;
@@ -10,7 +10,7 @@ use http_api::{Response, files, respond};
 use std::time::Duration;
 use wire::v1;
 use wire::v1::agent::response::{
-    GetExecutors, GetFrameworks, GetState, GetTasks, get_containers, get_executors, get_frameworks,
+    GetExecutors, GetFrameworks, GetState, GetTasks, get_executors, get_frameworks,
 };
 use wire::v1::agent::{Call, Response as Answer, call, response};
 
@@ -64,23 +64,6 @@ fn get_tasks(state: &State) -> GetTasks {
         }
     }
     out
-}
-
-fn get_containers(state: &State, shared: &Shared) -> Vec<get_containers::Container> {
-    let container = |entry: statistics::Entry<'_>| {
-        let executor = entry.executor;
-        let container_id =
-            v1::ContainerId { value: executor.container_id.clone(), ..Default::default() };
-        get_containers::Container {
-            framework_id: Some(entry.framework_id.into()),
-            executor_id: Some(executor.info.executor_id.clone()),
-            executor_name: executor.info.name.clone(),
-            container_id,
-            container_status: Some(entry.status()),
-            resource_statistics: Some(entry.statistics),
-        }
-    };
-    statistics::all(state, shared).into_iter().map(container).collect()
 }
 
 fn frameworks_json(m: &GetFrameworks) -> Vec<u8> {
@@ -204,7 +187,7 @@ pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encod
             Answered::GetState
         }
         Type::GetContainers => {
-            let containers = get_containers(view, shared);
+            let containers = container_list::get(view, shared, call.get_containers.as_ref());
             answer.get_containers =
                 (!containers.is_empty()).then_some(response::GetContainers { containers });
             Answered::GetContainers

@@ -19,7 +19,7 @@ const MEGABYTE: f64 = 1_048_576.0;
 pub(crate) struct Entry<'a> {
     pub(crate) framework_id: &'a str,
     pub(crate) executor: &'a Executor,
-    /// Supervisor of its container; a pod has none.
+    /// Supervisor of its container, or of what stands for a pod.
     pub(crate) pid: Option<u32>,
     pub(crate) statistics: ResourceStatistics,
     /// Networks of its container; empty: the host's.
@@ -41,13 +41,14 @@ impl Entry<'_> {
     }
 }
 
-/// All executors that run, with what they use. A pod uses what the containers of its tasks do.
+/// All executors that run, with what they use. A pod uses what the containers of its tasks do; where it has cgroups, these
+/// tell it.
 pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
     let executors = state.frameworks.iter().flat_map(|(framework_id, framework)| {
         framework.executors.values().map(move |executor| (framework_id.as_str(), executor))
     });
     let running: Vec<_> =
-        executors.map(|(id, executor)| (id, executor, running(executor))).collect();
+        executors.map(|(id, executor)| (id, executor, running(executor, shared))).collect();
     let containers: Vec<Running> = running.iter().flat_map(|(_, _, r)| r.clone()).collect();
     let mut used = shared.containerizer.usage(&containers).into_iter();
     let mut entries = Vec::new();
@@ -55,18 +56,22 @@ pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
         let sum = used.by_ref().take(containers.len()).reduce(sum);
         let Some(mut statistics) = sum else { continue };
         set_limits(&mut statistics, executor, shared);
-        let pid = executor.pid.filter(|_| executor.kind != ExecutorKind::Default);
+        let pid = match executor.kind {
+            ExecutorKind::Default => shared.containerizer.supervisor(&executor.container_id),
+            ExecutorKind::Command | ExecutorKind::Custom => executor.pid,
+        };
         // A pod's are those of its tasks.
-        let first = containers.first().and_then(|first| state.networks.get(&first.container_id));
-        let networks = first.map_or(&[][..], |all| all);
+        let tasks = executor.tasks.values().filter_map(|task| task.container_id.as_ref());
+        let mut all = [&executor.container_id].into_iter().chain(tasks);
+        let networks = all.find_map(|id| state.networks.get(id)).map_or(&[][..], |all| all);
         let cgroups = state.cgroups_of(&executor.container_id);
         entries.push(Entry { framework_id, executor, pid, statistics, networks, cgroups });
     }
     entries
 }
 
-/// The containers of an executor that have started.
-fn running(executor: &Executor) -> Vec<Running> {
+/// The containers of an executor that have started, of which the sum is what it uses.
+fn running(executor: &Executor, shared: &Shared) -> Vec<Running> {
     let running = |container_id: &str, supervisor| Running {
         container_id: container_id.to_owned(),
         supervisor,
@@ -74,6 +79,11 @@ fn running(executor: &Executor) -> Vec<Running> {
     if executor.kind != ExecutorKind::Default {
         let pid = executor.pid.into_iter();
         return pid.map(|pid| running(&executor.container_id, pid)).collect();
+    }
+    let (cpus, mem) = (shared.config.limitable.cpus, shared.config.limitable.mem);
+    let pod = Some(&executor.container_id).filter(|_| cpus && mem);
+    if let Some(pid) = pod.and_then(|pod| shared.containerizer.supervisor(pod)) {
+        return vec![running(&executor.container_id, pid)];
     }
     let tasks = executor.tasks.values().filter(|task| !task.is_terminal());
     tasks.filter_map(|t| Some(running(t.container_id.as_deref()?, t.pid?))).collect()

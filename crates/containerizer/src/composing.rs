@@ -143,6 +143,9 @@ impl Containerizer for Composing {
             let at = self.choose(&spec)?;
             let container_id = spec.container_id.clone();
             self.owners().insert(container_id.clone(), at);
+            if let Some(pod) = spec.pod.as_ref().filter(|_| self.members[at].1.holds_pods()) {
+                self.owners().insert(pod.id.clone(), at);
+            }
             let started = match self.resolve(spec).await {
                 Ok(spec) => self.members[at].1.start(spec).await,
                 Err(text) => Err(text.into()),
@@ -202,6 +205,14 @@ impl Containerizer for Composing {
                 None => Err("the container is gone".to_owned()),
             }
         })
+    }
+
+    fn holds_pods(&self) -> bool {
+        self.members.iter().any(|(_, member)| member.holds_pods())
+    }
+
+    fn supervisor(&self, container_id: &str) -> Option<u32> {
+        self.owner(container_id)?.supervisor(container_id)
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {

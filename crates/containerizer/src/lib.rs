@@ -17,6 +17,7 @@ mod limits;
 mod logs;
 mod mesos;
 mod network;
+mod pods;
 mod probe;
 mod processes;
 mod rooted;
@@ -55,7 +56,8 @@ pub struct ContainerSpec {
     /// The running container inside which this one runs: it shares its namespaces, root and cgroup, and ends with it.
     /// With a description of its own (`container`) it shares only what that does not separate.
     pub parent: Option<String>,
-    /// The pod that it is a task of: with the others it shares the pod's network, unless it asks for one of its own.
+    /// The pod that it belongs to: where containers are separated, it runs inside what stands for the pod, and has a
+    /// description of its own. With others of the pod it shares the pod's network, unless it asks for one of its own.
     pub pod: Option<Pod>,
     /// Sandbox: made with mode 0750, holds `stdout` and `stderr`.
     pub directory: String,
@@ -93,6 +95,20 @@ pub struct ContainerSpec {
     pub unless_sandbox: bool,
 }
 
+/// What the containers of a pod have in common: cgroups, and namespaces that they do not separate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pod {
+    /// Its name, as unique as those of containers. [`Containerizer::update`] and [`Containerizer::destroy`] know it, and
+    /// its end is told as that of a container.
+    pub id: String,
+    /// Its description, if any: of this hold namespaces, networks and privileges.
+    pub container: Option<v1::ContainerInfo>,
+    /// What all of them together asked for.
+    pub resources: Vec<v1::Resource>,
+    /// What they may take beyond that, by name of the resource; infinity: no limit.
+    pub limits: BTreeMap<String, f64>,
+}
+
 impl ContainerSpec {
     /// Who it runs as, None: as the agent does. Names are those of this host or of the root file system.
     pub(crate) fn who(&self, rootfs: Option<&Path>) -> Result<Option<User>, String> {
@@ -115,15 +131,6 @@ impl ContainerSpec {
 /// When the path leads out of the directory, or can't be made.
 pub fn link(directory: &Path, path: &Path, target: &Path) -> io::Result<()> {
     rooted::link(&rooted::directory(directory)?, path, target)
-}
-
-/// A pod, as each of its tasks sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pod {
-    /// The container that would be its executor's.
-    pub id: String,
-    /// Description of that, if there is one.
-    pub container: Option<v1::ContainerInfo>,
 }
 
 /// Files that a container has as its standard streams, absolute: named pipes, or a terminal.
@@ -254,6 +261,14 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Starts and ends containers. Ends are reported on the channel given at construction, once per container; that of a
 /// container after those of all inside it, which are destroyed when it ends.
 pub trait Containerizer: Send + Sync + std::fmt::Debug {
+    /// Whether it has something that stands for a pod.
+    fn holds_pods(&self) -> bool {
+        false
+    }
+    /// Process id of the supervisor of a container that runs, or of what stands for a pod.
+    fn supervisor(&self, _container_id: &str) -> Option<u32> {
+        None
+    }
     /// Whether containers of this kind are its matter.
     fn supports(&self, spec: &ContainerSpec) -> bool;
     /// Finds the containers of a former run and attaches to those that still run; of the others no process is left when

@@ -6,6 +6,7 @@ use crate::fetcher::{Fetcher, FetcherFigures, FetcherOptions, Wanted};
 use crate::images::{self, Images, Provisioner, ProvisionerOptions};
 use crate::isolation::{Isolator, Isolators, Preparation, Running, Selection, Settings};
 use crate::network::Network;
+use crate::pods::Pods;
 use crate::probe::{self, ProbeAnswer, Target};
 use crate::supervisor::{self, Files};
 use crate::systemd::Slice;
@@ -74,6 +75,7 @@ pub struct Mesos {
     family: Arc<Family>,
     /// Where supervisors are, if systemd runs here.
     slice: Option<Slice>,
+    pods: Pods,
 }
 
 /// A start that is not finished.
@@ -137,6 +139,7 @@ impl Mesos {
             starting,
             family,
             slice,
+            pods: Pods::default(),
         };
         let mesos = Arc::new(mesos);
         tokio::spawn(destroy_all(Arc::downgrade(&mesos), doomed));
@@ -152,17 +155,37 @@ impl Mesos {
         Files(self.containers.join(container_id))
     }
 
+    pub(crate) fn files_of(&self, container_id: &str) -> Files {
+        self.files(container_id)
+    }
+
+    pub(crate) fn isolation(&self) -> &Selection {
+        &self.isolation
+    }
+
+    pub(crate) fn pods(&self) -> &Pods {
+        &self.pods
+    }
+
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub(crate) fn runs(&self, container_id: &str) -> bool {
+        self.watch.is_running(container_id)
+    }
+
     fn starting(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Starting>> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn launch(&self, mut spec: ContainerSpec) -> Result<u32, StartError> {
+    pub(crate) async fn launch(&self, mut spec: ContainerSpec) -> Result<u32, StartError> {
         let container_id = spec.container_id.clone();
         let files = self.files(&container_id);
         let cancel = self.starting().entry(container_id.clone()).or_default().cancel.clone();
-        let joined = match self.join(&spec) {
-            Ok(()) => self.attach(&mut spec, &cancel).await,
-            Err(text) => Err(text),
+        let joined = match self.enter_pod(&mut spec).await.and_then(|()| Ok(self.join(&spec)?)) {
+            Ok(()) => self.attach(&mut spec, &cancel).await.map_err(StartError::Launch),
+            Err(error) => Err(error),
         };
         // Users may be those of its image.
         let wanted = Wanted::of(&spec);
@@ -186,12 +209,14 @@ impl Mesos {
                         around.as_ref(),
                     )
                 });
-                preparing.await.map_err(|e| format!("cannot prepare the container: {e}"))
+                let prepared = preparing.await;
+                prepared
+                    .unwrap_or_else(|e| Err(format!("cannot prepare the container: {e}").into()))
             }
-            Err(text) => Err(text),
+            Err(error) => Err(error),
         };
         let started = match prepared {
-            Ok(Ok(encoded)) => {
+            Ok(encoded) => {
                 let started = match self.fetcher.fetch(wanted, &cancel).await {
                     Ok(()) => self.spawn(&container_id, &files, &encoded).await,
                     Err(text) => Err(text),
@@ -201,8 +226,7 @@ impl Mesos {
                 }
                 started.map_err(StartError::Launch)
             }
-            Ok(Err(error)) => Err(error),
-            Err(text) => Err(text.into()),
+            Err(error) => Err(error),
         };
         let doomed = self.starting().remove(&container_id).is_some_and(|start| start.doomed);
         match started {
@@ -426,6 +450,14 @@ impl Containerizer for Mesos {
     fn supports(&self, spec: &ContainerSpec) -> bool {
         let docker = v1::container_info::Type::Docker;
         spec.container.as_ref().is_none_or(|container| container.r#type() != docker)
+    }
+
+    fn holds_pods(&self) -> bool {
+        true
+    }
+
+    fn supervisor(&self, container_id: &str) -> Option<u32> {
+        self.watch.is_running(container_id).then(|| self.files(container_id).supervisor())?
     }
 
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>> {

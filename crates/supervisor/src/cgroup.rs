@@ -12,6 +12,8 @@ use std::time::Duration;
 /// `CLONE_INTO_CGROUP`: the C library's constant is too narrow for it.
 const INTO_CGROUP: u64 = 1 << 33;
 
+/// Where the container's own processes are put when cgroups inside its own are to have limits (version 2).
+const LEAF: &str = "leaf";
 /// How often a cgroup is tried to be removed that a process is still leaving, and the time between.
 const REMOVALS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -48,8 +50,10 @@ impl Cgroups {
             .iter()
             .filter(|cgroup| *cgroup != tracker && cgroup.file_name() == tracker.file_name());
         for cgroup in own.chain([tracker]) {
-            // That of containers that were inside this one.
-            let _ = std::fs::remove_dir(cgroup.join("mesos"));
+            // Those of containers that were inside this one, and of its own processes.
+            for inside in ["mesos", LEAF] {
+                let _ = std::fs::remove_dir(cgroup.join(inside));
+            }
             for _ in 0..REMOVALS {
                 match std::fs::remove_dir(cgroup) {
                     Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
@@ -147,6 +151,7 @@ impl Tracker {
     /// Sends a signal to the container's processes but to `spared`.
     pub(crate) fn signal(&self, signal: i32, spared: Option<libc::pid_t>) {
         signal_in(&self.0, signal, spared);
+        signal_in(&self.0.join(LEAF), signal, spared);
     }
 }
 

@@ -50,6 +50,8 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The argument of the process that stands for a pod.
+const IDLE: &str = "--idle";
 /// How often the container's lock is tried for.
 const LOCK_TRIES: u32 = 500;
 /// Time between two tries.
@@ -60,12 +62,23 @@ fn main() {
         eprintln!("proffer-supervisor is started by the agent: expected a runtime directory");
         std::process::exit(64);
     };
+    if directory.as_os_str() == IDLE {
+        idle();
+    }
     match supervise(&directory) {
         Ok(()) => {}
         Err(text) => {
             tell(&format!("failed {}\n", text.replace('\n', " ")));
             std::process::exit(1);
         }
+    }
+}
+
+/// What stands for a pod does nothing, to its end.
+fn idle() -> ! {
+    loop {
+        // SAFETY: a plain system call.
+        unsafe { libc::pause() };
     }
 }
 

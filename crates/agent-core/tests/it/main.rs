@@ -19,6 +19,7 @@ mod limits;
 mod nested;
 mod operations;
 mod oversubscription;
+mod pods;
 mod preemption;
 mod reconfiguration;
 mod recovery;

@@ -18,17 +18,20 @@ fn aware() -> v1::FrameworkInfo {
 }
 
 impl Node {
-    fn run_group(&mut self, executor: Value, tasks: &[Value]) -> Vec<Effect> {
+    pub(crate) fn run_group(&mut self, executor: Value, tasks: &[Value]) -> Vec<Effect> {
         let tasks = tasks.iter().map(|task| {
             let mut task = task.clone();
             task["executor"] = executor.clone();
             wire::json::from_value(&task).expect("a task")
         });
+        let id = executor["executor_id"]["value"].as_str().expect("an id");
+        let known = self.agent.view().frameworks.get("f").cloned();
+        let is_there = known.is_some_and(|framework| framework.executors.contains_key(id));
         let run = internal::RunTaskGroup {
             framework: aware(),
             executor: wire::json::from_value(&executor).expect("an executor"),
             tasks: tasks.collect(),
-            launch_executor: true,
+            launch_executor: !is_there,
         };
         let mut effects = self.hear(master_to_agent::Message::RunTaskGroup(run));
         effects.extend(self.stored());
@@ -49,7 +52,7 @@ impl Node {
     }
 }
 
-fn pod() -> Value {
+pub(crate) fn pod() -> Value {
     json!({"type": "DEFAULT", "executor_id": {"value": "pod"}, "framework_id": {"value": "f"}})
 }
 
@@ -58,7 +61,7 @@ fn custom() -> Value {
 }
 
 /// Containers of a pod's tasks, in order.
-fn containers(effects: &[Effect]) -> Vec<String> {
+pub(crate) fn containers(effects: &[Effect]) -> Vec<String> {
     let started = effects.iter().filter_map(|e| match e {
         Effect::StartContainer { spec } => Some(spec.container_id.clone()),
         _ => None,

@@ -15,8 +15,8 @@ use wire::v1::task_status::Reason;
 use wire::v1::{self, ResourceStatistics};
 
 /// A host whose containers have a cgroup root of their own, of which nothing is left in the end.
-struct Cgrouped {
-    host: Host,
+pub(crate) struct Cgrouped {
+    pub(crate) host: Host,
     options: Options,
     isolation: &'static str,
 }
@@ -46,7 +46,7 @@ fn kill(pid: i32) {
 
 impl Cgrouped {
     /// None: this host has no cgroups for us; says so.
-    fn new(isolation: &'static str) -> Option<Self> {
+    pub(crate) fn new(isolation: &'static str) -> Option<Self> {
         Self::with(isolation, |_| {})
     }
 
@@ -69,7 +69,7 @@ impl Cgrouped {
     }
 
     /// Another agent over the same directories and cgroups.
-    fn next(&self) -> Host {
+    pub(crate) fn next(&self) -> Host {
         let selection = Selection::new(self.isolation, Some(Launcher::Linux), self.options.clone());
         Host::with(self.host.directory.clone(), selection.expect("as before"))
     }
@@ -84,13 +84,13 @@ impl Cgrouped {
     }
 
     /// Cgroups of containers that are there.
-    fn left(&self) -> Vec<PathBuf> {
+    pub(crate) fn left(&self) -> Vec<PathBuf> {
         let entries = |root: PathBuf| std::fs::read_dir(root).into_iter().flatten().flatten();
         let below = self.roots().into_iter().flat_map(entries).map(|e| e.path());
         below.filter(|path| path.is_dir()).collect()
     }
 
-    fn file(&self, controller: &str, id: &str, file: &str) -> String {
+    pub(crate) fn file(&self, controller: &str, id: &str, file: &str) -> String {
         let place = self.hierarchies().place(controller).expect("the controller is there");
         let path = place.mount.join(&self.options.root).join(id).join(file);
         std::fs::read_to_string(&path)
@@ -99,7 +99,7 @@ impl Cgrouped {
             .to_owned()
     }
 
-    fn is_v2(&self, controller: &str) -> bool {
+    pub(crate) fn is_v2(&self, controller: &str) -> bool {
         use containerizer::isolation::cgroups::Version;
         self.hierarchies().place(controller).is_some_and(|place| place.version == Version::V2)
     }
@@ -117,12 +117,12 @@ impl Cgrouped {
         self.mesos.start(spec).await.expect("it starts").pid
     }
 
-    fn usage(&self, id: &str, supervisor: u32) -> ResourceStatistics {
+    pub(crate) fn usage(&self, id: &str, supervisor: u32) -> ResourceStatistics {
         let running = Running { container_id: id.to_owned(), supervisor };
         self.mesos.usage(&[running]).remove(0)
     }
 
-    async fn end(&mut self) -> containerizer::Exited {
+    pub(crate) async fn end(&mut self) -> containerizer::Exited {
         tokio::time::timeout(Duration::from_secs(60), self.host.exits.recv())
             .await
             .expect("an end in time")
@@ -130,11 +130,11 @@ impl Cgrouped {
     }
 }
 
-fn map(limits: &[(&str, f64)]) -> BTreeMap<String, f64> {
+pub(crate) fn map(limits: &[(&str, f64)]) -> BTreeMap<String, f64> {
     limits.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
 }
 
-fn scalar(name: &str, value: f64) -> v1::Resource {
+pub(crate) fn scalar(name: &str, value: f64) -> v1::Resource {
     v1::Resource {
         name: name.to_owned(),
         r#type: v1::value::Type::Scalar as i32,

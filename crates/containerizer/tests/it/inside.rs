@@ -9,6 +9,7 @@ impl Host {
         let around = self.sandbox(parent);
         ContainerSpec {
             parent: Some(parent.to_owned()),
+            pod: None,
             directory: around.join("containers").join(id).to_str().expect("text").to_owned(),
             working_directory: Some(around.to_str().expect("text").to_owned()),
             ..self.spec(id, command)

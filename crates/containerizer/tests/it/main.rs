@@ -22,6 +22,7 @@ mod isolation;
 mod logs;
 mod lost;
 mod network;
+mod pods;
 mod probe;
 mod upgrade;
 

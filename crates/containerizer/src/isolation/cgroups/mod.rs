@@ -14,6 +14,7 @@ mod device_program;
 mod devices;
 mod group;
 mod hierarchy;
+mod inside;
 mod io;
 mod memory;
 mod net;
@@ -35,6 +36,7 @@ use super::{
 };
 use crate::{ContainerSpec, Limitation};
 use group::Group;
+use inside::INSIDE;
 use resources::Resources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -133,12 +135,16 @@ pub(super) struct Cgroups {
 struct Member {
     /// Directory below the mounts.
     relative: PathBuf,
-    /// Runs inside this one and uses what that may use: only its tracker is its own.
+    /// The container inside which it runs.
     parent: Option<String>,
+    /// Whether it has limits of its own; else it uses what the one around it may use, and only its tracker is its own.
+    is_limited: bool,
 }
 
-/// Directory of the cgroups of containers inside another, in that one's.
-const INSIDE: &str = "mesos";
+/// Whether this is the name of one of these isolators.
+pub(crate) fn is_name(name: &str) -> bool {
+    NAMES.contains(&name)
+}
 
 /// The names that there are, and what makes them.
 fn controller(name: &str, options: &Options) -> Result<Box<dyn Controller>, String> {
@@ -291,19 +297,22 @@ impl Cgroups {
     /// The cgroups of a container that has its own.
     fn own(&self, container_id: &str) -> Option<Groups> {
         let containers = self.containers();
-        let member = containers.get(container_id).filter(|member| member.parent.is_none())?;
+        let member = containers.get(container_id).filter(|member| member.is_limited)?;
         Some(self.groups(&member.relative))
     }
 
     /// Takes up one that is found or made, inside its parent if it is known.
-    fn add(&self, container_id: &str, parent: Option<&str>) -> Member {
+    fn add(&self, container_id: &str, parent: Option<&str>, is_limited: bool) -> Member {
         let mut containers = self.containers();
         let around = parent.and_then(|parent| Some((parent, containers.get(parent)?)));
         let member = match around {
-            None => Member { relative: self.root.join(container_id), parent: None },
+            None => {
+                Member { relative: self.root.join(container_id), parent: None, is_limited: true }
+            }
             Some((parent, around)) => Member {
                 relative: around.relative.join(INSIDE).join(container_id),
                 parent: Some(parent.to_owned()),
+                is_limited,
             },
         };
         containers.insert(container_id.to_owned(), member.clone());
@@ -314,7 +323,9 @@ impl Cgroups {
     fn limiting(&self, member: &Member) -> Groups {
         let containers = self.containers();
         let mut at = member;
-        while let Some(around) = at.parent.as_ref().and_then(|parent| containers.get(parent)) {
+        while !at.is_limited
+            && let Some(around) = at.parent.as_ref().and_then(|parent| containers.get(parent))
+        {
             at = around;
         }
         self.groups(&at.relative)
@@ -328,6 +339,9 @@ impl Cgroups {
         }
         tracker.create()?;
         owner::write(&tracker.path, &self.owner)?;
+        if member.parent.is_some() && member.is_limited {
+            inside::mark_limited(&tracker.path)?;
+        }
         Ok(tracker)
     }
 
@@ -407,8 +421,8 @@ impl Isolator for Cgroups {
                 if !known && owner::read(&directory).is_none_or(|owner| owner != self.owner) {
                     continue;
                 }
-                let member = self.add(id, parent.as_deref());
-                if known && member.parent.is_none() {
+                let member = self.add(id, parent.as_deref(), inside::is_limited(&directory));
+                if known && member.is_limited {
                     let groups = self.groups(&member.relative);
                     self.controllers.iter().for_each(|controller| controller.adopt(&groups));
                 }
@@ -425,10 +439,20 @@ impl Isolator for Cgroups {
     }
 
     fn prepare(&self, spec: &ContainerSpec, preparation: &mut Preparation) -> Result<(), String> {
-        let member = self.add(&spec.container_id, spec.parent.as_deref());
+        let is_limited = inside::wants_limits(spec);
+        let member = self.add(&spec.container_id, spec.parent.as_deref(), is_limited);
+        if member.parent.is_some() && is_limited {
+            self.divide(&member)?;
+        }
         let tracker = self.make_tracker(&member)?;
         let groups = self.limiting(&member);
-        if member.parent.is_none() {
+        if !member.is_limited {
+            // Memory that is short is short for all that share it.
+            let memory = groups.get("memory").ok().filter(|_| !spec.shares_everything());
+            preparation.memory = memory
+                .filter(|_| self.controllers.iter().any(|c| c.kernel() == ["memory"]))
+                .map(|group| group.path.clone());
+        } else {
             let wanted = Wanted::new(&spec.resources, &spec.limits)?;
             self.make(&member.relative, &tracker, preparation.owner)?;
             for controller in &self.controllers {
@@ -502,7 +526,11 @@ impl Isolator for Cgroups {
     }
 
     fn limitation(&self, container_id: &str, saw_oom: bool) -> Option<Limitation> {
-        match self.own(container_id) {
+        let shared = || {
+            let member = self.containers().get(container_id).cloned()?;
+            Some(self.limiting(&member)).filter(|_| saw_oom)
+        };
+        match self.own(container_id).or_else(shared) {
             Some(groups) => self.controllers.iter().find_map(|c| c.limitation(&groups, saw_oom)),
             // The machine was booted meanwhile, say.
             None => saw_oom.then(memory::without_figures),

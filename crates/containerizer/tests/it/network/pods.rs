@@ -11,7 +11,7 @@ impl Networked {
         let mut spec = self.spec(id, command, &["net"]);
         let mut container = spec.container.take().expect("one");
         container.hostname = Some("pod-host".to_owned());
-        spec.pod = Some(Pod { id: "pod".to_owned(), container: Some(container) });
+        spec.pod = Some(Pod { container: Some(container), ..crate::pods::pod(&[]) });
         spec
     }
 }

@@ -1,7 +1,6 @@
 //! Containers that listen on ports of the host, theirs or not.
 
 use super::*;
-use containerizer::Pod;
 use containerizer::isolation::PortsOptions;
 use v1::task_status::Reason;
 
@@ -74,7 +73,7 @@ async fn tasks_of_a_pod_may_use_each_others_ports_and_only_a_range_may_matter() 
     });
     let outside = listener(&host, "outside", ports[1], None);
     host.mesos.start(outside).await.expect("it starts");
-    let pod = Pod { id: "pod".to_owned(), container: None };
+    let pod = crate::pods::pod(&[]);
     let mut mate = host.spec("mate", "sleep 1000");
     mate.resources = listener(&host, "", 0, Some(ports[0])).resources;
     mate.pod = Some(pod.clone());

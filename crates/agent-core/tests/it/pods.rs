@@ -1,0 +1,109 @@
+//! What the tasks of a pod have in common.
+
+use super::preemption::{containers, pod};
+use super::*;
+use agent_core::contract::Pod;
+
+fn limited(id: &str, mem: f64) -> Value {
+    let mut task = task(id);
+    let named = |name: &str, value: f64| {
+        json!({"name": name, "type": "SCALAR", "scalar": {"value": value},
+            "allocation_info": {"role": "*"}})
+    };
+    task["resources"] = json!([named("cpus", 1.0), named("mem", mem)]);
+    task["limits"] = json!({"mem": {"value": 2.0 * mem}});
+    task
+}
+
+fn amounts(pod: &Pod) -> (f64, Option<f64>) {
+    let resources = resources::Resources::from_wire(&pod.resources).expect("resources");
+    (resources::from_milli(resources.scalar("mem")), pod.limits.get("mem").copied())
+}
+
+fn pods(effects: &[Effect]) -> Vec<Pod> {
+    let specs = effects.iter().filter_map(|effect| match effect {
+        Effect::StartContainer { spec } => spec.pod.as_deref().cloned(),
+        _ => None,
+    });
+    specs.collect()
+}
+
+/// New amounts of containers: name, memory asked for, limit.
+fn updates(effects: &[Effect]) -> Vec<(String, f64, Option<f64>)> {
+    let updates = effects.iter().filter_map(|effect| match effect {
+        Effect::UpdateContainer { container_id, resources, limits } => {
+            let (resources, limits) = (resources.clone(), limits.clone());
+            let pod = Pod { id: container_id.clone(), container: None, resources, limits };
+            let (mem, limit) = amounts(&pod);
+            Some((pod.id, mem, limit))
+        }
+        _ => None,
+    });
+    updates.collect()
+}
+
+#[test]
+fn a_pod_has_what_its_tasks_ask_for_as_they_come_and_go() {
+    let limitable = agent_core::Limitable { cpus: true, mem: true, cpus_by_request: false };
+    let config = Config { limitable, ..config() };
+    let (mut node, _) = Node::recovered_with(config, Vec::new(), Vec::new());
+    node.connect();
+    let mut executor = pod();
+    executor["container"] = json!({"type": "MESOS", "linux_info": {"share_pid_namespace": true}});
+    let effects = node.run_group(executor.clone(), &[limited("a", 100.0), limited("b", 50.0)]);
+    let first = pods(&effects);
+    assert!(!first.is_empty(), "{effects:?}");
+    let root = first[0].id.clone();
+    assert_eq!(first.len(), 2);
+    assert_eq!(first[0], first[1], "they are in the same pod");
+    assert_eq!(amounts(&first[0]), (150.0, Some(300.0)));
+    let linux = first[0].container.as_ref().and_then(|c| c.linux_info.as_ref());
+    assert!(linux.is_some_and(|linux| linux.share_pid_namespace()));
+    assert_eq!(updates(&effects), []);
+    let group = containers(&effects);
+    for container_id in &group {
+        node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(1) });
+        node.stored();
+    }
+    // More come.
+    let effects = node.run_group(executor, &[limited("c", 10.0)]);
+    assert_eq!(updates(&effects), [(root.clone(), 160.0, Some(320.0))]);
+    assert_eq!(amounts(&pods(&effects)[0]), (160.0, Some(320.0)));
+    let third = containers(&effects).remove(0);
+    node.step(Input::ContainerStarted { container_id: third.clone(), result: Ok(1) });
+    node.stored();
+    // And go. The last one takes the pod along.
+    let end = |container_id: &str| Input::ContainerExited {
+        container_id: container_id.to_owned(),
+        status: Some(0),
+        limitation: None,
+    };
+    let mut effects = node.step(end(&group[0]));
+    effects.extend(node.stored());
+    assert_eq!(updates(&effects), [(root.clone(), 60.0, Some(120.0))]);
+    node.step(end(&group[1]));
+    node.stored();
+    let mut effects = node.step(end(&third));
+    effects.extend(node.stored());
+    assert_eq!(updates(&effects), []);
+    assert!(effects.contains(&Effect::DestroyContainer { container_id: root.clone() }));
+    let forget = Effect::ForgetContainer { container_id: root.clone() };
+    assert!(node.step(end(&root)).contains(&forget));
+}
+
+#[test]
+fn a_pod_that_ended_while_the_agent_was_away_is_forgotten() {
+    let mut node = Node::registered();
+    let effects = node.run_group(pod(), &[task("a")]);
+    let root = pods(&effects)[0].id.clone();
+    let container_id = containers(&effects).remove(0);
+    node.step(Input::ContainerStarted { container_id: container_id.clone(), result: Ok(1) });
+    node.stored();
+    let exited = |container_id: &str| FoundContainer {
+        container_id: container_id.to_owned(),
+        state: FoundState::Exited { status: Some(9), limitation: None },
+    };
+    let found = vec![exited(&container_id), exited(&root)];
+    let (_, effects) = Node::recovered(node.records, found);
+    assert!(effects.contains(&Effect::ForgetContainer { container_id: root }), "{effects:?}");
+}
