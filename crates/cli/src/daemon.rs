@@ -239,9 +239,11 @@ fn factor(flags: &Flags) -> Result<f64, String> {
 fn weights(flags: &Flags) -> Result<BTreeMap<String, f64>, String> {
     let pair = |text: &String| {
         let (role, weight) = text.split_once('=').unwrap_or((text, ""));
+        let role = role.trim();
+        resources::validate_role(role).map_err(|e| format!("--weights: {e}"))?;
         let weight: Option<f64> =
             weight.trim().parse().ok().filter(|w: &f64| w.is_finite() && *w > 0.0);
-        weight.map(|w| (role.trim().to_owned(), w)).ok_or_else(|| {
+        weight.map(|w| (role.to_owned(), w)).ok_or_else(|| {
             format!("--weights: expected role=weight with a positive weight, got '{text}'")
         })
     };

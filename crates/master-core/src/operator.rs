@@ -7,7 +7,7 @@ use crate::validate;
 use crate::validate::operation::Actor;
 use allocator::AgentId;
 use base::Token;
-use resources::{Conversion, Resources};
+use resources::{Conversion, Entry, Resources};
 use std::time::Duration;
 use wire::v1::offer::Operation;
 use wire::v1::offer::operation::Type;
@@ -97,19 +97,20 @@ impl Master {
         available
     }
 
-    /// Rescinds offers, one after the other, until `needed` is there.
+    /// Rescinds offers, one after the other, until `needed` is there; all that hold a shared resource of it.
     fn make_room(&mut self, cx: &mut Cx<'_>, on: AgentId, needed: &Resources) {
         let offers = self.offers.values().filter(|o| o.agent == on && !o.soft);
         let offers: Vec<_> = offers.cloned().collect();
+        let shared = needed.shared();
         let mut missing = needed.clone();
         missing -= &self.available(on);
         for offer in offers {
-            if missing.is_empty() {
-                return;
-            }
             let mut without = missing.clone();
             without -= &offer.resources.unallocated();
-            if without != missing {
+            let holds = |entry: &Entry| shared.iter().any(|s| s.identity == entry.identity);
+            let holds_shared =
+                !shared.is_empty() && offer.resources.unallocated().iter().any(holds);
+            if without != missing || holds_shared {
                 missing = without;
                 self.rescind_for(cx, &offer.id, Some(RESCIND_REFUSE));
             }

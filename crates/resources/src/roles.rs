@@ -2,6 +2,11 @@
 
 use crate::ResourceError;
 
+/// Most components of a role's name.
+const LEVELS_MAX: usize = 128;
+/// Most bytes of a role's name.
+const LENGTH_MAX: usize = 4096;
+
 /// Checks a role's name.
 ///
 /// # Errors
@@ -13,6 +18,15 @@ pub fn validate_role(role: &str) -> Result<(), ResourceError> {
     }
     if role.is_empty() {
         return refuse("Role names cannot be the empty string".to_owned());
+    }
+    // Each level costs something wherever the role is looked at.
+    let levels = role.split('/').count();
+    if levels > LEVELS_MAX || role.len() > LENGTH_MAX {
+        let begin: String = role.chars().take(40).collect();
+        return refuse(format!(
+            "Role '{begin}…' is too long: it has {levels} levels and {} bytes, expected at most {LEVELS_MAX} and {LENGTH_MAX}",
+            role.len()
+        ));
     }
     if role.starts_with('/') {
         return refuse(format!("Role '{role}' cannot start with a slash"));
@@ -50,4 +64,19 @@ pub fn is_descendant_or_self(role: &str, ancestor: &str) -> bool {
 /// The roles above `role`, nearest first.
 pub fn ancestors(role: &str) -> impl Iterator<Item = &str> {
     role.rmatch_indices('/').map(|(at, _)| &role[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_without_end_are_refused_in_few_words() {
+        let deep = |levels: usize| vec!["a"; levels].join("/");
+        assert_eq!(validate_role(&deep(128)), Ok(()));
+        for role in [deep(129), deep(100_000), "ü".repeat(3000)] {
+            let error = validate_role(&role).expect_err("too long").to_string();
+            assert!(error.contains("is too long: it has") && error.len() < 250, "{error}");
+        }
+    }
 }

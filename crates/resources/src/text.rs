@@ -136,7 +136,7 @@ pub(crate) fn parse_value(text: &str) -> Result<Parsed, ResourceError> {
     let looks_like_number = text.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     match text.parse::<f64>() {
         Ok(number) if looks_like_number && number.is_finite() => {
-            if number.is_subnormal() || number > 9.2e15 {
+            if (number != 0.0 && to_milli(number) == 0) || number > 9.2e15 {
                 return Err(bad());
             }
             Ok(Parsed::Value(Value::Scalar(to_milli(number))))

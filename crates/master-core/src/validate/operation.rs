@@ -11,6 +11,7 @@ use wire::v1::agent_info::capability::Type as Capability;
 use wire::v1::offer::Operation;
 use wire::v1::offer::operation::{self, Type};
 use wire::v1::resource::disk_info::source::Type as Source;
+use wire::v1::resource::reservation_info::Type as ReservationType;
 
 /// On whose behalf an operation is done.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +91,9 @@ fn check_reserve(
             ));
         }
     }
+    if !reserve.source.is_empty() {
+        check_exchange(&source, &resources)?;
+    }
     check_single_provider(&resources).map_err(|e| format!("Invalid resources: {e}"))?;
     for entry in resources.iter() {
         if !entry.is_dynamically_reserved() {
@@ -113,6 +117,21 @@ fn check_reserve(
         }
         Actor::Operator { .. } => Ok(()),
     }
+}
+
+/// Only dynamic reservations are taken away and made; what stays below them may be static.
+fn check_exchange(source: &Resources, target: &Resources) -> Result<(), String> {
+    let (Some(before), Some(after)) = (source.iter().next(), target.iter().next()) else {
+        return Ok(());
+    };
+    let (old, new) = (&before.identity.reservations, &after.identity.reservations);
+    let kept = old.iter().zip(new.iter()).take_while(|(a, b)| a == b).count();
+    for (field, entry, stack) in [("source", before, old), ("resources", after, new)] {
+        if stack[kept..].iter().any(|r| r.r#type() != ReservationType::Dynamic) {
+            return Err(format!("Invalid {field}: Resource {entry} is not dynamically reserved"));
+        }
+    }
+    Ok(())
 }
 
 fn check_uniform(resources: &Resources) -> Result<(), String> {

@@ -21,12 +21,14 @@ mod operations;
 mod overlap;
 mod oversubscription;
 mod quota;
+mod reservations;
 mod robustness;
 mod schedule;
 mod shares;
 mod starvation;
 mod subscribe;
 mod update_framework;
+mod volumes;
 mod why;
 
 /// Stream of the first framework; its `Mesos-Stream-Id` is `stream-<n>`.

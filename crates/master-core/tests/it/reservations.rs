@@ -55,8 +55,7 @@ fn reserve_launch_and_unreserve_in_one_accept() {
 #[test]
 fn thousandths_are_not_lost_when_reservations_add_up() {
     let (mut w, offer) = ready(&[]);
-    let twice =
-        json!([reserve(&[reserved("cpus", 0.1)]), reserve(&[reserved("cpus", 0.1)])]);
+    let twice = json!([reserve(&[reserved("cpus", 0.1)]), reserve(&[reserved("cpus", 0.1)])]);
     w.call(accept(&offer, twice));
     assert!(total(&w).contains("cpus(reservations: [(DYNAMIC,web/api,ops)]):0.2"), "{}", total(&w));
     assert!(total(&w).starts_with("cpus:3.8; "), "{}", total(&w));
@@ -91,7 +90,7 @@ fn a_refined_reservation_is_for_the_role_below_and_pops_back() {
     assert_eq!(operate(&mut w, reserve(std::slice::from_ref(&base)), Some("ops")).0, 202);
     let (status, text, _) = operate(&mut w, reserve(std::slice::from_ref(&refined)), Some("ops"));
     assert_eq!((status, text.as_str()), (202, ""));
-    let stack = "cpus(reservations: [(DYNAMIC,web,ops), (DYNAMIC,web/api,ops,{k: v})]):2";
+    let stack = "cpus(reservations: [(DYNAMIC,web,ops),(DYNAMIC,web/api,ops,{k: v})]):2";
     assert!(total(&w).contains(stack), "{}", total(&w));
     let mut upwards = base.clone();
     upwards["reservations"] = json!([
@@ -113,15 +112,17 @@ fn an_operator_takes_free_and_offered_resources_together() {
     let offer = last_offer(&w.agent());
     let task = json!({"name": "t", "task_id": {"value": "t"}, "agent_id": offer["agent_id"],
         "command": {"value": "true"}, "resources": [plain("cpus", 1.0)]});
-    let (_, _, effects) = w.call(accept(&offer, json!([
-        {"type": "LAUNCH", "launch": {"task_infos": [task]}}])));
+    let (_, _, effects) = w.call(accept(
+        &offer,
+        json!([
+        {"type": "LAUNCH", "launch": {"task_infos": [task]}}]),
+    ));
     assert!(offers(&effects).is_empty(), "declined for long: 3 cpus are free");
     let mut effects = w.update("t", "TASK_FINISHED", &[1; 16]);
     effects.extend(w.wait(1));
     let again = last_offer(&effects);
     let offered = again["resources"][0]["scalar"]["value"].as_f64();
-    let (status, text, effects) =
-        operate(&mut w, reserve(&[reserved("cpus", 4.0)]), Some("ops"));
+    let (status, text, effects) = operate(&mut w, reserve(&[reserved("cpus", 4.0)]), Some("ops"));
     assert_eq!((status, text.as_str()), (202, ""), "offered: {offered:?}");
     assert_eq!(types(&effects, STREAM)[0], "RESCIND");
     assert!(total(&w).contains("(DYNAMIC,web/api,ops)]):4"), "{}", total(&w));
@@ -159,11 +160,54 @@ fn invalid_reservations_of_operators_are_refused_with_the_reason() {
         (plain("cpus", 1.0), "is not dynamically reserved"),
     ] {
         let before = total(&w);
-        let (status, text, effects) = operate(&mut w, reserve(std::slice::from_ref(&resource)), Some("ops"));
+        let (status, text, effects) =
+            operate(&mut w, reserve(std::slice::from_ref(&resource)), Some("ops"));
         assert_eq!(status, 400, "{resource}");
         assert!(text.contains(expected), "{resource}: {text}");
         assert_eq!((total(&w), applied(&effects).len()), (before, 0));
     }
+}
+
+#[test]
+fn what_is_reserved_statically_is_neither_given_away_nor_made() {
+    let (mut w, _) = ready(&[]);
+    let mut with_static = registration("cpus:4;mem:1024;cpus(st):1");
+    with_static.info.port = Some(5052);
+    w.register(Token(1001), with_static);
+    let at = |role: &str, kinds: &[&str]| {
+        let mut resource = plain("cpus", 1.0);
+        let stack = kinds.iter().enumerate().map(|(level, kind)| {
+            let role = if level == 0 { role.to_owned() } else { format!("{role}/x") };
+            json!({"type": kind, "role": role})
+        });
+        resource["reservations"] = stack.collect();
+        resource
+    };
+    let exchange = |source: Value, target: Value| {
+        let text =
+            json!({"type": "RESERVE", "reserve": {"source": [source], "resources": [target]}});
+        wire::json::from_value(&text).expect("an operation")
+    };
+    let mut apply = |operation: v1::offer::Operation| {
+        let call = OperatorCall::Apply {
+            agent_id: "m-S1".to_owned(),
+            operation: Box::new(operation),
+            principal: None,
+        };
+        let (status, text, _) = w.operator(call);
+        (status, text)
+    };
+    for (source, target, field) in [
+        (at("st", &["STATIC"]), at("db", &["DYNAMIC"]), "source"),
+        (plain("cpus", 1.0), at("st", &["STATIC", "DYNAMIC"]), "resources"),
+    ] {
+        let (status, text) = apply(exchange(source, target));
+        assert_eq!(status, 400, "{text}");
+        assert!(text.contains(&format!("Invalid {field}: Resource cpus")), "{text}");
+        assert!(text.contains("is not dynamically reserved"), "{text}");
+    }
+    let refined = exchange(at("st", &["STATIC"]), at("st", &["STATIC", "DYNAMIC"]));
+    assert_eq!(apply(refined), (202, String::new()));
 }
 
 #[test]
@@ -178,7 +222,8 @@ fn reservations_of_different_principals_and_labels_are_different() {
         resource
     };
     let labels = json!({"labels": [{"key": "team", "value": "x"}]});
-    for (principal, labels) in [("ops", Value::Null), ("dev", Value::Null), ("ops", labels.clone())] {
+    for (principal, labels) in [("ops", Value::Null), ("dev", Value::Null), ("ops", labels.clone())]
+    {
         let resource = labelled(principal, labels);
         assert_eq!(operate(&mut w, reserve(&[resource]), Some(principal)).0, 202);
     }

@@ -163,7 +163,10 @@ fn a_shared_volume_in_use_survives_the_master() {
     register.tasks = vec![wire::json::from_value(&running).expect("a task")];
     again.register(AGENT, register);
     let (status, text, _) = operate(&mut again, destroy(&shared), None);
-    assert_eq!((status, text.as_str()), (400, "Invalid DESTROY operation: Persistent volumes in use"));
+    assert_eq!(
+        (status, text.as_str()),
+        (400, "Invalid DESTROY operation: Persistent volumes in use")
+    );
     let mut effects = second(&mut again);
     effects.extend(again.wait(1));
     let text = serde_json::to_string(&events(&effects, Token(2))).expect("text");
@@ -211,7 +214,11 @@ fn a_mount_disk_does_not_grow() {
     let grow = json!({"type": "GROW_VOLUME", "grow_volume": {"volume": made, "addition": reserved("disk", 1.0)}});
     let shrink = json!({"type": "SHRINK_VOLUME", "shrink_volume": {"volume": made, "subtract": {"value": 1.0}}});
     let operations = json!([
-        reserve(&reservation), create(&made), with_id(grow, "grow"), with_id(shrink, "shrink")]);
+        reserve(&reservation),
+        create(&made),
+        with_id(grow, "grow"),
+        with_id(shrink, "shrink")
+    ]);
     let (_, _, effects) = w.call(accept(&offer, operations));
     let told = operation_statuses(&effects);
     assert_eq!(told.len(), 2, "{told:?}");

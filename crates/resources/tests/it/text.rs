@@ -23,6 +23,7 @@ fn what_is_no_resource_is_refused() {
         "cpus",
         "cpus:x",
         "cpus:-1",
+        "cpus:0.0001",
         "cpus:Infinity",
         "cpus(a:1",
         ":1",
