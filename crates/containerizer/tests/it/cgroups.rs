@@ -286,7 +286,9 @@ async fn a_lack_of_memory_is_known_to_the_agent_that_comes_after_the_cgroup_is_g
 async fn shortness_of_memory_is_counted() {
     let Some(mut host) = Cgrouped::new("cgroups/mem,cgroups/pids") else { return };
     // What is written to a disk can be given back, so that memory is short but never missing.
-    let disk = std::path::Path::new("/var/tmp").join(format!("{}-pressure", host.options.root));
+    let disk = std::path::Path::new("/var/tmp");
+    let disk = if disk.is_dir() { disk.to_owned() } else { host.directory.clone() };
+    let disk = disk.join(format!("{}-pressure", host.options.root));
     let write = format!(
         "while [ ! -e gate ]; do sleep 0.02; done; \
          while :; do head -c 104857600 /dev/zero > {0}; cat {0} > /dev/null; done",

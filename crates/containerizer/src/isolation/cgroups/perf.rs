@@ -302,17 +302,18 @@ fn sample(shared: &Weak<Shared>) -> bool {
     let (interval, duration) = (strong.interval, strong.duration);
     let cpus = cpus(&std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default());
     let cgroups: Vec<PathBuf> = strong.samples().keys().cloned().collect();
-    let counters: Vec<(PathBuf, Vec<Vec<File>>)> = cgroups
-        .into_iter()
-        .filter_map(|path| strong.counters(&path, &cpus).ok().map(|counters| (path, counters)))
-        .collect();
+    let open = |path: PathBuf| {
+        let counting = Instant::now();
+        Some((strong.counters(&path, &cpus).ok()?, path, counting))
+    };
+    let counters: Vec<(Vec<Vec<File>>, PathBuf, Instant)> =
+        cgroups.into_iter().filter_map(open).collect();
     drop(strong);
-    let counting = Instant::now();
-    if !sleep(counting + duration, shared) {
+    if !sleep(Instant::now() + duration, shared) {
         return false;
     }
     let Some(strong) = shared.upgrade() else { return false };
-    for (path, counters) in counters {
+    for (counters, path, counting) in counters {
         let statistics = strong.statistics(&counters, counting.elapsed());
         // It may have ended meanwhile.
         if let Some(sample) = strong.samples().get_mut(&path) {
