@@ -142,14 +142,27 @@ fn answer(matches: &ArgMatches) -> Result<String, Failure> {
 }
 
 fn fail(text: &str, code: u8) -> ExitCode {
-    eprintln!("proffer: {text}");
+    eprintln!("proffer: {}", harmless(text));
     ExitCode::from(code)
+}
+
+/// Text of others without what would command a terminal.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Prints to a reader that may leave early (`… | head`).
 fn print(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush());
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             fail(&format!("cannot write: {error}"), 1)
@@ -200,5 +213,10 @@ mod tests {
         program().debug_assert();
         assert!(is_command("status") && !is_command("mastre"));
         assert!(all().iter().all(|c| c.get_about().is_some()));
+    }
+
+    #[test]
+    fn names_do_not_command_the_terminal() {
+        assert_eq!(harmless("ROLE\nü\u{1b}[2J\u{9b}x\t1\n"), "ROLE\nü\\u{1b}[2J\\u{9b}x\t1\n");
     }
 }
