@@ -38,8 +38,8 @@ fn reboot(cluster: &mut Cluster, keeps_runtime: bool) {
     cluster.kill_agent(0);
     let runtime = cluster.directory().join("agent0-run");
     for supervisor in measure::processes_of(&runtime) {
-        let killed = Command::new("kill").args(["-9", &supervisor.to_string()]).status();
-        assert!(killed.expect("kill runs").success());
+        // One may have gone with another.
+        Command::new("kill").args(["-9", &supervisor.to_string()]).output().expect("kill runs");
     }
     let name = cluster.directory().file_name().expect("a name").to_string_lossy().into_owned();
     testkit::cgroups::remove(&name);
