@@ -321,3 +321,43 @@ fn images_come_over_https_with_a_password() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(stdout(&trusting, "t"), "entry point\n");
 }
+
+#[test]
+fn an_agent_that_is_killed_while_it_unpacks_a_layer_leaves_nothing_of_it() {
+    let Some(busybox) = needed() else { return };
+    let Some(registry) = Registry::start("", &[]) else { return };
+    fill(&registry, &busybox);
+    let root = registry.directory.join("root");
+    std::fs::create_dir(root.join("many")).expect("a directory");
+    for n in 0..20_000 {
+        std::fs::write(root.join(format!("many/{n}")), "x").expect("a file");
+    }
+    let run = json!({"Env": ["PATH=/bin"]});
+    registry.push_image("big", "latest", &[layer(&root)], &run);
+    let mut cluster = cluster(&format!("http://{}", registry.address), &[]);
+    let store = cluster._store.0.clone();
+    let entries = |name: &str| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(store.join(name)).expect(name);
+        entries.flatten().map(|entry| entry.path()).collect()
+    };
+    let options = FrameworkOptions { checkpoint: true, ..Default::default() };
+    let mut framework = Framework::subscribe(&cluster.master(), &options);
+    let offer = framework.offers().remove(0);
+    let mut task = command_task(&offer, "t", "test -e /many/19999 && echo whole", 0.1, 32.0);
+    let image = json!({"type": "DOCKER", "docker": {"name": "big"}});
+    task["container"] = json!({"type": "MESOS", "mesos": {"image": image}});
+    framework.launch(&offer, &[task]);
+    wait::until("it unpacks", Duration::from_secs(60), || {
+        let half = entries("staging").into_iter().map(|path| path.join("rootfs.overlay/many"));
+        let counts = half.filter_map(|many| Some(std::fs::read_dir(many).ok()?.count()));
+        counts.max().filter(|count| *count > 10)
+    });
+    cluster.kill_agent(0);
+    let half = entries("staging");
+    assert_eq!((half.len(), entries("layers").len(), mounts(&cluster)), (1, 0, 0));
+    cluster.start_agent(0);
+    framework.until_state("t", "TASK_FINISHED");
+    assert_eq!(stdout(&cluster, "t"), "whole\n");
+    assert_eq!((entries("staging").len(), entries("layers").len()), (0, 1));
+    assert_eq!(mounts(&cluster), 0);
+}

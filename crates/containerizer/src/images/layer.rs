@@ -3,11 +3,11 @@
 //! Everything happens below that directory: ways are resolved by the kernel (openat2) as if it were the root, so that no
 //! link leads out of it, and the last part of a name is never followed.
 
+use super::meta::{Meta, dress, dress_name};
 use super::whiteout::{Form, Name};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -30,9 +30,6 @@ const HEADERS_MAX: u64 = 4 << 20;
 const LOOK_EVERY: u64 = 64 << 20;
 /// Space of the file system that layers leave to others: this, or a twentieth of it if that is less.
 const LEAVE_FREE: u64 = 1 << 30;
-/// Kinds of extended attributes that an archive may not set: they mean something to overlayfs, or to this host.
-const FORBIDDEN_ATTRIBUTES: [&str; 3] = ["trusted.", "user.overlay.", "security.selinux"];
-
 /// Unpacks an archive into an empty directory. Ends early when `stop` is set.
 ///
 /// # Errors
@@ -104,15 +101,6 @@ impl<R: Read> Read for Metered<R> {
     }
 }
 
-/// What an entry says beside its content.
-struct Meta {
-    mode: Mode,
-    uid: u32,
-    gid: u32,
-    time: Timespec,
-    attributes: BTreeMap<String, Vec<u8>>,
-}
-
 struct Unpacker {
     root: OwnedFd,
     form: Form,
@@ -141,7 +129,7 @@ impl Unpacker {
             return Ok(());
         }
         let path = confined(&entry.path_bytes())?;
-        let meta = meta(entry)?;
+        let meta = Meta::of(entry)?;
         let Some(name) = path.file_name().map(OsStr::to_owned) else {
             return self.dress_root(&meta).map_err(|e| e.to_string());
         };
@@ -383,56 +371,6 @@ fn confined(bytes: &[u8]) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-fn meta<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Meta, String> {
-    let fault = |e: io::Error| format!("its header is malformed: {e}");
-    let header = entry.header();
-    let number = |n: io::Result<u64>, what: &str| {
-        let n = n.map_err(fault)?;
-        u32::try_from(n)
-            .ok()
-            .filter(|n| *n != u32::MAX)
-            .ok_or_else(|| format!("its {what} {n} is too large"))
-    };
-    let mode = Mode::from_raw_mode(header.mode().map_err(fault)? & 0o7777);
-    let (mut uid, mut gid) = (number(header.uid(), "owner")?, number(header.gid(), "group")?);
-    let seconds = i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0);
-    let mut time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    let mut attributes = BTreeMap::new();
-    if let Some(extensions) = entry.pax_extensions().map_err(fault)? {
-        for extension in extensions {
-            let extension = extension.map_err(fault)?;
-            let (key, value) = (extension.key_bytes(), extension.value_bytes());
-            let text =
-                || std::str::from_utf8(value).map_err(|_| "its header is malformed".to_owned());
-            match key {
-                b"uid" => uid = number(text()?.parse().map_err(io::Error::other), "owner")?,
-                b"gid" => gid = number(text()?.parse().map_err(io::Error::other), "group")?,
-                b"mtime" => time = seconds_of(text()?).unwrap_or(time),
-                _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err("it is a sparse file of a kind that is not supported".to_owned());
-                }
-                _ => {
-                    if let Some(name) = key
-                        .strip_prefix(b"SCHILY.xattr.".as_slice())
-                        .and_then(|n| std::str::from_utf8(n).ok())
-                        && !FORBIDDEN_ATTRIBUTES.iter().any(|kind| name.starts_with(kind))
-                    {
-                        attributes.insert(name.to_owned(), value.to_vec());
-                    }
-                }
-            }
-        }
-    }
-    Ok(Meta { mode, uid, gid, time, attributes })
-}
-
-/// `1350244992.023960108`.
-fn seconds_of(text: &str) -> Option<Timespec> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits: String = part.chars().chain("000000000".chars()).take(9).collect();
-    Some(Timespec { tv_sec: whole.parse().ok()?, tv_nsec: digits.parse().ok()? })
-}
-
 /// What has a name, if anything does.
 pub(crate) fn kind_of(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<FileType>> {
     match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -472,37 +410,4 @@ pub(crate) fn replace(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
 pub(crate) fn open_below(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
-}
-
-/// Gives an open file its owner, mode, attributes and time, in the order in which none takes another away.
-fn dress(file: &File, meta: &Meta) -> io::Result<()> {
-    use rustix::fs::{Gid, Uid};
-    rustix::fs::fchown(file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
-    rustix::fs::fchmod(file, meta.mode)?;
-    for (name, value) in &meta.attributes {
-        match rustix::fs::fsetxattr(file, name.as_str(), value, XattrFlags::empty()) {
-            // Not every file system has every kind.
-            Ok(()) | Err(Errno::NOTSUP) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(rustix::fs::futimens(
-        file,
-        &Timestamps { last_access: meta.time, last_modification: meta.time },
-    )?)
-}
-
-/// The same for what has a name and can't be opened; links have no mode.
-fn dress_name(at: BorrowedFd<'_>, name: &OsStr, meta: &Meta, has_mode: bool) -> io::Result<()> {
-    use rustix::fs::{Gid, Uid};
-    if kind_of(at, name)? == Some(FileType::Directory) {
-        return dress(&File::from(open_below(at, name)?), meta);
-    }
-    let (owner, group) = (Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)));
-    rustix::fs::chownat(at, name, owner, group, AtFlags::SYMLINK_NOFOLLOW)?;
-    if has_mode {
-        rustix::fs::chmodat(at, name, meta.mode, AtFlags::empty())?;
-    }
-    let times = Timestamps { last_access: meta.time, last_modification: meta.time };
-    Ok(rustix::fs::utimensat(at, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

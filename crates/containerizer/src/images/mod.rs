@@ -18,6 +18,7 @@ mod flights;
 mod gc;
 mod layer;
 mod manifest;
+mod meta;
 mod mounts;
 mod options;
 mod provisioner;
@@ -26,6 +27,7 @@ mod reference;
 mod registry;
 mod runtime;
 mod store;
+mod trash;
 mod whiteout;
 
 pub(crate) use attach::{Images, attach, wanted};

@@ -5,6 +5,7 @@
 //!     layers                                 layers in use, one digest a line; written before anything is mounted
 //!     backends/<backend>/rootfses/<number>
 //!     backends/overlay/scratch/<number>/{upperdir, workdir}
+//! <work_dir>/provisioner/removed/<number>        what is being removed; nothing is mounted there
 //! ```
 
 use super::backend::Backend;
@@ -17,6 +18,7 @@ use super::options::ProvisionerOptions;
 use super::pull::{Puller, Source};
 use super::reference::Reference;
 use super::store::{Store, StoredImage};
+use super::trash::Trash;
 use crate::download::Client;
 use base::Timings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +55,7 @@ pub struct Pulled {
 #[derive(Debug)]
 pub struct Provisioner {
     containers: PathBuf,
+    trash: Trash,
     backend: Backend,
     store: Arc<Store>,
     puller: Puller,
@@ -92,8 +95,11 @@ impl Provisioner {
         let client = Client::new(options.stall_timeout);
         let puller = Puller::new(store.clone(), source, options.docker_config.clone(), client);
         tracing::info!(backend = backend.name(), "root file systems are made of images");
+        let trash =
+            Trash::new(directory.join("removed")).map_err(|e| cannot("use", &directory, &e))?;
         Ok(Arc::new(Self {
             containers,
+            trash,
             backend,
             store,
             puller,
@@ -192,7 +198,10 @@ impl Provisioner {
         if self.in_use().remove(container_id).is_none() {
             return Ok(());
         }
-        remove(&self.containers.join(container_id))
+        let directory = self.containers.join(container_id);
+        mounts::unmount_all(&directory).map_err(|e| cannot("unmount", &directory, &e))?;
+        // Nobody waits for many files to go.
+        self.trash.take(&directory).map_err(|e| cannot("remove", &directory, &e))
     }
 
     /// Removes images that are neither excluded, here or by `--image_gc_config`, nor in use by a container.
@@ -231,7 +240,7 @@ impl Provisioner {
     }
 
     /// Begins to remove images whenever the disk is fuller than `--image_gc_config` allows, if that is given.
-    pub(crate) fn watch_disk(self: &Arc<Self>) {
+    pub fn watch_disk(self: &Arc<Self>) {
         let Some(interval) = self.gc.as_ref().map(|gc| gc.interval) else { return };
         let weak = Arc::downgrade(self);
         tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! Root file systems: each container has its own, and nothing is left of them.
 
 use super::{Host, Tar, image, is_root};
+use containerizer::images::GcConfig;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -168,9 +169,11 @@ async fn the_next_agent_keeps_what_runs_and_removes_the_rest() {
     let Host { provisioner, directory } = first;
     // As if it was killed: nothing of it is tidied up.
     drop(provisioner);
-    for half in
-        ["store/staging/x/rootfs.overlay/y", "work/provisioner/containers/half-made/backends"]
-    {
+    for half in [
+        "store/staging/x/rootfs.overlay/y",
+        "work/provisioner/containers/half-made/backends",
+        "work/provisioner/removed/7/backends",
+    ] {
         std::fs::create_dir_all(directory.join(half)).expect("a directory");
     }
     std::fs::write(directory.join("store/images/torn.json"), "{").expect("written");
@@ -185,5 +188,53 @@ async fn the_next_agent_keeps_what_runs_and_removes_the_rest() {
     assert_ne!(second, kept);
     next.destroy("runs");
     assert_eq!(next.directory.mounts(), [""; 0]);
+    assert_eq!(next.directory.count("work/provisioner/containers"), 0);
+    for _ in 0..1000 {
+        if next.directory.count("work/provisioner/removed") == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(next.directory.count("work/provisioner/removed"), 0);
+    std::fs::remove_dir_all(archives).expect("removed");
+}
+
+/// A disk that is fuller than allowed, which it always is with all of it as headroom.
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_nobody_uses_go_when_the_disk_gets_full() {
+    if !is_root() {
+        return;
+    }
+    let archives = archives();
+    let registry = archives.to_str().expect("text").to_owned();
+    let config = |headroom: f64| GcConfig {
+        headroom,
+        interval: std::time::Duration::from_millis(20),
+        excluded: vec![image("single")],
+    };
+    let roomy = Host::with(&registry, |options| options.gc = Some(config(0.0)));
+    let full = Host::with(&registry, |options| options.gc = Some(config(1.0)));
+    for host in [&roomy, &full] {
+        for name in ["app", "single"] {
+            host.provision(name, &image(name)).await.expect("a root");
+        }
+        host.provisioner.watch_disk();
+    }
+    let all = roomy.layers();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!((roomy.layers(), full.layers()), (all, all), "a container has them");
+    for host in [&roomy, &full] {
+        host.destroy("app");
+        host.destroy("single");
+    }
+    for _ in 0..1000 {
+        if full.layers() < all {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(full.layers() < all, "one that nobody uses is removed");
+    assert_eq!(full.directory.count("store/images"), 1, "what is excluded stays");
+    assert_eq!(roomy.layers(), all, "there is room");
     std::fs::remove_dir_all(archives).expect("removed");
 }
