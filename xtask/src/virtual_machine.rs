@@ -26,6 +26,9 @@ mount -t devtmpfs none /dev
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs none /tmp
 ip link set lo up
+for module in libcrc32c loop quota_tree quota_v2 xfs; do
+  insmod /modules/$module.ko
+done
 export PATH=/bin RUST_BACKTRACE=0
 echo \"machine: tests begin\"
 for test in /tests/*; do
@@ -34,13 +37,23 @@ done
 echo \"machine: tests ended with ${failed:-0}\"
 poweroff -f
 ";
-/// What is run: the contract of a containerizer, and everything about cgroups.
-const TESTS: &str = "cgroups lost inside output_exit_code death_by_signal many_at_once a_signal_reaches containers_survive";
+/// What is run: the contract of a containerizer, and everything about cgroups and project quotas.
+const TESTS: &str = "cgroups lost inside output_exit_code death_by_signal many_at_once a_signal_reaches containers_survive projects";
 /// Programs that the tests start, all of them one.
-const PROGRAMS: [&str; 27] = [
+const PROGRAMS: [&str; 30] = [
     "sh", "mount", "ip", "poweroff", "sleep", "cat", "env", "setsid", "echo", "kill", "head",
     "tail", "tr", "dd", "mknod", "pwd", "id", "stat", "touch", "true", "false", "ls", "rm",
-    "mkdir", "seq", "wc", "grep",
+    "mkdir", "seq", "wc", "grep", "insmod", "umount", "sync",
+];
+/// Those that make file systems.
+const MAKERS: [&str; 2] = ["mkfs.xfs", "mkfs.ext4"];
+/// Modules of the kernel that file systems in files, and their quotas, need.
+const MODULES: [&str; 5] = [
+    "lib/libcrc32c.ko",
+    "drivers/block/loop.ko",
+    "fs/quota/quota_tree.ko",
+    "fs/quota/quota_v2.ko",
+    "fs/xfs/xfs.ko",
 ];
 
 /// Runs the tests, or says by name why it does not.
@@ -66,13 +79,15 @@ pub(crate) fn test(skip: bool) -> Result<(), Failure> {
 fn kernel() -> Result<PathBuf, Failure> {
     let root = output(program("id", &["-u"]))?.trim() == "0";
     let has = |name: &str| output(program(name, &["--help"])).is_ok();
-    if !has("qemu-system-x86_64") || !has("busybox") {
+    let makes = |name: &str| output(program(name, &["-V"])).is_ok();
+    if !has("qemu-system-x86_64") || !has("busybox") || !MAKERS.iter().all(|name| makes(name)) {
         if !root {
             return Err(Failure::new(
-                "missing Debian packages; as root: apt-get install qemu-system-x86 busybox-static",
+                "missing Debian packages; as root: apt-get install qemu-system-x86 busybox-static xfsprogs \
+                 e2fsprogs",
             ));
         }
-        crate::external::install(&["qemu-system-x86", "busybox-static"])?;
+        crate::external::install(&["qemu-system-x86", "busybox-static", "xfsprogs", "e2fsprogs"])?;
     }
     let directory = Path::new(DIRECTORY);
     if let Some(found) = vmlinuz(directory) {
@@ -136,20 +151,20 @@ fn image_of(tests: &Path) -> Result<Vec<u8>, Failure> {
         image.add(&format!("bin/{name}"), 0o120_777, b"busybox");
     }
     image.add("tests/it", 0o100_755, &std::fs::read(tests)?);
-    // What it is linked with, at the same places.
-    for line in output(program("ldd", &[text(tests)]))?.lines() {
-        let Some(path) = line.split_whitespace().find(|word| word.starts_with('/')) else {
-            continue;
-        };
-        let mut directory = String::new();
-        for part in path.trim_start_matches('/').split('/') {
-            if !directory.is_empty() && !image.names.contains(&directory) {
-                image.add(&directory.clone(), 0o040_755, b"");
-            }
-            directory =
-                if directory.is_empty() { part.to_owned() } else { format!("{directory}/{part}") };
-        }
-        image.add(path.trim_start_matches('/'), 0o100_755, &std::fs::read(path)?);
+    image.add_libraries(tests)?;
+    for name in MAKERS {
+        let found = output(program("sh", &["-c", &format!("command -v {name}")]))?;
+        let path = Path::new(found.trim());
+        image.add(&format!("bin/{name}"), 0o100_755, &std::fs::read(path)?);
+        image.add_libraries(path)?;
+    }
+    let release = files(&Path::new(DIRECTORY).join("lib/modules")).next();
+    let release = release.ok_or_else(|| Failure::new("the kernel has no modules"))?;
+    image.add("modules", 0o040_755, b"");
+    for module in MODULES {
+        let path = release.join("kernel").join(module);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        image.add(&format!("modules/{name}"), 0o100_644, &std::fs::read(path)?);
     }
     Ok(image.finish())
 }
@@ -189,6 +204,29 @@ impl Image {
         self.align();
         self.bytes.extend_from_slice(content);
         self.align();
+    }
+
+    /// What a program is linked with, at the same places.
+    fn add_libraries(&mut self, program_file: &Path) -> Result<(), Failure> {
+        for line in output(program("ldd", &[text(program_file)]))?.lines() {
+            let Some(path) = line.split_whitespace().find(|word| word.starts_with('/')) else {
+                continue;
+            };
+            let path = path.trim_start_matches('/');
+            for (at, _) in path.match_indices('/') {
+                if !self.has(&path[..at]) {
+                    self.add(&path[..at], 0o040_755, b"");
+                }
+            }
+            if !self.has(path) {
+                self.add(path, 0o100_755, &std::fs::read(Path::new("/").join(path))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
     }
 
     fn align(&mut self) {

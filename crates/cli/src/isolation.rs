@@ -2,7 +2,10 @@
 
 use crate::flags::Flags;
 use agent::isolation::cgroups::{NetworkClasses, Options, PerfOptions, PidsLimit};
-use agent::isolation::{CniOptions, Launcher, PortsOptions, Rate, Rates, Selection, Settings};
+use agent::isolation::{
+    CniOptions, Launcher, NetworkStatistics, PortsOptions, ProjectOptions, Rate, Rates, Selection,
+    Settings,
+};
 use agent_core::Limitable;
 use resources::Resources;
 use std::path::PathBuf;
@@ -76,6 +79,7 @@ pub(crate) fn settings(flags: &Flags, agent: &Resources) -> Result<Settings, Str
         enforce_disk_quota: flags.is_set("enforce_container_disk_quota"),
         systemd: (flags.is_set("systemd_enable_support") && crate::host::is_root())
             .then(|| flags.text("systemd_runtime_directory").unwrap_or_default().into()),
+        projects: projects(flags)?,
         cni: cni(flags)?,
         ports: ports(flags, agent)?,
         ..Settings::default()
@@ -83,6 +87,23 @@ pub(crate) fn settings(flags: &Flags, agent: &Resources) -> Result<Settings, Str
     let sandbox_directory = flags.text("sandbox_directory");
     let sandbox_directory = sandbox_directory.unwrap_or(&settings.sandbox_directory).to_owned();
     Ok(Settings { sandbox_directory, ..settings })
+}
+
+/// Settings of `disk/xfs`.
+fn projects(flags: &Flags) -> Result<ProjectOptions, String> {
+    let text = flags.text("xfs_project_range").unwrap_or_default();
+    let range = text.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let ends = range.and_then(|range| range.split_once('-'));
+    let ends =
+        ends.and_then(|(from, to)| Some((from.trim().parse().ok()?, to.trim().parse().ok()?)));
+    let range = ends.filter(|(from, to): &(u32, u32)| *from > 0 && from <= to);
+    Ok(ProjectOptions {
+        range: range.ok_or_else(|| {
+            format!("--xfs_project_range: expected one range of numbers above 0, such as [5000-10000], got '{text}'")
+        })?,
+        kill: flags.is_set("xfs_kill_containers"),
+        headroom: flags.bytes("xfs_quota_headroom")?,
+    })
 }
 
 /// Settings of `network/cni`.
@@ -93,6 +114,10 @@ fn cni(flags: &Flags) -> Result<CniOptions, String> {
         persist: flags.is_set("network_cni_root_dir_persist"),
         plugin_timeout: flags.duration("network_cni_plugin_timeout")?,
         resolvers: crate::containerizers::name_servers(flags)?.mesos(),
+        statistics: NetworkStatistics {
+            protocols: flags.is_set("network_enable_snmp_statistics"),
+            connections: flags.is_set("network_enable_socket_statistics_summary"),
+        },
         rates: Rates { egress: rate(flags, "egress")?, ingress: rate(flags, "ingress")? },
     })
 }

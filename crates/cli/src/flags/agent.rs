@@ -112,7 +112,25 @@ const ROWS: &[Row] = &[
         "enforce_container_disk_quota",
         Kind::Bool,
         Some("false"),
-        "end containers that take more disk than they asked for; needs isolator disk/du",
+        "keep containers from taking more disk than they asked for; needs isolator disk/du or disk/xfs",
+    ),
+    row(
+        "xfs_project_range",
+        Kind::Text,
+        Some("[5000-10000]"),
+        "numbers of projects that nobody else uses on the file system of --work_dir; for disk/xfs",
+    ),
+    row(
+        "xfs_kill_containers",
+        Kind::Bool,
+        Some("false"),
+        "end containers that take too much, instead of letting their writes fail; for disk/xfs",
+    ),
+    row(
+        "xfs_quota_headroom",
+        Kind::Text,
+        Some("10MB"),
+        "what they can write beyond that until they are ended",
     ),
     row(
         "disk_watch_interval",
@@ -237,6 +255,18 @@ const ROWS: &[Row] = &[
         Kind::Duration,
         Some("1mins"),
         "time after which a CNI plugin is killed and has failed",
+    ),
+    row(
+        "network_enable_snmp_statistics",
+        Kind::Bool,
+        Some("false"),
+        "tell counters of IP, ICMP, TCP and UDP of containers with networks of their own",
+    ),
+    row(
+        "network_enable_socket_statistics_summary",
+        Kind::Bool,
+        Some("false"),
+        "tell how many TCP connections there are in containers with networks of their own",
     ),
     row(
         "container_ports_watch_interval",
@@ -365,9 +395,6 @@ const ROWS: &[Row] = &[
     only("registration_backoff_factor", Kind::Duration, Some("1secs"), &[]),
     only("resource_provider_config_dir", Kind::Text, None, &[]),
     only("volume_gid_range", Kind::Text, None, &[]),
-    only("xfs_kill_containers", Kind::Bool, Some("false"), &[]),
-    only("xfs_project_range", Kind::Text, None, &[]),
-    only("xfs_quota_headroom", Kind::Text, None, &[]),
     row(
         "containerizers",
         Kind::Text,

@@ -48,6 +48,8 @@ fn networked(number: u8) -> Option<Networked> {
         "--isolation=network/cni".to_owned(),
         format!("--network_cni_config_dir={}", networks.display()),
         format!("--network_cni_plugins_dir={PLUGINS}"),
+        "--network_enable_snmp_statistics".to_owned(),
+        "--network_enable_socket_statistics_summary".to_owned(),
     ];
     Some(Networked { cluster: Cluster::start(options), bridge })
 }
@@ -97,6 +99,8 @@ fn frameworks_and_operators_learn_the_addresses_of_tasks() {
     let statistics = &get(cluster, "/monitor/statistics")[0]["statistics"];
     assert!(statistics["net_tx_bytes"].is_u64(), "{statistics}");
     assert!(statistics["net_rx_dropped"].is_u64(), "{statistics}");
+    assert_eq!(statistics["net_tcp_active_connections"], 0.0, "{statistics}");
+    assert_eq!(statistics["net_snmp_statistics"]["ip_stats"]["DefaultTTL"], 64, "{statistics}");
 
     cluster.kill_agent(0);
     cluster.start_agent(0);

@@ -21,8 +21,9 @@ mod settings;
 mod setup;
 pub(crate) mod volume;
 
+pub use disk::ProjectOptions;
 pub(crate) use filesystem::link_volume;
-pub use network::{CniOptions, PortsOptions, Rate, Rates, Resolver};
+pub use network::{CniOptions, NetworkStatistics, PortsOptions, Rate, Rates, Resolver};
 pub use processes::Processes;
 pub use selection::{Launcher, Selection};
 pub use settings::Settings;

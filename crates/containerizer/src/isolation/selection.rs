@@ -1,7 +1,7 @@
 //! Which isolators there are, and which of them are wanted.
 
 use super::cgroups::{self, Cgroups};
-use super::disk::DiskUsage;
+use super::disk::{DiskUsage, Xfs};
 use super::posix::Posix;
 use super::rlimits::Rlimits;
 use super::{Isolator, filesystem, linux, namespaces, network, volume};
@@ -18,6 +18,7 @@ const ISOLATORS: &[(&str, Make)] = &[
     ("filesystem/shared", |_| made(filesystem::Shared::new()?)),
     ("filesystem/linux", |options| made(filesystem::Linux::new(options)?)),
     ("disk/du", |options| made(DiskUsage::new(options)?)),
+    ("disk/xfs", |options| made(Xfs::new(options)?)),
     ("posix/cpu", |_| made(Posix::Cpu)),
     ("posix/mem", |_| made(Posix::Memory)),
     ("posix/rlimits", |_| made(Rlimits)),
@@ -128,6 +129,9 @@ impl Selection {
             [one, other, ..] => {
                 return Err(format!("isolators '{one}' and '{other}' exclude each other"));
             }
+        }
+        if names.contains("disk/du") && names.contains("disk/xfs") {
+            return Err("isolators 'disk/du' and 'disk/xfs' exclude each other".to_owned());
         }
         for (with, implied) in IMPLIED {
             if with.is_none_or(|with| names.contains(with)) {

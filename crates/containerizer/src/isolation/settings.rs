@@ -1,5 +1,6 @@
 //! Settings of isolators: flags of the agent, parsed.
 
+use super::disk::ProjectOptions;
 use super::network::{CniOptions, PortsOptions};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Settings {
     /// `--systemd_runtime_directory`: where it is there, supervisors are moved to a slice of systemd's. None: they stay in
     /// the agent's unit.
     pub systemd: Option<PathBuf>,
+    /// Those of `disk/xfs`.
+    pub projects: ProjectOptions,
     /// Those of `network/cni`.
     pub cni: CniOptions,
     /// Those of `network/ports`.
@@ -55,6 +58,7 @@ impl Default for Settings {
             disk_watch_interval: Duration::from_secs(15),
             enforce_disk_quota: false,
             systemd: None,
+            projects: ProjectOptions::default(),
             cni: CniOptions::default(),
             ports: PortsOptions::default(),
         }

@@ -24,6 +24,7 @@ mod lost;
 mod network;
 mod pods;
 mod probe;
+mod projects;
 mod upgrade;
 
 struct Host {

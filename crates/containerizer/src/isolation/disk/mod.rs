@@ -1,12 +1,17 @@
-//! `disk/du`: looks again and again at what sandboxes and persistent volumes take, tells it, and ends containers that take
+//! What containers take of disks: `disk/xfs`, and `disk/du`, which looks again and again at what sandboxes and persistent volumes take, tells it, and ends containers that take
 //! more than they may if that is asked for (spec/agent.md 6.3).
 //!
 //! Within each interval every directory is looked at once, by one thread, with pauses between: a big directory slows
 //! down only this thread, and reading them all never comes at once. What a container has is kept in its runtime directory
 //! for the next run of the agent, and so is the reason of its end.
 
+mod project;
 mod quota;
 mod usage;
+mod xfs;
+
+pub use xfs::ProjectOptions;
+pub(super) use xfs::Xfs;
 
 use super::{Isolator, Preparation, Processes, Running, rounds};
 use crate::supervisor::Files;
@@ -126,18 +131,7 @@ impl Isolator for DiskUsage {
     ) -> Result<(), String> {
         let containers = self.shared.containers();
         for quota in containers.get(&running.container_id).into_iter().flat_map(|c| &c.quotas) {
-            let (limit_bytes, used_bytes) = (Some(quota.limit()), quota.used);
-            if let Some(volume) = quota.volume() {
-                out.disk_statistics.push(v1::DiskStatistics {
-                    source: volume.source.clone(),
-                    persistence: volume.persistence.clone(),
-                    limit_bytes,
-                    used_bytes,
-                });
-            } else {
-                out.disk_limit_bytes = limit_bytes;
-                out.disk_used_bytes = used_bytes;
-            }
+            quota.tell(quota.used, out);
         }
         Ok(())
     }

@@ -77,6 +77,22 @@ impl Quota {
         bytes
     }
 
+    /// Adds to the statistics of a container how much of it is used.
+    pub(super) fn tell(&self, used_bytes: Option<u64>, out: &mut v1::ResourceStatistics) {
+        let limit_bytes = Some(self.limit());
+        if let Some(volume) = self.volume() {
+            out.disk_statistics.push(v1::DiskStatistics {
+                source: volume.source.clone(),
+                persistence: volume.persistence.clone(),
+                limit_bytes,
+                used_bytes,
+            });
+        } else {
+            out.disk_limit_bytes = limit_bytes;
+            out.disk_used_bytes = used_bytes;
+        }
+    }
+
     /// The volume, if it is one.
     pub(super) fn volume(&self) -> Option<&v1::resource::DiskInfo> {
         self.resources.iter().find_map(|r| r.disk.as_ref()).filter(|d| d.persistence.is_some())

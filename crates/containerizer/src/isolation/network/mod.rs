@@ -13,3 +13,4 @@ pub use netlink::Rate;
 pub(super) use ports::Ports;
 pub use ports::PortsOptions;
 pub use rates::Rates;
+pub use statistics::NetworkStatistics;

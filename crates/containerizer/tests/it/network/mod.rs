@@ -10,6 +10,7 @@ use wire::v1;
 
 mod bridge;
 mod faults;
+mod leftovers;
 mod pods;
 mod ports;
 mod rates;
@@ -47,6 +48,12 @@ impl Networked {
         Some(Self { agent: Some(agent), host, directory, isolation, timeout })
     }
 
+    /// Name of the cgroup of its containers, if they have one.
+    fn cgroup(directory: &Path) -> String {
+        let name = directory.file_name().expect("a name").to_string_lossy();
+        format!("{name}-network")
+    }
+
     fn agent(
         directory: &Path,
         isolation: &str,
@@ -63,7 +70,8 @@ impl Networked {
     fn host(directory: &Path, isolation: &str, plugin_timeout: Duration) -> Host {
         let launcher =
             if isolation.contains("cgroups") { Launcher::Linux } else { Launcher::Posix };
-        let selection = Selection::new(isolation, Some(launcher), cgroups::Options::default());
+        let options = cgroups::Options { root: Self::cgroup(directory), ..Default::default() };
+        let selection = Selection::new(isolation, Some(launcher), options);
         let cni = CniOptions {
             config_dir: Some(directory.join("networks")),
             plugins_dirs: vec![directory.join("plugins"), PLUGINS.into()],
@@ -176,5 +184,6 @@ fn ip(appearance: Option<Appearance>) -> String {
 impl Drop for Networked {
     fn drop(&mut self) {
         self.kill();
+        testkit::cgroups::remove(&Self::cgroup(&self.directory));
     }
 }

@@ -12,7 +12,7 @@ mod result;
 
 pub use result::Resolver;
 
-use super::{Rates, namespace, rates, statistics};
+use super::{NetworkStatistics, Rates, namespace, rates, statistics};
 use crate::isolation::filesystem::{needs_mounts_by_descriptor, needs_root};
 use crate::isolation::{
     Attributes, Isolator, Preparation, Processes, Running, Source, Step, Target,
@@ -42,6 +42,8 @@ pub struct CniOptions {
     pub resolvers: Vec<(Option<String>, Resolver)>,
     /// `--egress_rate_limit_per_container` and its like: how fast containers are that do not ask for a rate.
     pub rates: Rates,
+    /// What is told of networks.
+    pub statistics: NetworkStatistics,
 }
 
 impl Default for CniOptions {
@@ -53,6 +55,7 @@ impl Default for CniOptions {
             plugin_timeout: Duration::from_secs(60),
             resolvers: Vec::new(),
             rates: Rates::default(),
+            statistics: NetworkStatistics::default(),
         }
     }
 }
@@ -385,7 +388,7 @@ impl Isolator for Cni {
         out.net_rx_burst_size = ingress.map(|rate| rate.burst);
         // What its tasks use is summed up for a pod: what they share counts once.
         match home.members().next() == Some(&running.container_id) {
-            true => statistics::add(running.supervisor, out),
+            true => statistics::add(running.supervisor, self.shared.options.statistics, out),
             false => Ok(()),
         }
     }
