@@ -388,6 +388,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         volumes: volumes.into_iter().map(mounted).collect(),
         rootfs: None,
         image_user: None,
+        image_wants_nvidia: false,
         recovery_timeout,
         shutdown_grace_period,
         unless_sandbox,

@@ -354,8 +354,10 @@ pub(crate) fn agent_config(
     let work_dir = absolute(work_dir)?;
     let text = flags.text("resources").unwrap_or_default();
     let role = flags.text("default_role").unwrap_or("*");
-    let resources = agent::detect::resources(text, role, Path::new(&work_dir))
+    let mut resources = agent::detect::resources(text, role, Path::new(&work_dir))
         .map_err(|e| format!("--resources: {e}"))?;
+    let isolation = crate::isolation::selection(flags)?;
+    crate::isolation::add_gpus(flags, &isolation, text, role, &mut resources)?;
     let attributes = parse_attributes(flags.text("attributes").unwrap_or_default());
     let executor_environment = match flags.text("executor_environment_variables") {
         None => None,
@@ -374,7 +376,6 @@ pub(crate) fn agent_config(
         domain: flags.message("domain")?,
         ..Default::default()
     };
-    let isolation = crate::isolation::selection(flags)?;
     let core = agent_core::contract::Config {
         info,
         ip: address.ip.clone(),

@@ -3,8 +3,8 @@
 use crate::flags::Flags;
 use agent::isolation::cgroups::{NetworkClasses, Options, PerfOptions, PidsLimit};
 use agent::isolation::{
-    CniOptions, Launcher, NetworkStatistics, PortsOptions, ProjectOptions, Rate, Rates, Selection,
-    Settings,
+    CniOptions, GpuOptions, Launcher, NetworkStatistics, PortsOptions, ProjectOptions, Rate, Rates,
+    Selection, Settings,
 };
 use agent_core::Limitable;
 use resources::Resources;
@@ -82,6 +82,7 @@ pub(crate) fn settings(flags: &Flags, agent: &Resources) -> Result<Settings, Str
         projects: projects(flags)?,
         cni: cni(flags)?,
         ports: ports(flags, agent)?,
+        gpus: gpus(flags)?,
         ..Settings::default()
     };
     let sandbox_directory = flags.text("sandbox_directory");
@@ -104,6 +105,41 @@ fn projects(flags: &Flags) -> Result<ProjectOptions, String> {
         kill: flags.is_set("xfs_kill_containers"),
         headroom: flags.bytes("xfs_quota_headroom")?,
     })
+}
+
+/// Settings of `gpu/nvidia`.
+fn gpus(flags: &Flags) -> Result<GpuOptions, String> {
+    let index = |text: &str| {
+        let text = text.trim();
+        text.parse()
+            .map_err(|_| format!("--nvidia_gpu_devices: '{text}' is not the number of a GPU"))
+    };
+    let list = flags.text("nvidia_gpu_devices").map(|text| text.split(',').map(index).collect());
+    Ok(GpuOptions { indices: list.transpose()?, ..GpuOptions::default() })
+}
+
+/// Adds the GPUs of this machine to what an agent has, if they are isolated and `--resources` (`text`) does not name any.
+pub(crate) fn add_gpus(
+    flags: &Flags,
+    selection: &Selection,
+    text: &str,
+    role: &str,
+    all: &mut Resources,
+) -> Result<(), String> {
+    if !selection.has("gpu/nvidia") {
+        return match flags.text("nvidia_gpu_devices") {
+            None => Ok(()),
+            Some(_) => Err("--nvidia_gpu_devices needs 'gpu/nvidia' in --isolation".to_owned()),
+        };
+    }
+    let given = all.scalar("gpus");
+    let is_given = given > 0 || text.contains("gpus");
+    let given = is_given.then(|| resources::from_milli(given));
+    let count = gpus(flags)?.count(given)?;
+    if !is_given && count > 0 {
+        *all += &Resources::parse(&format!("gpus:{count}"), role).map_err(|e| e.to_string())?;
+    }
+    Ok(())
 }
 
 /// Settings of `network/cni`.

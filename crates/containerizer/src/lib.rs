@@ -77,6 +77,8 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// Who its image wants it to run as, if that counts: it does instead of root, where the framework named nobody.
     pub image_user: Option<User>,
+    /// Whether its image asks for the driver of NVIDIA's GPUs.
+    pub image_wants_nvidia: bool,
     /// Container description, if any.
     pub container: Option<v1::ContainerInfo>,
     /// Resources for isolation: what it asked for.

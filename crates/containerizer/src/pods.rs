@@ -86,6 +86,7 @@ impl Mesos {
             environment: BTreeMap::new(),
             user: None,
             image_user: None,
+            image_wants_nvidia: false,
             container,
             resources: pod.resources,
             limits: pod.limits,

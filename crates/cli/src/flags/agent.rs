@@ -52,6 +52,12 @@ const ROWS: &[Row] = &[
         "time between two signs of life on streams of output",
     ),
     row(
+        "nvidia_gpu_devices",
+        Kind::Text,
+        None,
+        "numbers of the GPUs that are used, with commas between them; needs gpus in --resources",
+    ),
+    row(
         "recovery_timeout",
         Kind::Duration,
         Some("15mins"),
@@ -390,7 +396,6 @@ const ROWS: &[Row] = &[
     only("launcher_dir", Kind::Text, Some("built in"), &[]),
     only("master_detector", Kind::Text, None, &[]),
     only("network_cni_metrics", Kind::Bool, Some("true"), &[]),
-    only("nvidia_gpu_devices", Kind::Text, None, &[]),
     only("reconfiguration_policy", Kind::Text, Some("equal"), &[]),
     only("registration_backoff_factor", Kind::Duration, Some("1secs"), &[]),
     only("resource_provider_config_dir", Kind::Text, None, &[]),

@@ -3,7 +3,7 @@
 use super::manifest::ImageConfig;
 use super::provisioner::{Provisioner, Pulled};
 use super::runtime::{merge_command, merge_environment};
-use crate::isolation::{Isolator, Running};
+use crate::isolation::{Isolator, Running, asks_for_nvidia};
 use crate::{ContainerSpec, User};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -37,6 +37,7 @@ pub(crate) async fn attach(
         let found = provisioner.provision(&spec.container_id, image).await?;
         let rootfs = found.rootfs.to_str().ok_or("the path of the root file system is not text")?;
         spec.rootfs = Some(rootfs.to_owned());
+        spec.image_wants_nvidia = wants_nvidia(&found.config);
         if as_told {
             spec.command = merge_command(&spec.command, &found.config)?;
             merge_environment(&mut spec.environment, &spec.command, &found.config);
@@ -55,6 +56,15 @@ pub(crate) async fn attach(
         volume.host_path = Some(rootfs.to_owned());
     }
     Ok(())
+}
+
+fn wants_nvidia(image: &ImageConfig) -> bool {
+    let labels = image.labels.iter().map(|(name, _)| name.as_str());
+    let variables = image.env.iter().filter_map(|variable| variable.split_once('='));
+    asks_for_nvidia(
+        |name| variables.clone().find(|(n, _)| *n == name).map(|(_, value)| value),
+        labels,
+    )
 }
 
 /// The user that an image names counts instead of root, if the framework names none for the command: it takes

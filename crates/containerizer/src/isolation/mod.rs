@@ -9,6 +9,7 @@
 pub mod cgroups;
 mod disk;
 mod filesystem;
+mod gpu;
 mod linux;
 mod namespaces;
 mod network;
@@ -23,6 +24,8 @@ pub(crate) mod volume;
 
 pub use disk::ProjectOptions;
 pub(crate) use filesystem::link_volume;
+pub use gpu::GpuOptions;
+pub(crate) use gpu::is_asked_for as asks_for_nvidia;
 pub use network::{CniOptions, NetworkStatistics, PortsOptions, Rate, Rates, Resolver};
 pub use processes::Processes;
 pub use selection::{Launcher, Selection};

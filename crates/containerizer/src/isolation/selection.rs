@@ -2,12 +2,14 @@
 
 use super::cgroups::{self, Cgroups};
 use super::disk::{DiskUsage, Xfs};
+use super::gpu::{Gpus, Nvidia};
 use super::posix::Posix;
 use super::rlimits::Rlimits;
-use super::{Isolator, filesystem, linux, namespaces, network, volume};
+use super::{Isolator, filesystem, gpu, linux, namespaces, network, volume};
 use crate::MesosOptions;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Makes an isolator on this host, or says why there is none; [`None`]: nothing is to be done for it.
 type Make = fn(&MesosOptions) -> Result<Option<Box<dyn Isolator>>, String>;
@@ -17,6 +19,8 @@ const ISOLATORS: &[(&str, Make)] = &[
     ("filesystem/posix", |_| made(filesystem::Posix)),
     ("filesystem/shared", |_| made(filesystem::Shared::new()?)),
     ("filesystem/linux", |options| made(filesystem::Linux::new(options)?)),
+    // Before the cgroups, which have its devices opened.
+    (gpu::NAME, |_| Ok(None)),
     ("disk/du", |options| made(DiskUsage::new(options)?)),
     ("disk/xfs", |options| made(Xfs::new(options)?)),
     ("posix/cpu", |_| made(Posix::Cpu)),
@@ -176,22 +180,30 @@ impl Selection {
     /// # Errors
     /// What it has not.
     pub fn check_cgroups(&self) -> Result<(), String> {
-        self.make_cgroups(Path::new("")).map(drop)
+        self.make_cgroups(Path::new(""), None).map(drop)
     }
 
-    fn make_cgroups(&self, owner: &Path) -> Result<Cgroups, String> {
+    fn make_cgroups(&self, owner: &Path, gpus: Option<Arc<Gpus>>) -> Result<Cgroups, String> {
         let names: Vec<&str> = self.names().filter(|name| cgroups::NAMES.contains(name)).collect();
-        Cgroups::new(&names, &self.cgroups, owner)
+        let mut cgroups = Cgroups::new(&names, &self.cgroups, owner)?;
+        cgroups.gpus = gpus;
+        Ok(cgroups)
     }
 
     pub(super) fn make(&self, options: &MesosOptions) -> Result<Vec<Box<dyn Isolator>>, String> {
         let mut made: Vec<Box<dyn Isolator>> = Vec::new();
+        let mut gpus = None;
         for (name, make) in ISOLATORS {
+            if *name == gpu::NAME && self.has(name) {
+                let found = Gpus::new(options)?;
+                made.push(Box::new(Nvidia(found.clone())));
+                gpus = Some(found);
+            }
             if self.has(name) {
                 made.extend(make(options).map_err(|e| format!("isolator '{name}': {e}"))?);
             }
             if *name == BEFORE_CGROUPS && self.launcher == Launcher::Linux {
-                let cgroups = self.make_cgroups(&options.work_dir)?;
+                let cgroups = self.make_cgroups(&options.work_dir, gpus.take())?;
                 tracing::info!(layout = cgroups.layout, "containers have cgroups");
                 made.push(Box::new(cgroups));
             }

@@ -1,6 +1,7 @@
 //! Settings of isolators: flags of the agent, parsed.
 
 use super::disk::ProjectOptions;
+use super::gpu::GpuOptions;
 use super::network::{CniOptions, PortsOptions};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub cni: CniOptions,
     /// Those of `network/ports`.
     pub ports: PortsOptions,
+    /// Those of `gpu/nvidia`.
+    pub gpus: GpuOptions,
 }
 
 impl Default for Settings {
@@ -61,6 +64,7 @@ impl Default for Settings {
             projects: ProjectOptions::default(),
             cni: CniOptions::default(),
             ports: PortsOptions::default(),
+            gpus: GpuOptions::default(),
         }
     }
 }

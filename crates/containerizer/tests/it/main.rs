@@ -95,6 +95,7 @@ impl Host {
             volumes: Vec::new(),
             rootfs: None,
             image_user: None,
+            image_wants_nvidia: false,
             recovery_timeout: Duration::from_secs(600),
             shutdown_grace_period: Duration::from_secs(5),
             unless_sandbox: false,

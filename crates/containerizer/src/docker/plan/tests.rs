@@ -14,6 +14,7 @@ fn spec(command: v1::CommandInfo, container: v1::ContainerInfo) -> ContainerSpec
         streams: None,
         rootfs: None,
         image_user: None,
+        image_wants_nvidia: false,
         command,
         environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
         user: None,

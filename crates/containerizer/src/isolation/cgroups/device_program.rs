@@ -7,15 +7,21 @@
 use super::devices::{Kind, Rule};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 /// `bpf(2)`: commands, kind of program, where it is attached, and that others may be attached as well.
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
+const PROG_FD_BY_ID: libc::c_int = 13;
+const PROG_QUERY: libc::c_int = 16;
 const CGROUP_DEVICE_PROGRAM: u32 = 15;
 const CGROUP_DEVICE: u32 = 6;
 const ALLOW_MULTI: u32 = 2;
+/// In place of one that is attached.
+const REPLACE: u32 = 4;
+/// Most programs of a cgroup that are looked at; there is one of ours.
+const QUERIED: usize = 16;
 /// Kinds of devices and of access, as the program sees them.
 const BLOCK: i32 = 1;
 const CHARACTER: i32 = 2;
@@ -107,6 +113,19 @@ struct Attach {
     program: u32,
     kind: u32,
     flags: u32,
+    replaced: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Query {
+    target: u32,
+    kind: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
 }
 
 /// A program that the kernel has taken.
@@ -138,28 +157,83 @@ impl Program {
         }
     }
 
+    /// Adds it to a cgroup that has none.
     pub(super) fn attach(&self, cgroup: &Path) -> Result<(), String> {
-        let fault =
-            |e: io::Error| format!("cannot control the devices of {}: {e}", cgroup.display());
-        let directory = File::open(cgroup).map_err(fault)?;
-        let number = |fd: i32| u32::try_from(fd).unwrap_or(u32::MAX);
-        let mut attach = Attach {
-            target: number(directory.as_raw_fd()),
-            program: number(self.0.as_raw_fd()),
-            kind: CGROUP_DEVICE,
-            flags: ALLOW_MULTI,
-        };
-        // SAFETY: as above.
-        let status = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                PROG_ATTACH,
-                &raw mut attach,
-                std::mem::size_of::<Attach>(),
-            )
-        };
-        if status < 0 { Err(fault(io::Error::last_os_error())) } else { Ok(()) }
+        self.put(cgroup, None)
     }
+
+    /// Attaches it in the place of the one that is there. All that are attached have to allow something.
+    pub(super) fn replace(&self, cgroup: &Path) -> Result<(), String> {
+        match attached(cgroup)?.as_slice() {
+            [] => self.put(cgroup, None),
+            [one] => self.put(cgroup, Some(one)),
+            more => {
+                Err(format!("{} programs control the devices of {}", more.len(), cgroup.display()))
+            }
+        }
+    }
+
+    fn put(&self, cgroup: &Path, replaced: Option<&OwnedFd>) -> Result<(), String> {
+        let directory = File::open(cgroup).map_err(|e| fault(cgroup, &e))?;
+        let attach = Attach {
+            target: number(&directory),
+            program: number(&self.0),
+            kind: CGROUP_DEVICE,
+            flags: ALLOW_MULTI | if replaced.is_some() { REPLACE } else { 0 },
+            replaced: replaced.map_or(0, number),
+        };
+        call(PROG_ATTACH, &attach).map(drop).map_err(|e| fault(cgroup, &e))
+    }
+}
+
+fn fault(cgroup: &Path, error: &io::Error) -> String {
+    format!("cannot control the devices of {}: {error}", cgroup.display())
+}
+
+fn number(file: &impl AsRawFd) -> u32 {
+    u32::try_from(file.as_raw_fd()).unwrap_or(u32::MAX)
+}
+
+/// `bpf(2)` with a structure that has the layout of the kernel's, which only reads it.
+fn call<T>(command: libc::c_int, argument: &T) -> io::Result<i32> {
+    let size = std::mem::size_of::<T>();
+    // SAFETY: callers give the structure of the command, whose pointers are to live objects; its size is given.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(argument), size) };
+    match i32::try_from(answer) {
+        Ok(answer) if answer >= 0 => Ok(answer),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The programs of a cgroup.
+fn attached(cgroup: &Path) -> Result<Vec<OwnedFd>, String> {
+    let fault = |e: io::Error| fault(cgroup, &e);
+    let directory = File::open(cgroup).map_err(fault)?;
+    let mut ids = [0_u32; QUERIED];
+    let mut query = Query {
+        target: number(&directory),
+        kind: CGROUP_DEVICE,
+        ids: ids.as_mut_ptr() as u64,
+        count: QUERIED as u32,
+        ..Query::default()
+    };
+    // SAFETY: the structure has the layout of the kernel's, which writes to it and to the array that it names.
+    let status = unsafe {
+        let size = std::mem::size_of::<Query>();
+        libc::syscall(libc::SYS_bpf, PROG_QUERY, &raw mut query, size)
+    };
+    if status < 0 {
+        return Err(fault(io::Error::last_os_error()));
+    }
+    let count = (query.count as usize).min(QUERIED);
+    let open = |id: &u32| {
+        // Id, the id to go on from, flags.
+        let fd = call(PROG_FD_BY_ID, &[*id, 0, 0]).map_err(fault)?;
+        // SAFETY: the descriptor is new and nobody else's.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    ids[..count].iter().map(open).collect()
 }
 
 #[cfg(test)]

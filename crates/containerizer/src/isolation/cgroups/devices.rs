@@ -1,7 +1,7 @@
 //! `cgroups/devices`: a container opens the devices that every program may need, and those of `--allowed_devices`.
 
 use super::device_program::Program;
-use super::{Controller, Groups, Options, Wanted};
+use super::{Access, Controller, Groups, Options, Wanted};
 use std::sync::OnceLock;
 use wire::v1::{self, ResourceStatistics};
 
@@ -53,6 +53,12 @@ impl Rule {
         format!("{kind} {}:{} {access}", number(self.major), number(self.minor))
     }
 
+    /// A character device that may be opened.
+    fn opened((major, minor): (u32, u32)) -> Self {
+        let (major, minor) = (Some(major), Some(minor));
+        Self { kind: Kind::Character, major, minor, read: true, write: true, make: false }
+    }
+
     /// A device of `--allowed_devices`.
     fn of(access: &v1::DeviceAccess) -> Result<Self, String> {
         use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -102,6 +108,12 @@ impl Devices {
         }
         Ok(Self { rules, program: OnceLock::new() })
     }
+
+    /// A program for a container with devices of its own.
+    fn program_of(&self, wanted: &Wanted<'_>) -> Result<Program, String> {
+        let own = wanted.devices.opened.iter().map(|number| Rule::opened(*number));
+        Program::load(&self.rules.iter().copied().chain(own).collect::<Vec<_>>())
+    }
 }
 
 impl Controller for Devices {
@@ -109,17 +121,34 @@ impl Controller for Devices {
         &["devices"]
     }
 
-    fn apply(&self, groups: &Groups, _wanted: &Wanted<'_>, is_new: bool) -> Result<(), String> {
+    fn apply(&self, groups: &Groups, wanted: &Wanted<'_>, is_new: bool) -> Result<(), String> {
         let group = groups.get("devices")?;
         if !is_new {
             return Ok(());
+        }
+        if group.is_v2 && !wanted.devices.opened.is_empty() {
+            return self.program_of(wanted)?.attach(&group.path);
         }
         if group.is_v2 {
             let program = self.program.get_or_init(|| Program::load(&self.rules)).as_ref();
             return program.map_err(String::clone)?.attach(&group.path);
         }
         group.write("devices.deny", "a")?;
-        self.rules.iter().try_for_each(|rule| group.write("devices.allow", rule.line()))
+        let own = wanted.devices.opened.iter().map(|number| Rule::opened(*number));
+        let mut rules = self.rules.iter().copied().chain(own);
+        rules.try_for_each(|rule| group.write("devices.allow", rule.line()))
+    }
+
+    fn open_devices(&self, groups: &Groups, wanted: &Wanted<'_>) -> Result<(), String> {
+        let group = groups.get("devices")?;
+        if group.is_v2 {
+            return self.program_of(wanted)?.replace(&group.path);
+        }
+        let Access { opened, closed } = &wanted.devices;
+        let write =
+            |file: &str, number: &(u32, u32)| group.write(file, Rule::opened(*number).line());
+        opened.iter().try_for_each(|number| write("devices.allow", number))?;
+        closed.iter().try_for_each(|number| write("devices.deny", number))
     }
 
     fn usage(&self, _groups: &Groups, _out: &mut ResourceStatistics) -> Result<(), String> {

@@ -31,6 +31,7 @@ pub use options::Options;
 pub use perf::PerfOptions;
 pub use pids::PidsLimit;
 
+use super::gpu::{Access, Gpus};
 use super::{
     Attributes, Isolator, Preparation, Processes, Running, Source, Step, Target, filesystem,
 };
@@ -40,7 +41,7 @@ use inside::INSIDE;
 use resources::Resources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wire::v1::{self, ResourceStatistics};
 
@@ -48,12 +49,14 @@ use wire::v1::{self, ResourceStatistics};
 struct Wanted<'a> {
     resources: Resources,
     limits: &'a BTreeMap<String, f64>,
+    /// Devices beside those that everybody may open.
+    devices: Access,
 }
 
 impl<'a> Wanted<'a> {
     fn new(resources: &[v1::Resource], limits: &'a BTreeMap<String, f64>) -> Result<Self, String> {
         let resources = Resources::from_wire(resources).map_err(|e| e.to_string())?;
-        Ok(Self { resources, limits })
+        Ok(Self { resources, limits, devices: Access::default() })
     }
 }
 
@@ -83,6 +86,10 @@ trait Controller: Send + Sync + std::fmt::Debug {
     }
     /// Sets limits, for the first time or again.
     fn apply(&self, groups: &Groups, wanted: &Wanted<'_>, is_new: bool) -> Result<(), String>;
+    /// Lets the processes in a cgroup that is used already open these devices ([`Wanted::devices`]).
+    fn open_devices(&self, _groups: &Groups, _wanted: &Wanted<'_>) -> Result<(), String> {
+        Ok(())
+    }
     fn usage(&self, groups: &Groups, out: &mut ResourceStatistics) -> Result<(), String>;
     /// What tells what the container sends from what others do.
     fn network_class(&self, _groups: &Groups) -> Option<u32> {
@@ -128,6 +135,8 @@ pub(super) struct Cgroups {
     /// `v1`, `v2` or `hybrid`.
     pub(super) layout: &'static str,
     containers: Mutex<BTreeMap<String, Member>>,
+    /// GPUs of containers, if that is wanted.
+    pub(super) gpus: Option<Arc<Gpus>>,
 }
 
 /// Where the cgroups of a container are.
@@ -235,6 +244,7 @@ impl Cgroups {
             owner: owner.to_owned(),
             layout: hierarchies.layout(),
             containers: Mutex::default(),
+            gpus: None,
         };
         cgroups.make_root()?;
         let groups = cgroups.groups(&cgroups.root);
@@ -280,6 +290,16 @@ impl Cgroups {
 
     fn initialize(&self, group: &Group) -> Result<(), String> {
         self.controllers.iter().try_for_each(|controller| controller.initialize(group))
+    }
+
+    fn wanted<'a>(
+        &self,
+        container_id: &str,
+        resources: &[v1::Resource],
+        limits: &'a BTreeMap<String, f64>,
+    ) -> Result<Wanted<'a>, String> {
+        let devices = self.gpus.as_ref().map(|gpus| gpus.access(container_id));
+        Ok(Wanted { devices: devices.unwrap_or_default(), ..Wanted::new(resources, limits)? })
     }
 
     fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
@@ -447,13 +467,17 @@ impl Isolator for Cgroups {
         let tracker = self.make_tracker(&member)?;
         let groups = self.limiting(&member);
         if !member.is_limited {
+            let wanted = self.wanted(&spec.container_id, &[], &spec.limits)?;
+            if !wanted.devices.opened.is_empty() {
+                self.controllers.iter().try_for_each(|c| c.open_devices(&groups, &wanted))?;
+            }
             // Memory that is short is short for all that share it.
             let memory = groups.get("memory").ok().filter(|_| !spec.shares_everything());
             preparation.memory = memory
                 .filter(|_| self.controllers.iter().any(|c| c.kernel() == ["memory"]))
                 .map(|group| group.path.clone());
         } else {
-            let wanted = Wanted::new(&spec.resources, &spec.limits)?;
+            let wanted = self.wanted(&spec.container_id, &spec.resources, &spec.limits)?;
             self.make(&member.relative, &tracker, preparation.owner)?;
             for controller in &self.controllers {
                 controller.apply(&groups, &wanted, true)?;
@@ -479,7 +503,10 @@ impl Isolator for Cgroups {
         limits: &BTreeMap<String, f64>,
     ) -> Result<(), String> {
         let Some(groups) = self.own(container_id) else { return Ok(()) };
-        let wanted = Wanted::new(resources, limits)?;
+        let wanted = self.wanted(container_id, resources, limits)?;
+        if self.gpus.is_some() {
+            self.controllers.iter().try_for_each(|c| c.open_devices(&groups, &wanted))?;
+        }
         self.controllers.iter().try_for_each(|c| c.apply(&groups, &wanted, false))
     }
 

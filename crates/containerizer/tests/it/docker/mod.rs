@@ -119,6 +119,7 @@ impl Node {
             streams: None,
             rootfs: None,
             image_user: None,
+            image_wants_nvidia: false,
             command: v1::CommandInfo { value: Some(command.to_owned()), ..Default::default() },
             environment: BTreeMap::from([("MESOS_ALLOCATION_ROLE".to_owned(), "*".to_owned())]),
             user: None,

@@ -5,6 +5,7 @@ use containerizer::isolation::{Launcher, Settings, cgroups};
 use std::process::Command;
 use wire::v1;
 
+mod gpu;
 mod hostile;
 mod namespaces;
 mod nested;
