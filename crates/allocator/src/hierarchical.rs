@@ -2,7 +2,7 @@
 //! changed, or at all when somebody began to want more.
 
 use crate::agent::{Agent, Traits};
-use crate::decide::{Circumstances, Wants};
+use crate::decide::Wants;
 use crate::decisions::{Decisions, Recorder};
 use crate::filters::{Filters, Voidings};
 use crate::held_back::HeldBack;
@@ -494,46 +494,7 @@ impl Allocator for Hierarchical {
     }
 
     fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason {
-        let Some(known) = self.frameworks.get(&framework) else { return Reason::Inactive };
-        if !known.options.roles.contains(role) || !known.active {
-            return Reason::Inactive;
-        }
-        if known.options.suppressed.contains(role) {
-            return Reason::Suppressed;
-        }
-        let Some(at) = self.agents.get(&agent).filter(|a| a.active && !a.overcommitted) else {
-            return Reason::AgentInactive;
-        };
-        if !self.is_listed(at) {
-            return Reason::NotListed;
-        }
-        if at.free.is_empty() {
-            return Reason::Taken;
-        }
-        let known_role = self.tree.known_role(role);
-        let Some((role, seat)) =
-            known_role.and_then(|role| Some((role, self.tree.known_seat(framework, role)?)))
-        else {
-            return Reason::Inactive;
-        };
-        let overlap = self.overlaps.of(&self.tree, role);
-        let visible = at.softs.visible(seat, overlap, &at.free);
-        if visible.is_empty() {
-            let own = at.softs.has_all(seat, &at.free);
-            return if own { Reason::Taken } else { Reason::Overlap };
-        }
-        let wants = &self.wants[seat as usize];
-        let circumstances =
-            Circumstances { shown: self.overlaps.shown(seat), ..self.circumstances(&self.quotas) };
-        let (part, otherwise) =
-            match circumstances.decide(wants, &known.options, role, at, &visible) {
-                Ok(part) => (part, Reason::Next),
-                // Who declined what is lent is not waiting for it to come back.
-                Err(Reason::Lent) => (None, Reason::Lent),
-                Err(reason) => return reason,
-            };
-        let refused = at.filters.refuse(seat, wants.voided, part.as_ref().unwrap_or(&visible));
-        refused.map_or(otherwise, |until| Reason::Refused { until })
+        self.reason(framework, role, agent)
     }
 
     fn recalls(&self) -> &BTreeMap<AgentId, Recall> {
@@ -541,72 +502,10 @@ impl Allocator for Hierarchical {
     }
 
     fn bytes(&self) -> usize {
-        // What agents share counts for each of them in part.
-        let entries = |r: &Resources| r.iter().count() * 48 / r.copies();
-        let agents = self.agents.values().map(|a| {
-            size_of::<Agent>()
-                + entries(&a.total)
-                + entries(&a.free)
-                + a.held.values().map(|r| 64 + entries(r)).sum::<usize>()
-                + a.options.hostname.len()
-                + a.options.attributes.len() * size_of::<wire::v1::Attribute>()
-                + a.options.capabilities.len() * 16
-                + a.filters.bytes()
-                + a.softs.bytes()
-                + a.turns.bytes()
-                + 48
-        });
-        agents.sum()
+        self.memory()
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut held: BTreeMap<&str, i64> = BTreeMap::new();
-        let all = self.agents.values().flat_map(|agent| agent.held.values());
-        let all: Vec<Resources> = all.map(Resources::each_once).collect();
-        for entry in all.iter().flat_map(Resources::iter) {
-            let resources::Value::Scalar(milli) = entry.value else { continue };
-            if !self.config.fair_sharing_excluded.contains(&entry.identity.name) {
-                *held.entry(&entry.identity.name).or_default() += milli;
-            }
-        }
-        for (id, agent) in &self.agents {
-            let mut counted = agent.clone();
-            counted.recount(&mut Resources::unallocated);
-            for (name, milli) in agent.softs.counted() {
-                if !self.config.fair_sharing_excluded.contains(name) {
-                    *held.entry(name).or_default() += milli;
-                }
-            }
-            if !self.suspects.contains(id) && !agent.softs.fit(agent) {
-                return Err(format!("agent {id:?}: soft offers exceed {}", agent.free));
-            }
-            if counted.free != agent.free {
-                return Err(format!(
-                    "agent {id:?}: {} is said to be free, {} is",
-                    agent.free, counted.free
-                ));
-            }
-            if counted.lent != agent.lent
-                || agent.lent.is_empty() == self.lending.agents.contains(id)
-            {
-                return Err(format!(
-                    "agent {id:?}: {:?} is said to be lent, {:?} is",
-                    agent.lent, counted.lent
-                ));
-            }
-        }
-        held.retain(|_, milli| *milli != 0);
-        let shares = self.tree.held();
-        if held != shares {
-            return Err(format!("agents hold {held:?}, shares say {shares:?}"));
-        }
-        for (role, counted) in self.count_consumption() {
-            let kept = self.quotas.consumption(&self.tree, role);
-            if kept.as_ref().is_some_and(|kept| *kept != counted) {
-                return Err(format!("role {role} has {counted:?}, the books say {kept:?}"));
-            }
-        }
-        self.check_shown()?;
-        self.quotas.check(&self.tree)
+        self.check_books()
     }
 }

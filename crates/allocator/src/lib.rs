@@ -7,6 +7,7 @@
 
 mod agent;
 mod books;
+mod check;
 mod constraints;
 mod cycle;
 mod decide;
@@ -23,6 +24,7 @@ mod needs;
 mod overlap;
 mod packed;
 mod quota;
+mod reason;
 mod recall;
 mod refusals;
 mod serve;
