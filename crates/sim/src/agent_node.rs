@@ -1,5 +1,6 @@
 //! A machine: the agent's core, its disk, and containers that outlive the agent.
 
+use crate::executor::{self, Executor};
 use crate::plan::Plan;
 use agent_core::Agent;
 use agent_core::contract::{Config, ContainerSpec, FoundContainer, FoundState, StartError};
@@ -31,6 +32,8 @@ pub(crate) struct AgentNode {
     /// When the last write on the disk is done: writes are in order.
     pub(crate) disk_free: Time,
     pub(crate) containers: BTreeMap<String, Container>,
+    /// What the containers of executors run.
+    pub(crate) executors: BTreeMap<String, Executor>,
     /// Containers whose URIs are being fetched.
     pub(crate) fetching: BTreeMap<String, ContainerSpec>,
     /// Those whose agent died meanwhile.
@@ -62,6 +65,7 @@ impl AgentNode {
             disk: Vec::new(),
             disk_free: Time(0),
             containers: BTreeMap::new(),
+            executors: BTreeMap::new(),
             fetching: BTreeMap::new(),
             unstarted: BTreeSet::new(),
             sandboxes: BTreeSet::new(),
@@ -163,7 +167,8 @@ impl AgentNode {
         }
         assert!(is_new, "container {} is started twice", spec.container_id);
         let command = spec.command.value.as_deref().unwrap_or("");
-        Plan::parse(command).ok_or_else(|| StartError::Launch(format!("no plan in '{command}'")))
+        let plan = executor::plan_of(command).map(|(plan, _)| plan);
+        plan.ok_or_else(|| StartError::Launch(format!("no plan in '{command}'")))
     }
 
     /// Starts a container; its process id, or why not.
@@ -178,16 +183,19 @@ impl AgentNode {
         if let Some(parent) = spec.parent.as_ref().filter(|parent| is_alone(parent)) {
             return Err(StartError::Launch(format!("the container '{parent}' is not running")));
         }
-        let cpus =
-            spec.resources.iter().filter(|r| r.name == "cpus").filter_map(|r| r.scalar.as_ref());
-        // The generated command executor adds 0.1 cpus that are not offered resources.
-        let cpus_milli = cpus.map(|s| (s.value * 1000.0).round() as u64).sum::<u64>();
+        let cpus_milli = cpus_milli(&spec.resources);
         self.next_pid += 1;
         let pid = self.next_pid;
         let parent = spec.parent.clone();
         let container = Container { plan, parent, pid, status: None, cpus_milli, dying: false };
         self.containers.insert(spec.container_id.clone(), container);
         Ok(pid)
+    }
+
+    pub(crate) fn update_container(&mut self, container_id: &str, resources: &[v1::Resource]) {
+        if let Some(container) = self.containers.get_mut(container_id) {
+            container.cpus_milli = cpus_milli(resources);
+        }
     }
 
     /// Containers that run directly inside another one.
@@ -205,4 +213,10 @@ impl AgentNode {
         container.dying = true;
         Some(signal)
     }
+}
+
+/// The generated command executor has 0.1 cpus besides that are not offered resources.
+fn cpus_milli(resources: &[v1::Resource]) -> u64 {
+    let cpus = resources.iter().filter(|r| r.name == "cpus").filter_map(|r| r.scalar.as_ref());
+    cpus.map(|s| (s.value * 1000.0).round() as u64).sum()
 }

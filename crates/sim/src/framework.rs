@@ -18,6 +18,8 @@ pub(crate) struct Task {
     pub(crate) state: Option<TaskState>,
     /// It uses revocable resources.
     pub(crate) revocable: bool,
+    /// It was ended to give them back.
+    pub(crate) is_preempted: bool,
     /// All tasks of its group, itself included; none if it came alone.
     pub(crate) group: Vec<String>,
     /// It was running once.
@@ -65,6 +67,8 @@ pub(crate) struct Framework {
     borrows: bool,
     /// Launches task groups in one pod on each agent, some of their tasks on revocable resources, some not.
     pub(crate) has_pods: bool,
+    /// Runs its tasks in executors of its own.
+    pub(crate) has_executors: bool,
     /// Offers that it has not answered yet: a pod may want those of an agent together.
     pub(crate) kept: Vec<v1::Offer>,
     /// Wants nothing from time to time.
@@ -81,6 +85,7 @@ pub(crate) struct Framework {
 
 impl Framework {
     pub(crate) fn new(index: usize, options: &Options, rng: &mut Rng) -> Self {
+        let has_pods = options.lending && rng.chance(1, 2);
         Self {
             index,
             id: None,
@@ -90,7 +95,9 @@ impl Framework {
             checkpoint: rng.chance(3, 4),
             killing_state: rng.chance(1, 2),
             borrows: options.lending && rng.chance(2, 3),
-            has_pods: options.lending && rng.chance(1, 2),
+            has_pods,
+            // Who needs room for an executor as well declines what others could use.
+            has_executors: !has_pods && !options.hoarding && rng.chance(1, 3),
             kept: Vec::new(),
             dozes: options.lending && rng.chance(1, 2),
             hoards: (options.hoarding && index > 0)
@@ -219,7 +226,9 @@ impl Framework {
         if state == TaskState::TaskError && is_invalid {
             self.complaint = Some(format!("task {id} is invalid: {}", status.message()));
         }
-        if status.reason() == v1::task_status::Reason::ContainerPreempted && !task.revocable {
+        let is_preempted = status.reason() == v1::task_status::Reason::ContainerPreempted;
+        task.is_preempted |= is_preempted;
+        if is_preempted && !task.revocable {
             self.complaint = Some(format!("task {id} was preempted, but uses nothing revocable"));
         }
         task.state = Some(state);
@@ -238,7 +247,9 @@ impl Framework {
             let is_unhealthy = task.is_checked && status.healthy == Some(false);
             let may_end_early = asked || is_unhealthy || task.revocable && !group.is_empty();
             task.end = Some(state);
-            if state != expected && !(is_killed && (may_end_early || self.may_end(&group))) {
+            let is_ended = is_killed && (may_end_early || self.may_end(&group));
+            // Of a preempted one its executor says that it ended; the agent adds what for.
+            if state != expected && !is_ended && !is_preempted {
                 self.complaint =
                     Some(format!("task {id} ended as {state:?}, its plan is {plan:?}"));
             }

@@ -1,6 +1,7 @@
 //! What a simulated framework makes of its offers: tasks, groups of them, reservations, or nothing.
 
 use crate::checks::health_check;
+use crate::executor;
 use crate::framework::{Framework, Request, Task};
 use crate::lending;
 use crate::operations;
@@ -54,7 +55,9 @@ impl Framework {
             return request;
         }
         let mut room: Vec<_> = offers.iter().flat_map(|offer| lending::classes(offer)).collect();
-        room.retain(|class| lending::fit(class) > usize::from(self.has_pods));
+        // An executor is the first that needs a place.
+        let executors = usize::from(self.has_pods || self.has_executors);
+        room.retain(|class| lending::fit(class) > executors);
         let disk = offers.iter().find_map(|offer| lending::one(offer, "disk").pop());
         if self.has_pods && disk.is_none() {
             room.clear();
@@ -78,11 +81,10 @@ impl Framework {
             return Request { call, tasks: Vec::new() };
         }
         let picked = room.swap_remove(rng.below(room.len() as u64) as usize);
-        // A pod's executor is the first that needs a place.
-        let fit = lending::fit(&picked) - usize::from(self.has_pods);
+        let fit = lending::fit(&picked) - executors;
         let count = (1 + rng.below(4) as usize).min(fit).min(left);
         let agent_id = &offers[0].agent_id;
-        let mut tokens: Vec<v1::Resource> = if self.has_pods && count > 0 {
+        let mut tokens: Vec<v1::Resource> = if executors > 0 && count > 0 {
             offers.iter().flat_map(|offer| lending::one(offer, "tokens")).collect()
         } else {
             Vec::new()
@@ -104,7 +106,8 @@ impl Framework {
             };
             let mut resources = lending::of_task(&picked, 0.5, 64.0);
             resources.extend(tokens.pop_if(|_| rng.chance(1, 2)));
-            let health_check = rng.chance(1, 4).then(|| health_check(rng));
+            let is_checked = !self.has_executors && rng.chance(1, 4);
+            let health_check = is_checked.then(|| health_check(rng));
             let task = Task {
                 agent: agent_id.value.clone(),
                 plan,
@@ -112,6 +115,7 @@ impl Framework {
                 kill_asked: false,
                 state: None,
                 revocable: resources.iter().any(|r| r.revocable.is_some()),
+                is_preempted: false,
                 group: Vec::new(),
                 has_run: false,
                 is_checked: health_check.is_some(),
@@ -120,7 +124,11 @@ impl Framework {
                 acknowledged: BTreeSet::new(),
             };
             self.tasks.insert(name.clone(), task);
-            let info = task_info(agent_id, &name, plan, resources);
+            let mut info = task_info(agent_id, &name, plan, resources);
+            if self.has_executors {
+                info.data = info.command.take().and_then(|c| c.value).map(String::into_bytes);
+                info.executor = Some(self.own_executor(&picked));
+            }
             task_infos.push(v1::TaskInfo { health_check, ..info });
         }
         let names: Vec<String> = task_infos.iter().map(|t| t.task_id.value.clone()).collect();
@@ -147,6 +155,28 @@ impl Framework {
             filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
         });
         Request { call, tasks: names }
+    }
+
+    /// An executor for all tasks on an agent that use resources of this kind.
+    fn own_executor(&self, class: &[v1::Resource]) -> v1::ExecutorInfo {
+        let resources = lending::of_task(class, 0.1, 32.0);
+        let kind: Vec<String> = resources
+            .iter()
+            .map(|r| {
+                let (is_lent, is_dynamic) = (r.revocable.is_some(), r.reservation.is_some());
+                format!("{}{}{}", r.role(), u8::from(is_lent), u8::from(is_dynamic))
+            })
+            .collect();
+        let id = format!("f{}-x{}", self.index, kind.join("-").replace('/', "."));
+        let command = executor::command(self.index % 2 == 1);
+        v1::ExecutorInfo {
+            executor_id: id.as_str().into(),
+            resources,
+            framework_id: self.id.as_deref().map(Into::into),
+            r#type: Some(v1::executor_info::Type::Custom as i32),
+            command: Some(v1::CommandInfo { value: Some(command), ..Default::default() }),
+            ..Default::default()
+        }
     }
 
     fn launch_group(

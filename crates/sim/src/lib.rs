@@ -12,6 +12,7 @@
 
 mod agent_node;
 mod checks;
+mod executor;
 mod framework;
 pub mod invariants;
 mod launching;

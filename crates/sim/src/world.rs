@@ -1,6 +1,7 @@
 //! The world: agenda, nodes and the models between them. Its loop is `step`: pop, deliver to one core, route effects.
 
 mod agents;
+mod executors;
 mod faults;
 mod frameworks;
 mod leader;
@@ -90,6 +91,11 @@ enum Event {
         container: String,
         status: i32,
     },
+    Executor {
+        agent: usize,
+        container: String,
+        event: executors::ExecutorEvent,
+    },
     FrameworkDial {
         framework: usize,
     },
@@ -151,6 +157,14 @@ pub struct Report {
     pub hash: u64,
     /// Tasks launched.
     pub tasks: usize,
+    /// Of these, those that used what was lent.
+    pub borrowed: usize,
+    /// Of these, those that were ended to give it back.
+    pub preempted: usize,
+    /// Tasks in executors of their framework.
+    pub in_executors: usize,
+    /// Whether something was wanted back while a role had a share in percent.
+    pub recalled_beside_shares: bool,
     /// Faults injected.
     pub faults: u64,
 }
@@ -165,7 +179,10 @@ pub struct World {
     agenda: BTreeMap<(Time, u64), Event>,
     network: Network,
     requests: BTreeMap<Token, (usize, Vec<String>)>,
+    /// Streams and calls of executors: agent, container, and uuid of the update.
+    executor_calls: BTreeMap<Token, (usize, String, Vec<u8>)>,
     faults: u64,
+    recalled_beside_shares: bool,
     trace: Trace,
     /// Whether what is promised to roles was kept for them so far.
     pub(crate) promise: Result<(), String>,
@@ -194,7 +211,9 @@ impl World {
             agenda: BTreeMap::new(),
             network: Network::default(),
             requests: BTreeMap::new(),
+            executor_calls: BTreeMap::new(),
             faults: 0,
+            recalled_beside_shares: false,
             trace: Trace::new(print),
             promise: Ok(()),
             hunger: invariants::starvation::Hunger::default(),
@@ -263,12 +282,18 @@ impl World {
     }
 
     fn report(&self, events: u64) -> Report {
-        let tasks = self.frameworks.iter().map(|f| f.tasks.len()).sum();
+        let tasks = |f: &Framework| f.tasks.len();
+        let in_executors = self.frameworks.iter().filter(|f| f.has_executors).map(tasks).sum();
+        let all = || self.frameworks.iter().flat_map(|f| f.tasks.values());
         Report {
             events,
             lines: self.trace.lines(),
             hash: self.trace.hash(),
-            tasks,
+            tasks: all().count(),
+            borrowed: all().filter(|task| task.revocable).count(),
+            preempted: all().filter(|task| task.is_preempted).count(),
+            in_executors,
+            recalled_beside_shares: self.recalled_beside_shares,
             faults: self.faults,
         }
     }
@@ -336,6 +361,9 @@ impl World {
             }
             Event::ContainerEnd { agent, container, status } => {
                 self.container_end(agent, container, status)
+            }
+            Event::Executor { agent, container, event } => {
+                self.executor_event(agent, &container, event);
             }
             Event::FrameworkDial { framework } => self.framework_dial(framework),
             Event::ToFramework { stream, framework, event } if self.network.is_open(stream) => {

@@ -1,7 +1,9 @@
 //! Runs the cluster simulator over many seeds, or one.
 
-use sim::{Options, World};
+use sim::{Options, Report, World};
+use std::fmt;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const HELP: &str = "\
@@ -56,8 +58,8 @@ fn arguments() -> Result<Option<Arguments>, String> {
 fn run(arguments: &Arguments) -> ExitCode {
     let next = AtomicU64::new(arguments.first);
     let last = arguments.first + arguments.seeds;
-    let (failed, tasks, faults, events) =
-        (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let failed = AtomicU64::new(0);
+    let sums = Mutex::new(Sums::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -69,9 +71,9 @@ fn run(arguments: &Arguments) -> ExitCode {
                     }
                     match World::new(Options::from_seed(seed), arguments.trace).run() {
                         Ok(report) => {
-                            tasks.fetch_add(report.tasks as u64, Ordering::Relaxed);
-                            faults.fetch_add(report.faults, Ordering::Relaxed);
-                            events.fetch_add(report.events, Ordering::Relaxed);
+                            if let Ok(mut sums) = sums.lock() {
+                                sums.add(&report);
+                            }
                             let again = seed.is_multiple_of(10) && !arguments.trace;
                             if again
                                 && World::new(Options::from_seed(seed), false).run().ok()
@@ -91,13 +93,47 @@ fn run(arguments: &Arguments) -> ExitCode {
         }
     });
     let failed = failed.load(Ordering::Relaxed);
-    println!(
-        "{} seeds from {}: {} tasks, {} faults, {} events, {failed} failed",
-        arguments.seeds,
-        arguments.first,
-        tasks.load(Ordering::Relaxed),
-        faults.load(Ordering::Relaxed),
-        events.load(Ordering::Relaxed),
-    );
+    let sums = sums.into_inner().unwrap_or_default();
+    println!("{} seeds from {}: {sums}, {failed} failed", arguments.seeds, arguments.first);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What all runs did together.
+#[derive(Default)]
+struct Sums {
+    tasks: usize,
+    borrowed: usize,
+    preempted: usize,
+    in_executors: usize,
+    recalled_beside_shares: usize,
+    faults: u64,
+    events: u64,
+}
+
+impl Sums {
+    fn add(&mut self, report: &Report) {
+        self.tasks += report.tasks;
+        self.borrowed += report.borrowed;
+        self.preempted += report.preempted;
+        self.in_executors += report.in_executors;
+        self.recalled_beside_shares += usize::from(report.recalled_beside_shares);
+        self.faults += report.faults;
+        self.events += report.events;
+    }
+}
+
+impl fmt::Display for Sums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} tasks ({} with what was lent, {} of them preempted; {} in executors of their framework), recalls beside shares in percent in {} seeds, {} faults, {} events",
+            self.tasks,
+            self.borrowed,
+            self.preempted,
+            self.in_executors,
+            self.recalled_beside_shares,
+            self.faults,
+            self.events
+        )
+    }
 }

@@ -1,7 +1,7 @@
 //! Agents in the world: their effects, containers and disks.
 
 use super::*;
-use crate::plan::Plan;
+use crate::executor::{self, Executor};
 
 impl World {
     pub(super) fn agent_start(&mut self, agent: usize) {
@@ -28,6 +28,7 @@ impl World {
             self.break_stream(stream);
         }
         self.agents[agent].master = None;
+        self.executors_lose_agent(agent);
         let delay = self.random(Duration::from_secs(30));
         self.after(delay, Event::AgentStart { agent });
     }
@@ -92,7 +93,9 @@ impl World {
             }
             agent::Effect::StartContainer { spec } => self.start_container(agent, *spec),
             agent::Effect::CancelStart { container_id } => self.cancel_start(agent, container_id),
-            agent::Effect::UpdateContainer { .. } => {}
+            agent::Effect::UpdateContainer { container_id, resources, limits: _ } => {
+                self.agents[agent].update_container(&container_id, &resources);
+            }
             agent::Effect::SignalContainer { container_id, signal } => {
                 self.signal(agent, container_id, signal)
             }
@@ -122,12 +125,15 @@ impl World {
             }
             // The answer comes all the same: a core takes what comes too late.
             agent::Effect::StopProbe { .. } => {}
-            // No simulated executor opens a stream, and there is neither file system nor load.
+            agent::Effect::Respond { token, status, body: _ } => {
+                self.executor_answered(token, status);
+            }
+            agent::Effect::SendEvent { stream, event } => self.tell_executor(stream, Some(event)),
+            agent::Effect::CloseStream { stream } => self.tell_executor(stream, None),
+            // A stream is taken as open, nobody asks for the end of a container, and there is neither file system nor
+            // load.
             agent::Effect::AcceptStream { .. }
-            | agent::Effect::Respond { .. }
             | agent::Effect::RespondEnd { .. }
-            | agent::Effect::SendEvent { .. }
-            | agent::Effect::CloseStream { .. }
             | agent::Effect::Measure { .. }
             | agent::Effect::MeasureDisk
             | agent::Effect::RemoveDirectory { .. }
@@ -156,14 +162,19 @@ impl World {
     pub(super) fn fetched(&mut self, agent: usize, container: &str) {
         let node = &mut self.agents[agent];
         let Some(spec) = node.fetching.remove(container) else { return };
-        let plan = spec.command.value.as_deref().and_then(Plan::parse);
-        let Some(plan) = plan.filter(|plan| plan.fetchable || plan.fetches.is_zero()) else {
+        let plan = spec.command.value.as_deref().and_then(executor::plan_of);
+        let plan = plan.filter(|(plan, _)| plan.fetchable || plan.fetches.is_zero());
+        let Some((plan, is_executor)) = plan else {
             let error = agent::StartError::Launch("Failed to fetch all URIs".to_owned());
             self.answer_start(agent, container.to_owned(), Err(error));
             return;
         };
         let result = node.start_container(&spec, plan);
-        if result.is_ok() {
+        if result.is_ok() && is_executor {
+            let process = Executor::new(&spec.environment, plan.stubborn);
+            node.executors.insert(container.to_owned(), process);
+            self.executor_started(agent, container);
+        } else if result.is_ok() {
             let status = plan.status();
             let event = Event::ContainerEnd { agent, container: container.to_owned(), status };
             self.after(plan.runs + Duration::from_millis(1), event);
@@ -230,6 +241,7 @@ impl World {
             return;
         };
         container.status = Some(status);
+        node.executors.remove(&id);
         let input = Box::new(agent::Input::ContainerExited {
             container_id: id,
             status: Some(status),

@@ -30,6 +30,9 @@ impl World {
         if self.options.lending {
             let is_whole = self.options.fault_every.is_none() || self.options.faults.is_empty();
             let recalls = self.recalls.check(core, self.now, is_whole);
+            let mut shares = state.shares.values();
+            self.recalled_beside_shares |= !core.recalls().is_empty()
+                && shares.any(|share| share.active && !share.config.percent.is_empty());
             self.promise = self.promise.clone().and(recalls);
         }
         for effect in out {

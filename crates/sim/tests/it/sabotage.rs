@@ -28,7 +28,7 @@ fn found(sabotage: Option<Sabotage>) -> Option<String> {
     })
 }
 
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 8;
 
 #[test]
 fn nothing_is_wrong_with_these_seeds_by_themselves() {
