@@ -21,28 +21,26 @@ fn options(seed: u64, sabotage: Option<Sabotage>) -> Options {
     }
 }
 
-/// What is wrong with the first of some seeds with which anything is.
-fn found(sabotage: Option<Sabotage>) -> Option<String> {
-    (1..=SEEDS).find_map(|seed| {
+/// What is wrong with the first of so many seeds with which anything is.
+fn found(sabotage: Option<Sabotage>, seeds: u64) -> Option<String> {
+    (1..=seeds).find_map(|seed| {
         World::new(options(seed, sabotage), false).run().err().map(|failure| failure.what)
     })
 }
 
-const SEEDS: u64 = 8;
-
 #[test]
 fn nothing_is_wrong_with_these_seeds_by_themselves() {
-    assert_eq!(found(None), None);
+    assert_eq!(found(None, 8), None);
 }
 
 #[test]
 fn a_task_that_borrows_nothing_is_not_killed_for_a_recall() {
-    let what = found(Some(Sabotage::KillsWhoBorrowsNothing)).expect("the simulator notices");
+    let what = found(Some(Sabotage::KillsWhoBorrowsNothing), 40).expect("the simulator notices");
     assert!(what.contains("was preempted, but uses nothing revocable"), "{what}");
 }
 
 #[test]
 fn an_owner_does_not_wait_beyond_the_bound() {
-    let what = found(Some(Sabotage::KillsNobody)).expect("the simulator notices");
+    let what = found(Some(Sabotage::KillsNobody), 40).expect("the simulator notices");
     assert!(what.contains("Recall") && what.contains("since"), "{what}");
 }
