@@ -21,6 +21,7 @@ mod metrics;
 mod networks;
 mod operator;
 mod overlap;
+mod pods;
 mod reboot;
 mod recovery;
 mod restarts;
