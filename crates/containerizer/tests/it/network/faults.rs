@@ -51,6 +51,7 @@ async fn the_reason_of_a_plugin_is_the_reason_of_the_launch() {
     std::fs::remove_file(networked.directory.join("plugins/fake")).expect("removed");
     let text = networked.refusal(networked.spec("none", "true", &["net"])).await;
     assert!(text.contains("there is no CNI plugin 'fake' in "), "{text}");
+    networked.assert_nothing_left();
 }
 
 #[tokio::test]

@@ -185,5 +185,11 @@ impl Drop for Networked {
     fn drop(&mut self) {
         self.kill();
         testkit::cgroups::remove(&Self::cgroup(&self.directory));
+        // Of a test that failed.
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mounted = table.lines().rev().filter_map(|line| line.split(' ').nth(4));
+        for path in mounted.filter(|path| Path::new(path).starts_with(&self.directory)) {
+            let _ = Command::new("umount").args(["-l", path]).status();
+        }
     }
 }

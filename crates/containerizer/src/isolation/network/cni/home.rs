@@ -2,7 +2,7 @@
 
 use super::CniOptions;
 use super::attachment::{self, Attachment};
-use super::config::Network;
+use super::config::{self, Network};
 use super::plugin::Plugins;
 use super::result::Resolver;
 use crate::isolation::network::{Rates, namespace};
@@ -161,6 +161,9 @@ impl Home {
                 ));
             }
         }
+        // What can't be undone for want of a plugin is not begun.
+        let mut programs = networks.iter().flat_map(|network| &network.plugins);
+        programs.try_for_each(|plugin| plugins.find(config::program(plugin)).map(drop))?;
         let path = self.namespace();
         namespace::make(&path).map_err(|e| format!("cannot make a network namespace: {e}"))?;
         for (n, (network, asked)) in networks.into_iter().zip(&wanted.networks).enumerate() {

@@ -72,7 +72,8 @@ impl Plugins {
         }
     }
 
-    fn find(&self, program: &str) -> Result<PathBuf, String> {
+    /// The path of a plugin.
+    pub(super) fn find(&self, program: &str) -> Result<PathBuf, String> {
         let paths = self.directories.iter().map(|directory| directory.join(program));
         paths.into_iter().find(|path| path.is_file()).ok_or_else(|| {
             let places: Vec<_> = self.directories.iter().map(|d| d.display().to_string()).collect();
