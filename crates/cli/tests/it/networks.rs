@@ -150,7 +150,10 @@ fn a_pod_has_one_network_for_all_its_tasks() {
     assert_eq!(infos[0]["ip_addresses"][0]["ip_address"], one, "{containers}");
     framework.kill_and_wait("one");
     let ports = Path::new("/sys/class/net").join(&networked.bridge).join("brif");
-    testkit::wait::until("no interface", std::time::Duration::from_secs(20), || {
-        (ports.read_dir().expect("a bridge").count() == 0).then_some(())
+    let own = networked.cluster.directory().display().to_string();
+    testkit::wait::until("no interface and no mount", std::time::Duration::from_secs(20), || {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let is_gone = ports.read_dir().ok()?.count() == 0 && !table.contains(&own);
+        is_gone.then_some(())
     });
 }
