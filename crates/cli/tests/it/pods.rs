@@ -81,7 +81,7 @@ fn containers_are_listed_as_they_are_asked_for() {
     let tasks = ["a", "b"].map(|id| command_task(&offer, id, "sleep 1000", 0.1, 32.0));
     launch(&mut framework, &offer, "pod", &tasks);
     let id = |status: &Value, which: &str| {
-        text(&status["container_status"]["container_id"].pointer(which).expect("an id"))
+        text(status["container_status"]["container_id"].pointer(which).expect("an id"))
     };
     let a = framework.until_state("a", "TASK_RUNNING");
     let b = framework.until_state("b", "TASK_RUNNING");
@@ -111,7 +111,7 @@ fn containers_are_listed_as_they_are_asked_for() {
         ids
     };
     let alone = "alone".to_owned();
-    assert_eq!(listed(false, false), [pod.clone()]);
+    assert_eq!(listed(false, false), std::slice::from_ref(&pod));
     assert_eq!(listed(false, true), sorted(vec![pod.clone(), alone.clone()]));
     assert_eq!(listed(true, false), sorted(vec![pod.clone(), a.clone(), b.clone()]));
     assert_eq!(listed(true, true), sorted(vec![pod.clone(), a, b, alone]));
