@@ -6,7 +6,7 @@ use crate::hierarchical::Hierarchical;
 use crate::quota::Quotas;
 use crate::tree::Tree;
 use crate::{Config, FrameworkOptions, Reason};
-use resources::{Entry, Milli, Quantities, Resources};
+use resources::{Entry, Milli, Quantities, Resources, is_descendant_or_self};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wire::v1::framework_info::capability::Type as Capability;
@@ -58,6 +58,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) ignores_loans: bool,
     /// What the seat is offered softly, which its limits must cover as well.
     pub(crate) shown: Option<&'a BTreeMap<String, Milli>>,
+    /// As if these were not in the way; none but for questions.
+    pub(crate) overlooked: &'a [Reason],
 }
 
 impl Hierarchical {
@@ -70,6 +72,7 @@ impl Hierarchical {
             is_first_stage: false,
             ignores_loans: false,
             shown: None,
+            overlooked: &[],
         }
     }
 }
@@ -85,36 +88,49 @@ impl Circumstances<'_> {
         free: &Resources,
     ) -> Result<Option<Resources>, Reason> {
         let traits = agent.traits;
-        if wants.is_multi_role && !traits.is_multi_role || wants.is_below && !traits.is_hierarchical
+        let name = self.tree.role_name(role);
+        let is_counted = |reason| !self.overlooked.contains(&reason);
+        let has_all = !wants.is_multi_role || traits.is_multi_role;
+        if !(has_all && (!wants.is_below || traits.is_hierarchical))
+            && is_counted(Reason::AgentCapability)
         {
             return Err(Reason::AgentCapability);
         }
-        if traits.has_gpus && !wants.takes_gpus && self.config.filter_gpu_resources {
+        if traits.has_gpus
+            && !wants.takes_gpus
+            && self.config.filter_gpu_resources
+            && is_counted(Reason::Gpus)
+        {
             return Err(Reason::Gpus);
         }
-        if traits.is_remote && !wants.takes_remote {
+        if traits.is_remote && !wants.takes_remote && is_counted(Reason::Region) {
             return Err(Reason::Region);
         }
-        let name = self.tree.role_name(role);
-        if wants.is_constrained && !options.constraints.allow(name, &agent.options) {
+        if wants.is_constrained
+            && is_counted(Reason::Constraint)
+            && !options.constraints.allow(name, &agent.options)
+        {
             return Err(Reason::Constraint);
         }
+        let least: &[Quantities] = if is_counted(Reason::BelowMinimum) {
+            wants.min_allocatable.as_ref().unwrap_or(&self.config.min_allocatable)
+        } else {
+            &[]
+        };
         let mut part = None;
         if !traits.is_plain {
             part = Some(free.allocatable_to(name).filter(|e| wants.takes(e)));
         }
         if part.as_ref().unwrap_or(free).is_empty() {
-            return Err(Reason::Reserved);
+            return Err(wants.lacking(Reason::Reserved, name, agent, free, least));
         }
-        let mut is_lent = false;
+        let mut before_loans = None;
         if !agent.lent.is_empty() && !self.ignores_loans {
             let usable = part.as_ref().unwrap_or(free);
             if let Cow::Owned(rest) = agent.unlent(free, usable) {
-                part = Some(rest);
-                is_lent = true;
+                before_loans = Some(part.replace(rest));
             }
         }
-        let least = wants.min_allocatable.as_ref().unwrap_or(&self.config.min_allocatable);
         if !self.quotas.is_empty() {
             let usable = part.as_ref().unwrap_or(free);
             let within = self.within_quota(role, usable)?;
@@ -125,9 +141,24 @@ impl Circumstances<'_> {
             part = Some(within);
         }
         if !is_enough(part.as_ref().unwrap_or(free), least) {
-            return Err(if is_lent { Reason::Lent } else { Reason::BelowMinimum });
+            return Err(match before_loans {
+                Some(usable) => self.lent_or_kept(role, usable.as_ref().unwrap_or(free), least),
+                None => wants.lacking(Reason::BelowMinimum, name, agent, free, least),
+            });
         }
         Ok(part)
+    }
+
+    /// Why what is lent of `usable` is missing: without the loan it may be kept back all the same.
+    fn lent_or_kept(&self, role: u32, usable: &Resources, least: &[Quantities]) -> Reason {
+        if self.quotas.is_empty() {
+            return Reason::Lent;
+        }
+        match self.within_quota(role, usable) {
+            Err(reason) => reason,
+            Ok(within) if !is_enough(&within, least) => self.kept_by(role, usable),
+            Ok(_) => Reason::Lent,
+        }
     }
 
     /// What of a scalar the seat is offered softly.
@@ -137,12 +168,18 @@ impl Circumstances<'_> {
 
     /// How much more of a scalar the limits of a role allow; None: any amount.
     fn limit_room(&self, role: u32, name: &str) -> Option<Milli> {
+        if self.overlooked.contains(&Reason::Limit) {
+            return None;
+        }
         let room = self.quotas.limit_room(self.tree, role, name);
         room.map(|room| (room - self.shown(name)).max(0))
     }
 
     /// How much of a scalar is free beyond what guarantees need; None: none needs it.
     fn spare(&self, name: &str) -> Option<Milli> {
+        if self.overlooked.contains(&Reason::Headroom) {
+            return None;
+        }
         self.quotas.spare(self.tree, name).map(|spare| (spare - self.shown(name)).max(0))
     }
 
@@ -168,7 +205,11 @@ impl Circumstances<'_> {
                 Ok(part) => part.as_ref().is_some_and(|part| part != free),
                 Err(reason) => matches!(
                     reason,
-                    Reason::Limit | Reason::Headroom | Reason::Lent | Reason::BelowMinimum
+                    Reason::Limit
+                        | Reason::Headroom
+                        | Reason::Lent
+                        | Reason::BelowMinimum
+                        | Reason::Taken
                 ),
             }
     }
@@ -204,6 +245,16 @@ impl Circumstances<'_> {
     }
 }
 
+impl Reason {
+    /// Whether it says that too little is there.
+    pub(crate) fn is_lack(self) -> bool {
+        matches!(
+            self,
+            Self::Taken | Self::Overlap | Self::Reserved | Self::Lent | Self::BelowMinimum
+        )
+    }
+}
+
 /// Whether something of it is worth an offer: one of the alternatives, or anything if there are none.
 fn is_enough(usable: &Resources, least: &[Quantities]) -> bool {
     let has = |least: &Quantities| least.iter().all(|(name, milli)| usable.quantity(name) >= milli);
@@ -213,6 +264,32 @@ fn is_enough(usable: &Resources, least: &[Quantities]) -> bool {
 impl Wants {
     pub(crate) fn takes_revocable(&self) -> bool {
         self.takes_revocable
+    }
+
+    /// Why too little of `free` is there: somebody has the rest, or there never was enough.
+    fn lacking(
+        &self,
+        reason: Reason,
+        role: &str,
+        agent: &Agent,
+        free: &Resources,
+        least: &[Quantities],
+    ) -> Reason {
+        if agent.held.is_empty() && *free == agent.free {
+            return reason;
+        }
+        let is_usable = |e: &&Entry| {
+            self.takes(e) && e.reserved_to().is_none_or(|owner| is_descendant_or_self(role, owner))
+        };
+        let mut usable = agent.total.iter().filter(is_usable);
+        let amount = |name: &str| -> Milli {
+            let of_name = agent.total.iter().filter(is_usable).filter(|e| e.identity.name == name);
+            of_name.map(|e| e.value.quantity()).sum()
+        };
+        let has = |least: &Quantities| least.iter().all(|(name, milli)| amount(name) >= milli);
+        let was_enough =
+            if least.is_empty() { usable.next().is_some() } else { least.iter().any(has) };
+        if was_enough { Reason::Taken } else { reason }
     }
 
     fn takes(&self, entry: &Entry) -> bool {

@@ -493,8 +493,14 @@ impl Allocator for Hierarchical {
         self.standings[seat as usize].backed_off(now)
     }
 
-    fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason {
-        self.reason(framework, role, agent)
+    fn why_without(
+        &self,
+        framework: FrameworkId,
+        role: &str,
+        agent: AgentId,
+        overlooked: &[Reason],
+    ) -> Reason {
+        self.first_obstacle(framework, role, agent, overlooked)
     }
 
     fn recalls(&self) -> &BTreeMap<AgentId, Recall> {

@@ -24,13 +24,13 @@ mod needs;
 mod overlap;
 mod packed;
 mod quota;
-mod reason;
 mod recall;
 mod refusals;
 mod serve;
 mod share;
 mod tree;
 mod turns;
+mod why;
 
 pub use constraints::{Constraints, validate_constraints};
 pub use decisions::Decisions;
@@ -334,7 +334,18 @@ pub trait Allocator: std::fmt::Debug + Send {
     /// Until when a framework that used nothing for long comes after all others for a role.
     fn backed_off(&self, now: Time, framework: FrameworkId, role: &str) -> Option<Time>;
     /// Why a framework is not offered an agent for a role, from the code that decides it.
-    fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason;
+    fn why(&self, framework: FrameworkId, role: &str, agent: AgentId) -> Reason {
+        self.why_without(framework, role, agent, &[])
+    }
+    /// Why it would not be offered it if these reasons were not in the way; one of them again, if nothing can be said
+    /// beyond it.
+    fn why_without(
+        &self,
+        framework: FrameworkId,
+        role: &str,
+        agent: AgentId,
+        overlooked: &[Reason],
+    ) -> Reason;
     /// What is wanted back of what is lent, as of the last cycle. It is for the owner to see that it comes back.
     fn recalls(&self) -> &BTreeMap<AgentId, Recall>;
     /// Memory that agents take, in bytes, about.

@@ -202,14 +202,22 @@ impl<'a> Serving<'a> {
             shown: policy.overlaps.shown(seat),
             ..policy.circumstances(self.quotas)
         };
-        if visible.is_empty() {
-            let decide = |free: &Resources| {
-                circumstances.decide(wants, &framework.options, role, self.agent, free)
-            };
-            self.is_awaited = self.is_awaited || overlap.is_disjoint() && decide(free).is_ok();
-            return self.pass_over(seat, Reason::Overlap);
+        let decide = |free: &Resources| {
+            circumstances.decide(wants, &framework.options, role, self.agent, free)
+        };
+        let decided = if visible.is_empty() { Err(Reason::Overlap) } else { decide(&visible) };
+        if let Err(reason) = decided
+            && reason.is_lack()
+            && !self.softs.is_empty()
+        {
+            // What is out softly is in the way, not what is left without it.
+            let is_asked = overlap.is_disjoint() || !visible.is_empty();
+            let is_hidden = is_asked && decide(free).is_ok();
+            self.is_awaited |= is_hidden && overlap.is_disjoint();
+            if is_hidden || visible.is_empty() {
+                return self.pass_over(seat, Reason::Overlap);
+            }
         }
-        let decided = circumstances.decide(wants, &framework.options, role, self.agent, &visible);
         self.is_held_back |= circumstances.holds_back(&decided, &visible);
         let resources = match decided {
             Err(reason) => return self.pass_over(seat, reason),

@@ -1,7 +1,9 @@
 //! What cycles decided, counted by framework, role and reason.
 
 use super::*;
+use crate::quota::quota;
 use allocator::Reason;
+use wire::v1::framework_info::capability::Type as Capability;
 
 /// `framework role: offered, REASON count`.
 fn decided(c: &mut Cluster) -> Vec<String> {
@@ -50,4 +52,109 @@ fn what_others_took_before_ones_turn_is_counted() {
     let mut all = decided(&mut c);
     all.sort_by_key(|line| line.contains("Taken"));
     assert!(all[0].ends_with(": 1") && all[1].ends_with(": 0, Taken 1"), "{all:?}");
+}
+
+fn why(c: &Cluster, framework: u32, role: &str) -> Reason {
+    c.allocator.why(FrameworkId(framework), role, AgentId(1))
+}
+
+/// All that is in the way of a framework on the agent, one after the other.
+fn obstacles(c: &Cluster, framework: u32, role: &str) -> Vec<Reason> {
+    let mut all = Vec::new();
+    loop {
+        let next = c.allocator.why_without(FrameworkId(framework), role, AgentId(1), &all);
+        if next == Reason::Next || all.contains(&next) {
+            return all;
+        }
+        all.push(next);
+    }
+}
+
+#[test]
+fn what_others_hold_is_taken_although_something_is_reserved_besides() {
+    let mut c = cluster();
+    c.framework(1, &["h"]);
+    c.agent(1, "cpus:4;mem:1023;mem(r):1");
+    assert_eq!(c.run().len(), 1);
+    decided(&mut c);
+    c.framework(2, &["w"]);
+    c.run();
+    assert_eq!(why(&c, 2, "w"), Reason::Taken);
+    assert_eq!(decided(&mut c), ["1 h: 0, Taken 1", "2 w: 0, Taken 1"]);
+}
+
+#[test]
+fn what_is_offered_softly_is_in_the_way_although_something_is_reserved_besides() {
+    let mut c = cluster();
+    c.allocator.set_overlap("h", Some("2".parse().expect("an overlap")));
+    c.framework(1, &["h"]);
+    c.agent(1, "cpus:4;mem:1023;mem(r):1");
+    assert_eq!(c.run().len(), 1);
+    decided(&mut c);
+    c.framework(2, &["w"]);
+    c.run();
+    assert_eq!(why(&c, 2, "w"), Reason::Overlap);
+    assert!(decided(&mut c).contains(&"2 w: 0, Overlap 1".to_owned()));
+}
+
+#[test]
+fn an_agent_that_is_used_is_taken_whatever_little_is_left() {
+    let mut c = cluster();
+    c.framework(1, &["a"]);
+    c.agent(1, "cpus:4;mem:1024;ports:[1-9]");
+    let offer = c.allocations().remove(0);
+    let ports = offer.resources.filter(|e| e.identity.name == "ports");
+    c.allocator.recover(c.now, offer.framework, offer.agent, &ports, None);
+    decided(&mut c);
+    c.framework(2, &["b"]);
+    c.run();
+    assert_eq!(why(&c, 2, "b"), Reason::Taken);
+    assert_eq!(decided(&mut c), ["1 a: 0, Taken 1", "2 b: 0, Taken 1"]);
+}
+
+#[test]
+fn what_is_lent_is_not_in_the_way_of_those_for_whom_it_would_be_kept_from() {
+    let mut c = cluster();
+    c.allocator.set_quota("q", quota("cpus:3", ""));
+    let capabilities = BTreeSet::from([Capability::RevocableResources]);
+    let options = FrameworkOptions { roles: set(&["bor"]), capabilities, ..Default::default() };
+    c.allocator.add_framework(FrameworkId(1), options, true);
+    c.agent(1, "cpus:4");
+    assert_eq!(c.run(), ["1 bor 1 cpus:1"]);
+    c.wait(Duration::from_secs(60));
+    assert_eq!(c.run(), ["1 bor 1 cpus{REV}:3"]);
+    c.framework(2, &["p"]);
+    c.run();
+    for (framework, role) in [(1, "bor"), (2, "p")] {
+        assert_eq!(why(&c, framework, role), Reason::Headroom);
+        let without =
+            c.allocator.why_without(FrameworkId(framework), role, AgentId(1), &[Reason::Taken]);
+        assert_eq!(without, Reason::Next, "when the offer of 1 cpu ends, it is offered that");
+    }
+}
+
+#[test]
+fn all_that_is_in_the_way_is_found_one_after_the_other() {
+    let mut c = cluster();
+    c.allocator.set_quota("lim", quota("", "cpus:0;mem:0;gpus:0"));
+    c.framework(1, &["lim"]);
+    c.framework(2, &["b"]);
+    c.agent(1, "cpus:4;mem:1024;gpus:1");
+    c.run();
+    assert_eq!(obstacles(&c, 1, "lim"), [Reason::Gpus, Reason::Limit]);
+    assert_eq!(obstacles(&c, 2, "b"), [Reason::Gpus]);
+    c.allocator.suppress(FrameworkId(2), &BTreeSet::new());
+    assert_eq!(obstacles(&c, 2, "b"), [Reason::Suppressed, Reason::Gpus]);
+}
+
+#[test]
+fn the_end_of_tasks_of_a_guaranteed_role_does_not_help_others() {
+    let mut c = cluster();
+    c.allocator.set_quota("q", quota("cpus:4", ""));
+    c.framework(1, &["q"]);
+    c.agent(1, "cpus:4");
+    assert_eq!(c.run().len(), 1);
+    c.framework(2, &["p"]);
+    c.run();
+    assert_eq!(obstacles(&c, 2, "p"), [Reason::Taken, Reason::Headroom]);
 }

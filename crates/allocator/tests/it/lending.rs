@@ -231,8 +231,10 @@ fn others_than_the_owner_recall_only_what_is_kept_for_nobody() {
     c.framework(3, &["c"]);
     assert!(c.run().is_empty());
     assert_eq!(c.wanted(1), None);
-    assert_eq!(c.allocator.why(FrameworkId(3), "c", AgentId(1)), Reason::Lent);
+    let why = |c: &Cluster| c.allocator.why(FrameworkId(3), "c", AgentId(1));
+    assert_eq!(why(&c), Reason::Headroom, "without the loan it would be kept for the owner");
     c.allocator.set_quota("owner", quota("cpus:3", ""));
+    assert_eq!(why(&c), Reason::Lent);
     c.run();
     assert_eq!(c.wanted(1), cpus(1));
     c.allocator.set_quota("owner", Quota::default());
