@@ -75,6 +75,7 @@ impl Master {
         };
         for offer in &offers {
             self.take_offer(&offer.id);
+            self.history.ended(cx.now.wall, key, &offer.role);
             self.count_of(key, "offers/accepted");
             if offer.soft && accept.operations.is_empty() {
                 self.give_back(cx, offer, Some(time));

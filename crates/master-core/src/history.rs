@@ -33,6 +33,11 @@ impl Period {
         self.reasons.iter().find(|(name, _)| *name == reason).map_or(0, |(_, n)| *n)
     }
 
+    fn end(&self) -> WallTime {
+        let length = u64::try_from(self.length.as_nanos()).unwrap_or(u64::MAX);
+        WallTime(self.from.0.saturating_add(length))
+    }
+
     fn add(&mut self, offered: u64, reasons: impl Iterator<Item = (&'static str, u64)>) {
         self.offered += offered;
         for (name, n) in reasons {
@@ -52,6 +57,8 @@ pub(crate) struct Series {
     minutes: VecDeque<Period>,
     hours: VecDeque<Period>,
     pub(crate) last_offer: Option<WallTime>,
+    /// When an offer ended last.
+    last_end: Option<WallTime>,
 }
 
 /// The past of all of them.
@@ -87,14 +94,28 @@ impl History {
     /// Keeps what was decided in the last minute.
     pub(crate) fn record(&mut self, now: WallTime, all: &[Decisions]) {
         for decisions in all {
-            let roles = self.of.entry(decisions.framework).or_default();
-            let series = roles.entry(decisions.role.clone()).or_default();
-            if decisions.offered > 0 {
-                series.last_offer = Some(now);
-            }
+            let series = self.series(decisions.framework, &decisions.role);
             put(&mut series.minutes, now, MINUTE, MINUTES, decisions);
             put(&mut series.hours, now, HOUR, HOURS, decisions);
         }
+    }
+
+    /// The framework is offered something for a role.
+    pub(crate) fn offered(&mut self, now: WallTime, framework: FrameworkId, role: &str) {
+        self.series(framework, role).last_offer = Some(now);
+    }
+
+    /// An offer for a role ended.
+    pub(crate) fn ended(&mut self, now: WallTime, framework: FrameworkId, role: &str) {
+        self.series(framework, role).last_end = Some(now);
+    }
+
+    fn series(&mut self, framework: FrameworkId, role: &str) -> &mut Series {
+        let roles = self.of.entry(framework).or_default();
+        if !roles.contains_key(role) {
+            roles.insert(role.to_owned(), Series::default());
+        }
+        roles.entry(role.to_owned()).or_default()
     }
 
     pub(crate) fn forget(&mut self, framework: FrameworkId) {
@@ -110,13 +131,18 @@ impl Series {
     /// Hours, then the minutes of the last of them, oldest first.
     pub(crate) fn periods(&self) -> Vec<Period> {
         let first = self.minutes.front().map_or(WallTime(u64::MAX), |p| p.from);
-        let end = |p: &Period| p.from.0 + u64::try_from(p.length.as_nanos()).unwrap_or(u64::MAX);
-        let before = self.hours.iter().filter(|p| end(p) <= first.0);
+        let before = self.hours.iter().filter(|p| p.end() <= first);
         before.chain(&self.minutes).cloned().collect()
     }
 
+    /// When an offer was made or ended last.
+    pub(crate) fn last_used(&self) -> Option<WallTime> {
+        self.last_offer.max(self.last_end)
+    }
+
     /// Since when a reason has been in the way on so many agents: nothing says otherwise from then on. Cycles look only
-    /// at agents on which something changed, so that a time with fewer decisions than that says nothing.
+    /// at agents on which something changed, so that a time with fewer decisions than that says nothing. None: nothing
+    /// was ever decided otherwise.
     pub(crate) fn since(&self, name: &str, agents: usize) -> Option<WallTime> {
         let mut since = None;
         for period in self.periods().iter().rev() {
@@ -128,7 +154,7 @@ impl Series {
                     break;
                 }
             } else if others + period.offered >= (agents as u64).div_ceil(2) {
-                break;
+                return since.or(Some(period.end()));
             }
         }
         since

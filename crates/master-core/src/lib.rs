@@ -16,6 +16,7 @@ pub mod contract;
 mod election;
 mod frameworks;
 pub mod history;
+mod in_words;
 mod lease;
 mod lending;
 mod liveness;

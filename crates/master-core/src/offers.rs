@@ -51,6 +51,7 @@ impl Master {
             self.timers.set(Timer::Offer(id.clone()), cx.now.mono + timeout);
         }
         self.lease_out(&offer);
+        self.history.offered(cx.now.wall, offer.framework, &offer.role);
         self.offers.insert(id.clone(), offer.clone());
         if let Some(framework) = self.framework_mut(framework) {
             framework.offers.insert(id, offer.clone());
@@ -72,6 +73,7 @@ impl Master {
     /// Ends an offer; its resources are free again.
     pub(crate) fn discard(&mut self, cx: &Cx<'_>, id: &str, refuse: Option<Duration>) {
         if let Some(offer) = self.take_offer(id) {
+            self.history.ended(cx.now.wall, offer.framework, &offer.role);
             self.give_back(cx, &offer, refuse);
         }
     }

@@ -1,17 +1,18 @@
 //! Why a framework gets no offers: asked of the policy that decides it, never 'no reason'.
 
-use crate::history::Period;
-use crate::master::{Master, Timer};
-use crate::schedule::utc;
+use crate::history::{Period, Series};
+use crate::in_words::{About, rank};
+use crate::master::Master;
 use crate::state::{Agent, Framework};
-use allocator::Reason;
+use allocator::{AgentId, FrameworkId, Reason};
 use base::{Now, Time, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Agents that one question looks at; the core has other things to do.
 const AGENTS_MAX: usize = 2000;
+/// Agents for which is found out what else would be in the way, for each framework, role and reason.
+const ASKED_MAX: usize = 8;
 
 /// What is asked; what is not given means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,11 +38,11 @@ pub struct Answer {
     pub offers: usize,
     /// Agents that were looked at.
     pub agents: usize,
-    /// What is in the way, most frequent first.
+    /// What is in the way: first what could be changed alone, then what is most frequent.
     pub reasons: Vec<Cause>,
     /// How long the first of them is in the way, as far as is known.
     pub lasts: Option<Duration>,
-    /// When it was last offered something for the role, to the minute, as far as is known.
+    /// When it was last offered something for the role, as far as is known.
     pub last_offer: Option<WallTime>,
     /// What was decided in the past: hours, then minutes.
     pub history: Vec<Period>,
@@ -58,9 +59,11 @@ pub struct Cause {
     pub example: String,
     /// In words, for that one.
     pub message: String,
-    /// The smallest change that would help.
-    pub advice: &'static str,
-    /// Since when, to the minute, as far as is known.
+    /// The smallest change that would help; several, if one alone would not.
+    pub advice: String,
+    /// What would be in the way there if this were not.
+    pub besides: Vec<&'static str>,
+    /// Since when, as far as is known.
     pub since: Option<WallTime>,
 }
 
@@ -149,37 +152,39 @@ impl Master {
     }
 
     fn why_of(&self, now: Now, framework: &Framework, role: String, agents: &[&Agent]) -> Answer {
-        let mut causes: BTreeMap<&'static str, Cause> = BTreeMap::new();
+        let mut of: BTreeMap<&'static str, Vec<(Reason, &Agent)>> = BTreeMap::new();
         // Who comes last could have had what others are offered.
         let last = self.allocator.backed_off(now.mono, framework.key, &role).map(|until| {
             let offers = self.offers.values().filter(|o| o.framework != framework.key);
             (until, offers.map(|o| o.agent).collect::<BTreeSet<_>>())
         });
+        let mut asked = 0;
         for agent in agents {
             let mut reason = self.allocator.why(framework.key, &role, agent.key);
+            if reason == Reason::Headroom && asked < ASKED_MAX && self.is_offered(agent) {
+                asked += 1;
+                // An offer ends sooner than a guarantee.
+                let (key, over) = (framework.key, [Reason::Taken]);
+                let then = self.allocator.why_without(key, &role, agent.key, &over);
+                if then == Reason::Next {
+                    reason = Reason::Taken;
+                }
+            }
             if let Some((until, contested)) = &last
                 && reason == Reason::Taken
                 && contested.contains(&agent.key)
             {
                 reason = Reason::BackedOff { until: *until };
             }
-            let (name, advice) = describe(reason);
-            let cause = causes.entry(name).or_insert_with(|| Cause {
-                reason: name,
-                agents: 0,
-                example: agent.id.clone(),
-                message: self.in_words(now.mono, reason, framework, &role, agent),
-                advice,
-                since: None,
-            });
-            cause.agents += 1;
+            of.entry(describe(reason).0).or_default().push((reason, agent));
         }
-        let mut reasons: Vec<Cause> = causes.into_values().collect();
-        reasons.sort_by_key(|c| std::cmp::Reverse(c.agents));
         let series = self.history.of(framework.key, &role);
-        for cause in &mut reasons {
-            cause.since = series.and_then(|s| s.since(cause.reason, cause.agents));
-        }
+        let causes =
+            of.into_iter().map(|(name, of)| self.cause(now, framework, &role, (name, &of), series));
+        let mut causes: Vec<(u8, Cause)> = causes.collect();
+        // What helps alone comes before what does not; in a tie what holds everywhere before what holds on some agents.
+        causes.sort_by_key(|(rank, c)| (c.besides.len(), std::cmp::Reverse(c.agents), *rank));
+        let reasons: Vec<Cause> = causes.into_iter().map(|(_, cause)| cause).collect();
         let since = reasons.first().and_then(|cause| cause.since);
         Answer {
             lasts: since.map(|at| Duration::from_nanos(now.wall.0.saturating_sub(at.0))),
@@ -194,120 +199,94 @@ impl Master {
         }
     }
 
-    fn in_words(
+    /// Whether something of an agent is offered to anybody so that others have to wait.
+    fn is_offered(&self, agent: &Agent) -> bool {
+        self.offers.values().any(|o| o.agent == agent.key && !o.soft)
+    }
+
+    /// A reason in words, for that one of the agents where least else is in the way.
+    fn cause(
         &self,
-        now: Time,
-        reason: Reason,
+        now: Now,
         framework: &Framework,
         role: &str,
-        agent: &Agent,
-    ) -> String {
-        match reason {
-            Reason::Next => "it is offered in the next cycle".to_owned(),
-            Reason::Inactive => self.who_is_away(now, framework, role),
-            Reason::Suppressed => format!("the framework suppressed offers for role '{role}'"),
-            Reason::AgentInactive => {
-                "the agent is not connected, or uses more than it has".to_owned()
-            }
-            Reason::NotListed => format!("host '{}' is not on the whitelist", agent.info.hostname),
-            Reason::Taken => self.who_took(now, framework, agent),
-            Reason::Overlap => format!(
-                "what is free there is offered to as many frameworks as the overlap of role '{role}' allows"
-            ),
-            Reason::AgentCapability => {
-                "the agent does not know roles as the framework uses them".to_owned()
-            }
-            Reason::Gpus => "the agent has GPUs, and the framework can't use them".to_owned(),
-            Reason::Region => "the agent is in another region than the master".to_owned(),
-            Reason::Constraint => format!(
-                "the framework's offer constraints for role '{role}' exclude host '{}'",
-                agent.info.hostname
-            ),
-            Reason::Reserved => {
-                "what is free there is reserved for other roles, revocable or shared".to_owned()
-            }
-            Reason::Limit if self.awaited.is_some() => format!(
-                "role '{role}', or one above it, may have all that its limits allow: what runs on {} agents that are not back after the master's start is not known",
-                self.state.recovered_agents.len()
-            ),
-            Reason::Limit => {
-                format!("role '{role}', or one above it, has all that its limits allow")
-            }
-            Reason::Lent => self.who_borrowed(role, agent),
-            Reason::Headroom => "what is free is kept for the guarantees of other roles".to_owned(),
-            Reason::Satisfied => format!("role '{role}' has what it is guaranteed"),
-            Reason::BelowMinimum => {
-                "what is left there is less than the least that is offered".to_owned()
-            }
-            Reason::Refused { until } => {
-                format!("the framework declined it, for another {}", in_short(until.since(now)))
-            }
-            Reason::BackedOff { until } => format!(
-                "the framework used nothing of many offers, so that others come first for another {}",
-                in_short(until.since(now))
-            ),
-        }
-    }
-
-    /// Why a framework does not compete for a role at all.
-    fn who_is_away(&self, now: Time, framework: &Framework, role: &str) -> String {
-        if framework.recovered {
-            return "the framework is known from its agents only: it has not subscribed to this master"
-                .to_owned();
-        }
-        let Some(since) = framework.disconnected else {
-            return format!("the framework is not subscribed to role '{role}'");
-        };
-        let whole = WallTime(since.0 - since.0 % 1_000_000_000);
-        let since = format!("the framework is disconnected since {}", utc(whole));
-        match self.timers.get(&Timer::Failover(framework.key)) {
-            Some(at) => format!(
-                "{since}, and is removed in {}, when its failover_timeout ends",
-                in_short(at.since(now))
-            ),
-            None => since,
-        }
-    }
-
-    /// Who has what is lent of an agent.
-    fn who_borrowed(&self, role: &str, agent: &Agent) -> String {
-        let has_revocable = |f: &&Arc<Framework>| {
-            let offers = f.offers.values().filter(|o| o.agent == agent.key).map(|o| &o.resources);
-            let tasks = f.tasks.values().filter(|t| t.agent == agent.key && t.holds_resources());
-            let tasks = tasks.map(|t| &t.resources);
-            let executors = f.executors.iter().filter(|((on, _), _)| *on == agent.key);
-            let executors = executors.map(|(_, executor)| &executor.resources);
-            let mut all = offers.chain(tasks).chain(executors);
-            all.any(|r| r.iter().any(|e| e.identity.revocable))
-        };
-        let names = self.state.frameworks.values().filter(has_revocable);
-        let names: Vec<String> = names.map(|f| format!("'{}'", f.info.name)).collect();
-        let to = format!("it is lent as revocable resources to framework {}", names.join(", "));
-        let recall = self.allocator.recalls().get(&agent.key);
-        if recall.is_none_or(|recall| !recall.roles.contains(role)) {
-            return format!("{to}, and nothing of it is kept for role '{role}'");
-        }
-        let most = in_short(self.config.preemption_grace_period * 2);
-        format!("{to}, and comes back within {most}")
-    }
-
-    /// Who has everything on an agent.
-    fn who_took(&self, now: Time, framework: &Framework, agent: &Agent) -> String {
-        let offers: Vec<_> = self.offers.values().filter(|o| o.agent == agent.key).collect();
-        let Some(oldest) =
-            offers.iter().min_by_key(|o| (!o.soft || o.framework != framework.key, o.made))
+        (name, agents): (&'static str, &[(Reason, &Agent)]),
+        series: Option<&Series>,
+    ) -> (u8, Cause) {
+        let asked = agents.iter().take(ASKED_MAX);
+        let besides = asked.map(|(reason, agent)| {
+            (self.besides(framework.key, role, agent.key, *reason), *reason, *agent)
+        });
+        let Some((besides, reason, agent)) = besides.min_by_key(|(besides, ..)| besides.len())
         else {
-            return "all of it is used by tasks".to_owned();
+            unreachable!("a reason is somewhere");
         };
-        let whose = if oldest.framework == framework.key {
-            "this framework itself".to_owned()
-        } else {
-            let name = self.framework(oldest.framework).map_or("", |f| f.info.name.as_str());
-            format!("framework '{name}'")
+        let about = About { now, framework, role, agent };
+        let advice = std::iter::once(&reason).chain(&besides).map(|r| self.advice(&about, *r));
+        let cause = Cause {
+            reason: name,
+            agents: agents.len(),
+            example: agent.id.clone(),
+            message: self.in_words(&about, reason),
+            advice: advice.collect::<Vec<_>>().join("; besides, "),
+            besides: besides.iter().map(|r| describe(*r).0).collect(),
+            since: self.since(&about, reason, agents.len(), series),
         };
-        format!(
-            "what is free there is offered to {whose} since {}",
-            in_short(now.since(oldest.made))
-        )
+        (rank(reason), cause)
+    }
+
+    /// What would be in the way of a framework on an agent if a reason were not.
+    fn besides(
+        &self,
+        framework: FrameworkId,
+        role: &str,
+        agent: AgentId,
+        reason: Reason,
+    ) -> Vec<Reason> {
+        let first = match reason {
+            Reason::BackedOff { .. } => Reason::Taken,
+            reason => reason,
+        };
+        let mut all = vec![first];
+        loop {
+            let next = self.allocator.why_without(framework, role, agent, &all);
+            if next == Reason::Next || all.contains(&next) {
+                return all.split_off(1);
+            }
+            all.push(next);
+        }
+    }
+
+    /// Since when a reason is in the way: never before the framework subscribed or had its last offer.
+    fn since(
+        &self,
+        about: &About<'_>,
+        reason: Reason,
+        agents: usize,
+        series: Option<&Series>,
+    ) -> Option<WallTime> {
+        let About { now, framework, role, agent } = *about;
+        if reason == Reason::Next {
+            return None;
+        }
+        if reason == Reason::Inactive {
+            return framework.disconnected;
+        }
+        let wall = |at: Time| {
+            let ago = u64::try_from(now.mono.since(at).as_nanos()).unwrap_or(u64::MAX);
+            WallTime(now.wall.0.saturating_sub(ago))
+        };
+        let offer = match reason {
+            Reason::Taken => self.taking(framework, role, agent),
+            Reason::Overlap => self.soft_offers(agent).into_iter().next(),
+            _ => None,
+        };
+        let own = offer.map(|offer| wall(offer.made));
+        let subscribed = (!framework.recovered).then_some(framework.reregistered);
+        let offered = series.and_then(Series::last_used);
+        let offered = offered.filter(|_| own.is_none() || agents > 1);
+        let known = series.and_then(|s| s.since(describe(reason).0, agents));
+        let known = known.filter(|_| own.is_none());
+        [own, subscribed, offered, known].into_iter().flatten().max()
     }
 }

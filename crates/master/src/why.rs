@@ -1,6 +1,7 @@
 //! `GET /why?framework=…&role=…&agent=…`: why a framework gets no offers, as JSON.
 
 use crate::shared::Shared;
+use base::WallTime;
 use http_api::respond::query_value;
 use http_api::{Response, respond};
 use master_core::history::Period;
@@ -77,7 +78,8 @@ fn shown(answer: &Answer) -> Value {
                 "example": cause.example,
                 "message": cause.message,
                 "advice": cause.advice,
-                "since": cause.since.map(utc),
+                "besides": cause.besides,
+                "since": cause.since.map(to_the_millisecond),
             })
         })
         .collect();
@@ -89,10 +91,15 @@ fn shown(answer: &Answer) -> Value {
         "agents": answer.agents,
         "summary": summary(answer),
         "reasons": reasons,
-        "since": answer.reasons.first().and_then(|c| c.since).map(utc),
-        "last_offer": answer.last_offer.map(utc),
+        "since": answer.reasons.first().and_then(|c| c.since).map(to_the_millisecond),
+        "last_offer": answer.last_offer.map(to_the_millisecond),
         "history": answer.history.iter().map(period).collect::<Value>(),
     })
+}
+
+/// Never earlier than it was.
+fn to_the_millisecond(at: WallTime) -> String {
+    utc(WallTime(at.0.div_ceil(1_000_000).saturating_mul(1_000_000)))
 }
 
 fn period(period: &Period) -> Value {

@@ -76,13 +76,23 @@ pub(crate) async fn run(client: &OperatorClient, matches: &ArgMatches) -> Result
     if let Some(role) = given("role").filter(|_| answers.is_empty()) {
         let roles = client.get("/roles").await?;
         let known: Vec<&str> = items(&roles["roles"]).iter().map(|r| text(r, "name")).collect();
-        if let Some(near) = nearest(role, known.iter().copied().filter(|known| *known != role)) {
-            summaries.push(format!("Did you mean role '{near}'?"));
-        }
+        summaries.extend(similar(role, &known));
     }
     let summaries = summaries.iter().filter(|s| !s.is_empty()).map(|s| format!("{s}\n"));
     let answers = answers.iter().map(|a| shown(a, matches.get_flag("history")));
     Ok(summaries.chain(answers).collect::<Vec<_>>().join("\n"))
+}
+
+/// Roles that may have been meant: those below it before those that are written alike.
+fn similar(role: &str, known: &[&str]) -> Option<String> {
+    let is_below = |known: &&str| known.strip_prefix(role).is_some_and(|r| r.starts_with('/'));
+    let below: Vec<String> =
+        known.iter().copied().filter(is_below).map(|r| format!("'{r}'")).collect();
+    if !below.is_empty() {
+        return Some(format!("Below it there is {}: ask for one of these.", below.join(", ")));
+    }
+    let near = nearest(role, known.iter().copied().filter(|known| *known != role))?;
+    Some(format!("Did you mean role '{near}'?"))
 }
 
 /// Each question, about each of those.
@@ -150,6 +160,14 @@ fn history(periods: &[Value]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles_below_are_meant_before_those_that_are_written_alike() {
+        let below = similar("h", &["*", "f", "h", "h/i"]).expect("a role");
+        assert_eq!(below, "Below it there is 'h/i': ask for one of these.");
+        let alike = similar("adds", &["ads", "web"]).expect("a role");
+        assert_eq!(alike, "Did you mean role 'ads'?");
+    }
 
     #[test]
     fn an_answer_is_a_sentence_a_table_advice_and_the_past() {

@@ -181,7 +181,10 @@ fn reasons(
                 let (of, at) = (FrameworkId(number(place)), AgentId(number(*agent)));
                 let why = match (allocator.why(of, role, at), demand) {
                     // What could be offered does not hold a task.
-                    (Reason::Refused { .. } | Reason::BelowMinimum, Demand::Task(size)) => {
+                    (
+                        Reason::Refused { .. } | Reason::BelowMinimum | Reason::Taken,
+                        Demand::Task(size),
+                    ) => {
                         let usable = free[*agent].allocatable_to(role).quantities();
                         match usable.contains(size) {
                             false => Why::TaskTooLarge,
