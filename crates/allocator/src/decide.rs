@@ -3,6 +3,7 @@
 use crate::agent::Agent;
 use crate::filters::Voidings;
 use crate::hierarchical::Hierarchical;
+use crate::loans::Amounts;
 use crate::quota::Quotas;
 use crate::tree::Tree;
 use crate::{Config, FrameworkOptions, Reason};
@@ -58,6 +59,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) ignores_loans: bool,
     /// What the seat is offered softly, which its limits must cover as well.
     pub(crate) shown: Option<&'a BTreeMap<String, Milli>>,
+    /// What others wait for of what was lent, so that it is not given to this one when it comes back.
+    pub(crate) awaited: Option<&'a Amounts>,
     /// As if these were not in the way; none but for questions.
     pub(crate) overlooked: &'a [Reason],
 }
@@ -72,6 +75,7 @@ impl Hierarchical {
             is_first_stage: false,
             ignores_loans: false,
             shown: None,
+            awaited: None,
             overlooked: &[],
         }
     }
@@ -127,7 +131,7 @@ impl Circumstances<'_> {
         let mut before_loans = None;
         if !agent.lent.is_empty() && !self.ignores_loans {
             let usable = part.as_ref().unwrap_or(free);
-            if let Cow::Owned(rest) = agent.unlent(free, usable) {
+            if let Cow::Owned(rest) = agent.unlent(free, usable, self.awaited) {
                 before_loans = Some(part.replace(rest));
             }
         }

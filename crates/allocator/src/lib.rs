@@ -213,12 +213,14 @@ pub struct Loser {
 }
 
 /// What is wanted back on an agent of what is lent there as revocable resources.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recall {
     /// Thousandths of each scalar.
     pub wanted: BTreeMap<String, Milli>,
     /// The roles that want it.
     pub roles: BTreeSet<String>,
+    /// What of it roles want that is kept for them: what comes back is for these before it is for others.
+    pub owed: BTreeMap<String, BTreeMap<String, Milli>>,
 }
 
 /// The first policy: hierarchical weighted DRF (`--allocator=hierarchical`).

@@ -55,9 +55,19 @@ impl Agent {
         held.map_or_else(Amounts::new, |held| loans(&self.total, &held.unallocated()))
     }
 
-    /// What of `usable`, a part of `free`, is there although some of `free` is lent: reserved resources before others.
-    pub(crate) fn unlent<'a>(&self, free: &Resources, usable: &'a Resources) -> Cow<'a, Resources> {
-        let left = self.lent.iter().map(|(name, lent)| (name.as_str(), firm_of(free, name) - lent));
+    /// What of `usable`, a part of `free`, is there although some of `free` is lent, and some of what came back is
+    /// `awaited` by others: reserved resources before others.
+    pub(crate) fn unlent<'a>(
+        &self,
+        free: &Resources,
+        usable: &'a Resources,
+        awaited: Option<&Amounts>,
+    ) -> Cow<'a, Resources> {
+        let awaited = |name: &str| awaited.and_then(|a| a.get(name)).copied().unwrap_or(0);
+        let left = self.lent.iter().map(|(name, lent)| {
+            let there = firm_of(free, name) - lent;
+            (name.as_str(), there - awaited(name))
+        });
         let mut left: BTreeMap<&str, Milli> = left.collect();
         let is_short = |(name, left): (&&str, &Milli)| firm_of(usable, name) > (*left).max(0);
         if !left.iter().any(is_short) {

@@ -6,13 +6,45 @@
 use crate::agent::Agent;
 use crate::decide::Circumstances;
 use crate::hierarchical::Hierarchical;
-use crate::loans::{Amounts, firm_of};
+use crate::loans::{Amounts, firm, firm_of};
 use crate::quota::Quotas;
 use crate::{AgentId, Reason, Recall};
 use base::Rng;
-use resources::Resources;
-use std::collections::BTreeSet;
+use resources::{Entry, Milli, Resources, Value};
 use std::ops::ControlFlow;
+
+impl Recall {
+    /// What a role has to leave to those for whom it is kept.
+    pub(crate) fn before(&self, role: &str) -> Amounts {
+        let mut before = Amounts::new();
+        let others = self.owed.iter().filter(|(owner, _)| *owner != role);
+        for (name, milli) in others.flat_map(|(_, owed)| owed) {
+            *before.entry(name.clone()).or_default() += milli;
+        }
+        before
+    }
+
+    /// A role is offered something: what it wanted back of that, it has.
+    pub(crate) fn serve(&mut self, role: &str, resources: &Resources) {
+        for (name, milli) in self.owed.get_mut(role).into_iter().flatten() {
+            *milli = (*milli - firm_of(resources, name)).max(0);
+        }
+    }
+}
+
+/// So much of a scalar that is not reserved.
+fn unreserved(resources: &Resources, name: &str, mut milli: Milli) -> Resources {
+    let mut out = Resources::new();
+    for entry in resources.iter() {
+        let is_plain = entry.identity.reservations.is_empty() && entry.identity.name == name;
+        if let Some(there) = firm(entry).filter(|_| is_plain) {
+            let part = there.min(milli);
+            milli -= part;
+            out.add(Entry { identity: entry.identity.clone(), value: Value::Scalar(part) });
+        }
+    }
+    out
+}
 
 impl Hierarchical {
     /// Finds out anew what is wanted back on these agents, and on those from which something is wanted already.
@@ -36,6 +68,13 @@ impl Hierarchical {
         let mut quotas = self.quotas.clone();
         for id in agents {
             let recall = self.wanted_back(id, &mut quotas, rng);
+            if before
+                .get(&id)
+                .is_some_and(|known| (&known.wanted, &known.owed) != (&recall.wanted, &recall.owed))
+            {
+                // What was left to those who wanted it may be for others now.
+                self.dirty.insert(id);
+            }
             if recall.wanted.is_empty() {
                 continue;
             }
@@ -64,7 +103,7 @@ impl Hierarchical {
     }
 
     fn wanted_back(&self, id: AgentId, quotas: &mut Quotas, rng: &mut Rng) -> Recall {
-        let mut recall = Recall { wanted: Amounts::new(), roles: BTreeSet::new() };
+        let mut recall = Recall::default();
         let Some(agent) = self.agents.get(&id).filter(|a| a.is_candidate()) else { return recall };
         if !self.is_listed(agent) {
             return recall;
@@ -101,10 +140,12 @@ impl Hierarchical {
                 }
                 // Its reservations, and what it lacks of its guarantees; of other loans only what is kept for nobody.
                 let due = part.capped(|name| Some(quotas.lack(tree, role, name)));
+                let mut claimed = Amounts::new();
                 for (name, lent) in &mut lent {
                     let own = firm_of(&due, name);
                     let there = firm_of(&left, name) - *lent;
                     let mut missing = (own - there).min(*lent).max(0);
+                    let owed = missing;
                     if let Some(unkept) = unkept.get_mut(name) {
                         let more = firm_of(part, name) - own - (there + missing - own).max(0);
                         let more = more.min(*unkept).min(*lent - missing).max(0);
@@ -113,16 +154,25 @@ impl Hierarchical {
                         // offered the same for good.
                         let borrowed = agent.borrowed(tree.framework_of(seat));
                         let borrowed = borrowed.get(name).copied().unwrap_or(0);
-                        missing += (more - borrowed).max(0);
+                        let more = (more - borrowed).max(0);
+                        missing += more;
+                        claimed.insert(name.clone(), more);
                     }
                     if missing > 0 {
                         *lent -= missing;
                         *recall.wanted.entry(name.clone()).or_default() += missing;
                         recall.roles.insert(tree.role_name(role).to_owned());
                     }
+                    if owed > 0 {
+                        let of_role = recall.owed.entry(tree.role_name(role).to_owned());
+                        *of_role.or_default().entry(name.clone()).or_default() += owed;
+                    }
                 }
                 quotas.charge(tree, role, &due, 1);
                 left -= &due;
+                for (name, more) in claimed {
+                    left -= &unreserved(&left, &name, more);
+                }
                 ControlFlow::Continue(())
             })
         });

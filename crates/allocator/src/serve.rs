@@ -10,7 +10,7 @@ use crate::quota::Quotas;
 use crate::refusals::Refusals;
 use crate::tree::Seat;
 use crate::turns::{Turn, Turns};
-use crate::{AgentId, FrameworkId, Reason};
+use crate::{AgentId, FrameworkId, Reason, Recall};
 use base::{Rng, Time};
 use resources::Resources;
 use std::borrow::Cow;
@@ -48,6 +48,8 @@ pub(crate) struct Serving<'a> {
     /// Somebody whose turn it is would be offered what is out softly, if it were not.
     is_awaited: bool,
     recorder: &'a mut Recorder,
+    /// What is wanted back of the agent, without what those who want it got here.
+    recall: Option<Recall>,
 }
 
 impl<'a> Serving<'a> {
@@ -77,6 +79,7 @@ impl<'a> Serving<'a> {
             is_round_over: false,
             is_awaited: false,
             recorder,
+            recall: policy.lending.recalls.get(&id).cloned(),
         }
     }
 
@@ -197,9 +200,11 @@ impl<'a> Serving<'a> {
         let visible = self.softs.visible(seat, overlap, free);
         let framework = policy.frameworks.get(&policy.tree.framework_of(seat));
         let Some(framework) = framework else { return ControlFlow::Continue(()) };
+        let awaited = self.recall.as_ref().map(|r| r.before(policy.tree.role_name(role)));
         let circumstances = Circumstances {
             is_first_stage: self.is_first_stage,
             shown: policy.overlaps.shown(seat),
+            awaited: awaited.as_ref(),
             ..policy.circumstances(self.quotas)
         };
         let decide = |free: &Resources| {
@@ -258,6 +263,9 @@ impl<'a> Serving<'a> {
 
     fn give(&mut self, seat: Seat, resources: Resources, overlap: Overlap) {
         self.recorder.note(seat, Reason::Next);
+        if let Some(recall) = &mut self.recall {
+            recall.serve(self.policy.tree.role_name(self.policy.tree.role_of(seat)), &resources);
+        }
         self.served.push(Served { seat, resources, overlap });
     }
 

@@ -38,7 +38,7 @@ impl Hierarchical {
         if free.is_empty() {
             return Reason::Taken;
         }
-        let seat = self.tree.known_role(role);
+        let (name, seat) = (role, self.tree.known_role(role));
         let seat = seat.and_then(|role| Some((role, self.tree.known_seat(framework, role)?)));
         let Some((role, seat)) = seat else { return Reason::Inactive };
         let overlap = self.overlaps.of(&self.tree, role);
@@ -49,9 +49,11 @@ impl Hierarchical {
         };
         let quotas = if is_back { self.quotas_without(at) } else { Cow::Borrowed(&self.quotas) };
         let wants = &self.wants[seat as usize];
+        let awaited = self.lending.recalls.get(&agent).map(|recall| recall.before(name));
         let circumstances = Circumstances {
             ignores_loans: is_back || !is_counted(Reason::Lent),
             shown: self.overlaps.shown(seat).filter(|_| !is_back),
+            awaited: awaited.as_ref(),
             overlooked,
             ..self.circumstances(&quotas)
         };

@@ -437,3 +437,33 @@ fn random_loans_keep_the_books() {
         assert_eq!((reserved("a"), reserved("b")), (8000, 4000), "seed {seed}");
     }
 }
+
+/// What comes back goes to its owner, also when another would be first by share and could have as much unreserved.
+#[test]
+fn what_comes_back_is_for_those_who_want_it_back() {
+    for seed in 0..20 {
+        let mut c = cluster();
+        c.rng = base::Rng::new(seed);
+        c.borrower(2, &["batch"]);
+        c.agent(1, "cpus(owner):3;cpus:1");
+        let plain = c.allocations().remove(0);
+        c.wait(IDLE);
+        let loan = c.allocations().remove(0);
+        assert_eq!(loan.resources.unallocated(), revocable("cpus", 3));
+        c.framework(1, &["owner"]);
+        // The loan now stands for what is free of both.
+        c.decline(&plain, None);
+        let reserved = |offers: Vec<Allocation>| -> i64 {
+            let of_owner = offers.iter().map(|o| o.resources.filter(|e| e.reserved_to().is_some()));
+            of_owner.map(|resources| resources.scalar("cpus")).sum()
+        };
+        let mut owned = reserved(c.allocations());
+        let wanted = c.wanted(1).expect("a recall")["cpus"];
+        let part = revocable("cpus", 1).allocated_to("batch");
+        for _ in 0..wanted / 1000 {
+            c.allocator.recover(c.now, FrameworkId(2), AgentId(1), &part, None);
+            owned += reserved(c.allocations());
+        }
+        assert_eq!((owned, c.wanted(1)), (3000, None), "after one recall");
+    }
+}

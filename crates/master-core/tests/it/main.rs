@@ -21,6 +21,7 @@ mod operations;
 mod overlap;
 mod oversubscription;
 mod quota;
+mod recall_after_failover;
 mod reservations;
 mod robustness;
 mod schedule;
