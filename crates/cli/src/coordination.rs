@@ -1,6 +1,7 @@
 //! Flags that say where masters meet.
 
 use crate::flags::Flags;
+use crate::host::Address;
 use detector::zookeeper::Url;
 use master::Backend;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ const SESSION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 ///
 /// # Errors
 /// When they contradict each other, or name what is not supported.
-pub(crate) fn backend(flags: &Flags) -> Result<Backend, String> {
+pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, String> {
     let chosen = match (flags.text("coordination"), flags.text("zk")) {
         (Some(a), Some(b)) if a != b => {
             return Err("--coordination and --zk differ; give one of them".to_owned());
@@ -37,23 +38,30 @@ pub(crate) fn backend(flags: &Flags) -> Result<Backend, String> {
         }
         return Ok(Backend::ZooKeeper { url, session_timeout: session_timeout(flags)? });
     }
+    if text == "raft" && flag == "coordination" {
+        return raft(flags, address);
+    }
+    if flags.text("peers").is_some() {
+        return Err("--peers: only masters with --coordination=raft have peers".to_owned());
+    }
     match text {
         "embedded" if flag == "coordination" => {}
         "raft" => {
             return Err(
-                "--coordination=raft is not supported yet; expected embedded or zk://…".to_owned()
+                "--coordination=raft is not supported yet; expected embedded, raft or zk://…"
+                    .to_owned(),
             );
         }
         other if other.starts_with("etcd://") => {
             return Err(
-                "--coordination=etcd://… is not supported yet; expected embedded or zk://…"
+                "--coordination=etcd://… is not supported yet; expected embedded, raft or zk://…"
                     .to_owned(),
             );
         }
         _ => {
             return Err(format!(
                 "--{flag}: expected zk://[user:password@]host:port,…/path{}",
-                if flag == "zk" { " or file:///path" } else { ", file:///path or embedded" }
+                if flag == "zk" { " or file:///path" } else { ", file:///path, raft or embedded" }
             ));
         }
     }
@@ -74,6 +82,48 @@ pub(crate) fn backend(flags: &Flags) -> Result<Backend, String> {
             Err(format!("--registry: expected replicated_log or in_memory, got '{other}'"))
         }
     }
+}
+
+/// Masters that replicate the registry among themselves.
+fn raft(flags: &Flags, address: &Address) -> Result<Backend, String> {
+    let Some(directory) = flags.text("work_dir") else {
+        return Err("--work_dir is needed: it holds this master's part of the registry".to_owned());
+    };
+    if flags.text("registry") == Some("in_memory") {
+        return Err("--registry=in_memory: with --coordination=raft the registry is in --work_dir"
+            .to_owned());
+    }
+    let listened = if address.port == 0 { address.listen.port() } else { address.port };
+    if listened == 0 {
+        return Err("--port=0: others must know where this master is; give a port".to_owned());
+    }
+    let mut peers = Vec::new();
+    for peer in flags.text("peers").unwrap_or_default().split(',').map(str::trim) {
+        if peer.is_empty() {
+            continue;
+        }
+        let (host, port) = peer.rsplit_once(':').unwrap_or_default();
+        if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(format!("--peers: expected host:port,host:port,…, got '{peer}'"));
+        }
+        peers.push(peer.to_owned());
+    }
+    let own = [format!("{}:{listened}", address.ip), format!("{}:{listened}", address.hostname)];
+    let named = own.iter().find(|own| peers.contains(own));
+    if !peers.is_empty() && named.is_none() {
+        return Err(format!(
+            "--peers: expected all first masters, this one among them as {} or {} (none when it is added to others later)",
+            own[0], own[1]
+        ));
+    }
+    if named.is_none() && address.ip == "0.0.0.0" {
+        return Err(
+            "--ip: others must know where this master is; give its address, or --advertise_ip"
+                .to_owned(),
+        );
+    }
+    let me = named.unwrap_or(&own[0]).clone();
+    Ok(Backend::Raft { directory: crate::daemon::absolute(directory)?, me, peers })
 }
 
 /// `--zk_session_timeout`.
@@ -110,6 +160,16 @@ mod tests {
     use super::*;
     use crate::flags::{MASTER, parse};
 
+    fn backend(flags: &Flags) -> Result<Backend, String> {
+        let address = Address {
+            listen: "10.0.0.1:5050".parse().expect("an address"),
+            hostname: "m1".to_owned(),
+            ip: "10.0.0.1".to_owned(),
+            port: 0,
+        };
+        super::backend(flags, &address)
+    }
+
     fn flags(text: &str) -> Flags {
         let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
         parse(&MASTER, &words, []).expect("flags")
@@ -123,6 +183,13 @@ mod tests {
             assert_eq!(backend(&flags(text)).expect(text), zookeeper);
         }
         assert_eq!(backend(&flags("--registry=in_memory")), Ok(Backend::InMemory));
+        for (peers, me) in [("", "10.0.0.1:5050"), (" --peers=m1:5050,m2:5050", "m1:5050")] {
+            let text = format!("--coordination=raft --work_dir=/w{peers}");
+            let Ok(Backend::Raft { me: found, peers: all, .. }) = backend(&flags(&text)) else {
+                panic!("{text}")
+            };
+            assert_eq!((found.as_str(), all.len()), (me, peers.matches("m").count()));
+        }
         let embedded = backend(&flags("--coordination=embedded --work_dir=/w --quorum=1"));
         assert_eq!(embedded, Ok(Backend::Embedded("/w".into())));
     }
@@ -137,7 +204,14 @@ mod tests {
             ("--zk=zk://h/m --quorum=0", "--quorum: expected at least 1"),
             ("--zk=zk://h/m --zk_session_timeout=1ms", "--zk_session_timeout: expected 1secs"),
             ("--work_dir=/w --quorum=2", "--quorum: one master without --zk is alone"),
-            ("--coordination=raft", "--coordination=raft is not supported yet"),
+            ("--coordination=raft", "--work_dir is needed"),
+            (
+                "--coordination=raft --work_dir=/w --peers=m2:5050",
+                "this one among them as 10.0.0.1:5050 or m1:5050",
+            ),
+            ("--coordination=raft --work_dir=/w --peers=m1", "--peers: expected host:port"),
+            ("--coordination=raft --work_dir=/w --registry=in_memory", "--registry=in_memory"),
+            ("--work_dir=/w --peers=m1:5050", "--peers: only masters with --coordination=raft"),
             ("--coordination=etcd://h/m", "--coordination=etcd://… is not supported yet"),
             ("--quiet", "--work_dir is needed"),
         ] {

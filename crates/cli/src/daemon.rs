@@ -101,7 +101,7 @@ pub(crate) fn master_config(
 ) -> Result<master::Config, String> {
     use v1::master_info::capability::Type;
     let seed = host::seed()?;
-    let coordination = crate::coordination::backend(flags)?;
+    let coordination = crate::coordination::backend(flags, address)?;
     let capabilities = [Type::AgentUpdate, Type::AgentDraining, Type::QuotaV2];
     let info = v1::MasterInfo {
         id: base::Rng::new(host::seed()?).uuid(),

@@ -17,33 +17,15 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the registry in a directory, which is made if it is not there.
+    /// Opens the registry in a directory.
     ///
     /// # Errors
-    /// When the file can't be opened: no permission, not a registry, in use.
+    /// When the file can't be opened.
     pub(crate) fn open(directory: &Path) -> Result<Self, RegistryError> {
-        let path = directory.join(FILE);
-        let place = path.display().to_string();
-        let fault = |error: redb::Error| {
-            let advice = advice(&error);
-            RegistryError::Open { place: place.clone(), source: error.into(), advice }
-        };
-        std::fs::create_dir_all(directory).map_err(|e| fault(redb::Error::Io(e)))?;
-        if !path.exists() {
-            make(directory).map_err(fault)?;
-        }
-        let is_empty = std::fs::metadata(&path).is_ok_and(|file| file.len() == 0);
-        if is_empty {
-            return Err(fault(redb::Error::Corrupted("it has no content".to_owned())));
-        }
-        let database = guarded(|| -> Result<Database, redb::Error> {
-            let mut database = Database::open(&path)?;
-            // What was repaired is what the last complete write has left.
-            database.check_integrity()?;
-            Ok(database)
-        });
-        let registry = Self { database: database.map_err(fault)?, place: place.clone() };
-        guarded(|| registry.update(&[])).map_err(fault)?;
+        let (database, place) = open(directory)?;
+        let registry = Self { database, place };
+        let made = guarded(|| registry.update(&[]));
+        made.map_err(|e| RegistryError::unavailable(&registry.place, e))?;
         Ok(registry)
     }
 
@@ -62,28 +44,60 @@ impl Embedded {
         transaction.commit()?;
         Ok(())
     }
-
-    fn all(&self) -> Result<Vec<(Key, Vec<u8>)>, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let table = transaction.open_table(TABLE)?;
-        let mut out = Vec::new();
-        for entry in table.iter()? {
-            let (key, value) = entry?;
-            let (section, key) = key.value();
-            out.push(((section.to_owned(), key.to_owned()), value.value().to_vec()));
-        }
-        Ok(out)
-    }
 }
 
 impl Registry for Embedded {
     fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
-        guarded(|| self.all()).map_err(|e| RegistryError::unavailable(&self.place, e))
+        guarded(|| content(&self.database)).map_err(|e| RegistryError::unavailable(&self.place, e))
     }
 
     fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
         guarded(|| self.update(writes)).map_err(|e| RegistryError::unavailable(&self.place, e))
     }
+}
+
+/// Opens the registry's file in a directory, which is made if it is not there; also says where the file is.
+///
+/// # Errors
+/// When the file can't be opened: no permission, not a registry, in use.
+pub(crate) fn open(directory: &Path) -> Result<(Database, String), RegistryError> {
+    let path = directory.join(FILE);
+    let place = path.display().to_string();
+    let fault = |error: redb::Error| {
+        let advice = advice(&error);
+        RegistryError::Open { place: place.clone(), source: error.into(), advice }
+    };
+    std::fs::create_dir_all(directory).map_err(|e| fault(redb::Error::Io(e)))?;
+    if !path.exists() {
+        make(directory).map_err(fault)?;
+    }
+    let is_empty = std::fs::metadata(&path).is_ok_and(|file| file.len() == 0);
+    if is_empty {
+        return Err(fault(redb::Error::Corrupted("it has no content".to_owned())));
+    }
+    let database = guarded(|| -> Result<Database, redb::Error> {
+        let mut database = Database::open(&path)?;
+        // What was repaired is what the last complete write has left.
+        database.check_integrity()?;
+        Ok(database)
+    });
+    Ok((database.map_err(fault)?, place.clone()))
+}
+
+/// Everything that a master that is alone has written, in order of keys.
+pub(crate) fn content(database: &Database) -> Result<Vec<(Key, Vec<u8>)>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = match transaction.open_table(TABLE) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        table => table?,
+    };
+    let mut out = Vec::new();
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let (section, key) = key.value();
+        out.push(((section.to_owned(), key.to_owned()), value.value().to_vec()));
+    }
+    Ok(out)
 }
 
 /// Makes a new file: whole, or not at all.
@@ -112,7 +126,7 @@ fn advice(error: &redb::Error) -> &'static str {
 }
 
 /// Damaged pages make the store panic.
-fn guarded<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
     caught.unwrap_or_else(|_| Err(redb::Error::Corrupted("a page is damaged".to_owned())))
 }

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod embedded;
+mod raft;
 mod registry;
 mod zookeeper;
 
+pub use raft::{MemberState, MembersError, PATH as RAFT_PATH, Peers};
 pub use registry::{Change, Key, Registry, RegistryError};
 
 use detector::zookeeper::Url;
@@ -29,6 +31,15 @@ pub enum Backend {
     Embedded(PathBuf),
     /// One master that forgets.
     InMemory,
+    /// Several masters that replicate the registry among themselves.
+    Raft {
+        /// Directory of this master's part.
+        directory: PathBuf,
+        /// Where others reach this master, `host:port`.
+        me: String,
+        /// The first masters of a new cluster, this one among them; none when this one is to be added to others.
+        peers: Vec<String>,
+    },
     /// Election and registry in ZooKeeper.
     ZooKeeper {
         /// The ensemble, and the directory in it.
@@ -57,6 +68,7 @@ pub enum Standing {
 pub struct Member {
     standings: mpsc::Receiver<Standing>,
     leave: oneshot::Sender<()>,
+    peers: Option<Peers>,
     task: JoinHandle<()>,
 }
 
@@ -67,6 +79,12 @@ impl Member {
             Some(standing) => standing,
             None => std::future::pending().await,
         }
+    }
+
+    /// The other masters, where these replicate the registry.
+    #[must_use]
+    pub fn peers(&self) -> Option<Peers> {
+        self.peers.clone()
     }
 
     /// Gives the place up, so that another master may lead at once.
@@ -80,19 +98,25 @@ impl Member {
 ///
 /// # Errors
 /// When the registry is a file that can't be opened.
-pub fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, RegistryError> {
+pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, RegistryError> {
     let (standing, standings) = mpsc::channel(QUEUE);
     let (leave, left) = oneshot::channel();
+    let mut peers = None;
     let task = match backend {
         Backend::Embedded(directory) => {
             tokio::spawn(alone(Box::new(Embedded::open(directory)?), standing, left))
         }
         Backend::InMemory => tokio::spawn(alone(Box::new(InMemory::default()), standing, left)),
+        Backend::Raft { directory, me, peers: first } => {
+            let group = raft::take_part(directory, me, first).await?;
+            peers = Some(group.peers());
+            tokio::spawn(group.follow(standing, left))
+        }
         Backend::ZooKeeper { url, session_timeout } => {
             tokio::spawn(zookeeper::contend(url.clone(), *session_timeout, me, standing, left))
         }
     };
-    Ok(Member { standings, leave, task })
+    Ok(Member { standings, leave, peers, task })
 }
 
 /// The only master leads.

@@ -43,6 +43,16 @@ pub enum RegistryError {
         /// Where the registry is.
         place: String,
     },
+    /// Several masters can't begin with what one of them alone has left.
+    #[error(
+        "{place} holds the registry of one master; start this one with --peers={me} alone, then add the others to it"
+    )]
+    NotEmpty {
+        /// The file.
+        place: String,
+        /// Address of this master.
+        me: String,
+    },
     /// A change is larger than the registry takes: nothing was changed.
     #[error("a change of {size} bytes is too large for the registry {place}, which takes {max}")]
     TooLarge {

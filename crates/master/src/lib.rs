@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+mod masters;
 mod meters;
 mod metrics;
 mod observers;
@@ -127,7 +128,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         }
         None => None,
     };
-    let member = coordination::join(&config.coordination, config.core.info.clone())?;
+    let member = coordination::join(&config.coordination, config.core.info.clone()).await?;
     let (stop, stopped) = watch::channel(false);
     let (shared, engine) = Shared::new(&config, member);
     if let Some(whitelist) = whitelist {

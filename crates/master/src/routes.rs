@@ -1,7 +1,7 @@
 //! Paths of the master, with and without `/master` before them.
 
 use crate::shared::{Leader, Shared};
-use crate::{metrics, operator, overlaps, shares, v0, why, writes};
+use crate::{masters, metrics, operator, overlaps, shares, v0, why, writes};
 use base::Token;
 use http::HeaderValue;
 use http_api::prometheus::Exposition;
@@ -39,6 +39,9 @@ impl Handler for Routes {
             Some(rest) if rest.starts_with('/') => rest.to_owned(),
             _ => full,
         };
+        if let Some(kind) = path.strip_prefix(coordination::RAFT_PATH) {
+            return masters::call(&self.shared, kind, request).await;
+        }
         if let Some(answer) = self.elsewhere(&path, &request) {
             return answer;
         }
@@ -53,6 +56,7 @@ impl Handler for Routes {
             "/why" => why::answer(&self.shared, &files::query_of(&request)).await,
             "/shares" => shares::answer(&self.shared, request).await,
             "/offer-overlap" => overlaps::answer(&self.shared, request).await,
+            "/masters" => masters::answer(&self.shared, request).await,
             "/redirect" => self.redirect(),
             path if writes::is_form(path) => writes::form(&self.shared, path, request).await,
             path if path == "/weights" || path == "/quota" || path.starts_with("/quota/") => {

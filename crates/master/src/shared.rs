@@ -5,7 +5,7 @@ use crate::engine::{Asked, Engine};
 use crate::meters::Meters;
 use crate::observers::{Observed, Observers};
 use base::Token;
-use coordination::Member;
+use coordination::{Member, Peers};
 use http_api::Response;
 use http_api::link::LinkSender;
 use http_api::logging::LogLevel;
@@ -81,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) leader: watch::Sender<Leader>,
     pub(crate) info: v1::MasterInfo,
+    pub(crate) peers: Option<Peers>,
     pub(crate) observed: mpsc::UnboundedSender<Observed>,
     questions: mpsc::UnboundedSender<Asked>,
     pub(crate) started: SystemTime,
@@ -104,6 +105,7 @@ impl Shared {
             meters: Meters::default(),
             leader: watch::Sender::default(),
             info: config.core.info.clone(),
+            peers: member.peers(),
             observed,
             questions,
             started: SystemTime::now(),

@@ -14,6 +14,8 @@ pub struct ClusterOptions {
     pub program: PathBuf,
     /// Number of masters. Several of them need flags that say where they meet.
     pub masters: usize,
+    /// Their ports; empty: any that are free.
+    pub master_ports: Vec<u16>,
     /// Number of agents.
     pub agents: usize,
     /// `--master` of agents; None: the addresses of all masters.
@@ -35,6 +37,7 @@ impl ClusterOptions {
         Self {
             program: program.into(),
             masters: 1,
+            master_ports: Vec::new(),
             agents,
             master_name: None,
             resources: "cpus:4;mem:4096;disk:10000;ports:[31000-32000]".to_owned(),
@@ -65,7 +68,8 @@ impl Cluster {
     #[track_caller]
     pub fn start(options: ClusterOptions) -> Self {
         let directory = temporary_directory();
-        let ports = free_ports(options.masters + options.agents);
+        let mut ports = options.master_ports.clone();
+        ports.extend(free_ports(options.masters + options.agents - ports.len()));
         let mut cluster = Self {
             master_ports: ports[..options.masters].to_vec(),
             agent_ports: ports[options.masters..].to_vec(),

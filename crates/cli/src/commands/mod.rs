@@ -7,6 +7,7 @@ mod completion;
 mod exec;
 mod known;
 mod lists;
+mod masters;
 mod overlap;
 mod quota;
 mod remote;
@@ -35,6 +36,7 @@ fn all() -> Vec<Command> {
         quota::command(),
         weight::command(),
         share::command(),
+        masters::command(),
         overlap::command(),
         reserve::reserve_command(),
         reserve::unreserve_command(),
@@ -58,6 +60,7 @@ async fn dispatch(
         "flags" => lists::flags(client, matches).await,
         "frameworks" => lists::frameworks(client, matches).await,
         "offers" => lists::offers(client, matches).await,
+        "masters" => masters::run(client, matches).await,
         "overlap" => overlap::run(client, matches).await,
         "quota" => quota::run(client, matches).await,
         "reservations" => reserve::reservations(client, matches).await,

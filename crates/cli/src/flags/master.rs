@@ -259,8 +259,15 @@ const ROWS: &[Row] = &[
         "coordination",
         Kind::Text,
         None,
-        "where masters meet and the registry is: embedded (one master, in --work_dir), or \
-         zk://[user:password@]host:port,…/path (or file:///path of a file that holds it) [embedded]",
+        "where masters meet and the registry is: embedded (one master, in --work_dir), raft (masters \
+         replicate it among themselves), or zk://[user:password@]host:port,…/path (or file:///path of a file that holds it) [embedded]",
+    ),
+    row(
+        "peers",
+        Kind::Text,
+        None,
+        "with --coordination=raft: host:port of all first masters of a new cluster; left out when this master is added to \
+         others by `proffer masters add`",
     ),
     row("zk", Kind::Text, None, "the same as --coordination, for zk://… or file:///path"),
 ];

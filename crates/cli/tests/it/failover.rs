@@ -102,6 +102,67 @@ fn tasks_run_on_when_the_leader_is_killed_and_the_next_one_knows_them() {
     assert_eq!(pids(&cluster, 4), before, "the same processes, started once");
 }
 
+/// Three masters that replicate the registry among themselves.
+fn start_replicated(agents: usize) -> Cluster {
+    let ports = testkit::cluster::free_ports(3);
+    let peers: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let mut options = ClusterOptions::new(PROGRAM, agents);
+    options.masters = 3;
+    options.master_ports = ports;
+    options.master_flags =
+        vec!["--coordination=raft".to_owned(), format!("--peers={}", peers.join(","))];
+    Cluster::start(options)
+}
+
+#[test]
+fn masters_that_replicate_the_registry_need_no_other_service() {
+    let mut cluster = start_replicated(2);
+    let mut first = framework(&cluster.master(), None);
+    launch(&cluster, &mut first, 4);
+    let before = pids(&cluster, 4);
+    let weights = r#"[{"role":"web","weight":2.0}]"#;
+    assert_eq!(testkit::http::send(&cluster.master(), "PUT", "/weights", weights).status, 200);
+
+    let leader = cluster.leader();
+    let killed = Instant::now();
+    cluster.kill_master_number(leader);
+    let next = cluster.leader();
+    let elected = killed.elapsed();
+    let mut again = framework(&cluster.master_number(next), Some(first.id.clone()));
+    again.offers();
+    let offered = killed.elapsed();
+    cluster.wait_for_agents(2);
+    eprintln!("without a leader for {elected:?}, first offer after {offered:?} (raft)");
+    let expected: BTreeMap<String, String> =
+        (0..4).map(|n| (format!("t{n}"), "TASK_RUNNING".to_owned())).collect();
+    assert_eq!(reconciled(&mut again, 4), expected);
+    assert_eq!(pids(&cluster, 4), before, "the same processes, started once");
+    let kept = get(&cluster.master(), "/weights").text();
+    assert!(kept.contains("web"), "{kept}");
+
+    // One of three is not enough, and comes back with the others.
+    cluster.kill_master_number(next);
+    let last = (0..3).find(|n| *n != leader && *n != next).expect("the third");
+    let nobody = || {
+        let mut connection = Connection::open(&cluster.master_number(last)).ok()?;
+        let answer = connection.request("GET", "/state", &[], &[]).ok()?;
+        (answer.status == 503).then_some(())
+    };
+    wait::until("nobody leads", Duration::from_secs(30), nobody);
+    cluster.start_master_number(leader);
+    let _ = framework(&cluster.master(), Some(first.id));
+    assert_eq!(pids(&cluster, 4), before);
+    let output = std::process::Command::new(PROGRAM)
+        .args(["masters", "--master", &cluster.master()])
+        .output()
+        .expect("it runs");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        table.matches("leads").count() == 1 && table.matches("follows").count() == 2,
+        "{table}"
+    );
+}
+
 #[test]
 fn a_master_that_does_not_lead_redirects_and_one_without_a_leader_says_so() {
     let Some(mut ensemble) = Ensemble::start(1) else { return };

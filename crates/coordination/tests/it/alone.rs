@@ -42,7 +42,7 @@ async fn a_damaged_file_is_refused_with_advice_and_left_as_it_is() {
     ];
     for bytes in damaged {
         std::fs::write(&path, &bytes).expect("written");
-        let error = join(&backend, contract::master(1)).expect_err("damaged").to_string();
+        let error = join(&backend, contract::master(1)).await.expect_err("damaged").to_string();
         assert!(error.contains("restore a copy of it, or move it away"), "{error}");
         assert_eq!(std::fs::read(&path).expect("a file"), bytes);
     }
@@ -55,9 +55,9 @@ async fn a_damaged_file_is_refused_with_advice_and_left_as_it_is() {
 async fn an_embedded_registry_has_one_master_at_a_time() {
     let directory = temporary_directory();
     let backend = Backend::Embedded(directory.clone());
-    let mut member = join(&backend, contract::master(1)).expect("joined");
+    let mut member = join(&backend, contract::master(1)).await.expect("joined");
     let registry = contract::leads(&mut member).await;
-    let error = join(&backend, contract::master(2)).expect_err("in use").to_string();
+    let error = join(&backend, contract::master(2)).await.expect_err("in use").to_string();
     assert!(error.contains("is another master running on the same --work_dir?"), "{error}");
     drop(registry);
     member.leave().await;

@@ -90,7 +90,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// One master: its registry is empty at first, keeps writes in order, and any key.
 pub(crate) async fn keeps_what_is_written(backend: &Backend) {
-    let mut member = join(backend, master(1)).expect("joined");
+    let mut member = join(backend, master(1)).await.expect("joined");
     let registry = leads(&mut member).await;
     let (registry, all) = content(registry).await;
     assert_eq!(all, []);
@@ -120,7 +120,7 @@ pub(crate) async fn keeps_what_is_written(backend: &Backend) {
 
 /// After a master has left, the next one finds what was written and goes on.
 pub(crate) async fn keeps_it_for_the_next_one(backend: &Backend) {
-    let mut member = join(backend, master(2)).expect("joined");
+    let mut member = join(backend, master(2)).await.expect("joined");
     let (registry, all) = content(leads(&mut member).await).await;
     assert_eq!(all.len(), 1505);
     let (registry, written) =
@@ -135,11 +135,11 @@ pub(crate) async fn keeps_it_for_the_next_one(backend: &Backend) {
 
 /// Of several masters one leads, the others know which, and the next one leads when it leaves.
 pub(crate) async fn one_leads_at_a_time(backend: &Backend) {
-    let mut first = join(backend, master(1)).expect("joined");
+    let mut first = join(backend, master(1)).await.expect("joined");
     let (registry, _) = content(leads(&mut first).await).await;
-    let mut second = join(backend, master(2)).expect("joined");
+    let mut second = join(backend, master(2)).await.expect("joined");
     assert_eq!(follows(&mut second).await, master(1));
-    let mut third = join(backend, master(3)).expect("joined");
+    let mut third = join(backend, master(3)).await.expect("joined");
     assert_eq!(follows(&mut third).await, master(1));
     let (registry, written) = write(registry, vec![change("of-first", Some("1"))]).await;
     written.expect("written");

@@ -2,4 +2,5 @@
 
 mod alone;
 mod contract;
+mod raft;
 mod zookeeper;

@@ -35,7 +35,7 @@ async fn others_find_the_leader_by_its_znode_and_detectors_follow_it() {
     let backend = backend(&ensemble, "", "mesos");
     let name = MasterName::parse(&ensemble.url("", "mesos")).expect("a name");
     let detector = Detector::new(name, SESSION);
-    let mut first = join(&backend, master(1)).expect("joined");
+    let mut first = join(&backend, master(1)).await.expect("joined");
     let _registry = leads(&mut first).await;
     assert_eq!(detector.addresses().await.expect("a leader"), ["127.0.0.1:1"]);
 
@@ -49,7 +49,7 @@ async fn others_find_the_leader_by_its_znode_and_detectors_follow_it() {
     assert_eq!((&info["id"], &info["port"]), (&"master-1".into(), &1.into()));
     assert_eq!(info["address"]["ip"], "127.0.0.1");
 
-    let mut second = join(&backend, master(2)).expect("joined");
+    let mut second = join(&backend, master(2)).await.expect("joined");
     follows(&mut second).await;
     first.leave().await;
     let _registry = leads(&mut second).await;
@@ -62,9 +62,9 @@ async fn others_find_the_leader_by_its_znode_and_detectors_follow_it() {
 async fn a_leader_whose_znode_is_deleted_is_over() {
     let Some(ensemble) = Ensemble::start(1) else { return };
     let backend = backend(&ensemble, "", "mesos");
-    let mut first = join(&backend, master(1)).expect("joined");
+    let mut first = join(&backend, master(1)).await.expect("joined");
     let _registry = leads(&mut first).await;
-    let mut second = join(&backend, master(2)).expect("joined");
+    let mut second = join(&backend, master(2)).await.expect("joined");
     follows(&mut second).await;
     let client = client(&ensemble).await;
     let mut names = client.list_children("/mesos").await.expect("children");
@@ -86,7 +86,7 @@ async fn a_leader_whose_znode_is_deleted_is_over() {
 async fn a_leader_that_can_not_reach_the_ensemble_gives_up_before_another_may_lead() {
     let Some(mut ensemble) = Ensemble::start(1) else { return };
     let backend = backend(&ensemble, "", "mesos");
-    let mut member = join(&backend, master(1)).expect("joined");
+    let mut member = join(&backend, master(1)).await.expect("joined");
     let (registry, _) = content(leads(&mut member).await).await;
     ensemble.kill(0);
     let begun = std::time::Instant::now();
@@ -102,7 +102,7 @@ async fn a_short_absence_of_the_ensemble_changes_nothing_and_no_write_is_lost() 
     let Some(mut ensemble) = Ensemble::start(3) else { return };
     let url = Url::parse(&ensemble.url("", "mesos")).expect("a URL");
     let backend = Backend::ZooKeeper { url, session_timeout: Duration::from_secs(10) };
-    let mut member = join(&backend, master(1)).expect("joined");
+    let mut member = join(&backend, master(1)).await.expect("joined");
     let registry = leads(&mut member).await;
     let writes = tokio::spawn(with(registry, |registry| {
         (0..400)
@@ -126,9 +126,11 @@ async fn a_short_absence_of_the_ensemble_changes_nothing_and_no_write_is_lost() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_the_end_and_names_no_secret() {
     let Some(ensemble) = Ensemble::start(1) else { return };
-    let mut member = join(&backend(&ensemble, "user:secret@", "mesos"), master(1)).expect("joined");
+    let mut member =
+        join(&backend(&ensemble, "user:secret@", "mesos"), master(1)).await.expect("joined");
     let _registry: Box<dyn Registry> = leads(&mut member).await;
-    let mut other = join(&backend(&ensemble, "user:wrong@", "mesos"), master(2)).expect("joined");
+    let mut other =
+        join(&backend(&ensemble, "user:wrong@", "mesos"), master(2)).await.expect("joined");
     let Standing::Over(why) = next(&mut other).await else { panic!("it goes on") };
     assert!(why.contains("does not let this master in"), "{why}");
     assert!(!why.contains("wrong"), "{why}");
@@ -142,7 +144,7 @@ async fn with_garbage_among_the_candidates_nobody_leads_until_it_is_removed() {
     let open = CreateMode::Persistent.with_acls(Acls::anyone_all());
     client.create("/mesos", b"", &open).await.expect("made");
     client.create("/mesos/json.info_0000000000", b"{", &open).await.expect("made");
-    let mut member = join(&backend(&ensemble, "", "mesos"), master(1)).expect("joined");
+    let mut member = join(&backend(&ensemble, "", "mesos"), master(1)).await.expect("joined");
     let Standing::Nobody = next(&mut member).await else { panic!("somebody leads") };
     client.delete("/mesos/json.info_0000000000", None).await.expect("deleted");
     // The sequence begins with what was there.
@@ -153,7 +155,7 @@ async fn with_garbage_among_the_candidates_nobody_leads_until_it_is_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_is_too_large_is_refused_and_later_ones_are_not() {
     let Some(ensemble) = Ensemble::start(1) else { return };
-    let mut member = join(&backend(&ensemble, "", "mesos"), master(1)).expect("joined");
+    let mut member = join(&backend(&ensemble, "", "mesos"), master(1)).await.expect("joined");
     let registry = leads(&mut member).await;
     let huge = vec![change("huge", Some(&"x".repeat(2 << 20)))];
     let (registry, written) = write(registry, huge).await;

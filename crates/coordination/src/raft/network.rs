@@ -1,0 +1,130 @@
+//! Calls between masters: HTTP POST to the masters' own port.
+
+use super::{PATH, Raft};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use openraft::BasicNode;
+use openraft::error::{InstallSnapshotError, RPCError, RaftError, RemoteError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Longest body of a call or an answer.
+pub(super) const BODY_MAX: usize = 64 << 20;
+/// Time between attempts to reach a master that does not answer.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Makes clients of other masters.
+#[derive(Debug, Clone)]
+pub(super) struct Network;
+
+/// A client of one other master.
+#[derive(Debug)]
+pub(super) struct Peer {
+    id: u64,
+    address: String,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl RaftNetworkFactory<Raft> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, id: u64, node: &BasicNode) -> Peer {
+        Peer { id, address: node.addr.clone(), connection: None }
+    }
+}
+
+async fn connect(address: &str) -> io::Result<SendRequest<Full<Bytes>>> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+impl Peer {
+    async fn post(&mut self, kind: &str, body: Vec<u8>) -> io::Result<Bytes> {
+        let mut sender = match self.connection.take().filter(|c| !c.is_closed()) {
+            Some(sender) => sender,
+            None => connect(&self.address).await?,
+        };
+        sender.ready().await.map_err(io::Error::other)?;
+        let request = hyper::Request::post(format!("{PATH}{kind}"))
+            .header(hyper::header::HOST, &self.address)
+            .body(Full::new(Bytes::from(body)))
+            .map_err(io::Error::other)?;
+        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), BODY_MAX).collect().await;
+        let body = body.map_err(io::Error::other)?.to_bytes();
+        if status != hyper::StatusCode::OK {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            return Err(io::Error::other(format!("{} answers {status}: {text}", self.address)));
+        }
+        self.connection = Some(sender);
+        Ok(body)
+    }
+
+    async fn call<T, A, E>(
+        &mut self,
+        kind: &str,
+        call: &T,
+        option: &RPCOption,
+    ) -> Result<A, RPCError<u64, BasicNode, RaftError<u64, E>>>
+    where
+        T: Serialize,
+        A: DeserializeOwned,
+        E: std::error::Error + DeserializeOwned,
+    {
+        let lost = |error: io::Error| RPCError::Unreachable(Unreachable::new(&error));
+        let body = postcard::to_stdvec(call).map_err(|e| lost(io::Error::other(e)))?;
+        let answer = tokio::time::timeout(option.hard_ttl(), self.post(kind, body)).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(lost)?;
+        let answer: Result<A, RaftError<u64, E>> =
+            postcard::from_bytes(&answer).map_err(|e| lost(io::Error::other(e)))?;
+        answer.map_err(|e| RPCError::RemoteError(RemoteError::new(self.id, e)))
+    }
+}
+
+impl RaftNetwork<Raft> for Peer {
+    async fn append_entries(
+        &mut self,
+        call: AppendEntriesRequest<Raft>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, BasicNode, RaftError<u64>>> {
+        self.call("append", &call, &option).await
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        call: InstallSnapshotRequest<Raft>,
+        option: RPCOption,
+    ) -> Result<
+        InstallSnapshotResponse<u64>,
+        RPCError<u64, BasicNode, RaftError<u64, InstallSnapshotError>>,
+    > {
+        self.call("snapshot", &call, &option).await
+    }
+
+    async fn vote(
+        &mut self,
+        call: VoteRequest<u64>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<u64>, RPCError<u64, BasicNode, RaftError<u64>>> {
+        self.call("vote", &call, &option).await
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(PAUSE))
+    }
+}

@@ -1,0 +1,67 @@
+//! The registry in the hands of the master that leads.
+
+use super::store::Store;
+use super::{Command, Raft};
+use crate::{Change, Key, Registry, RegistryError};
+use openraft::error::{ClientWriteError, RaftError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Longest time for a write to be with a majority.
+const WRITE_MAX: Duration = Duration::from_secs(20);
+/// Bytes of changes that go into one command, at least one write.
+const COMMAND_BYTES: usize = 1 << 20;
+
+pub(super) struct Replicated {
+    pub(super) raft: openraft::Raft<Raft>,
+    pub(super) store: Store,
+    pub(super) runtime: Handle,
+}
+
+impl std::fmt::Debug for Replicated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replicated").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Replicated {
+    pub(super) async fn commit(&self, command: Command) -> Result<(), RegistryError> {
+        let place = self.store.place();
+        match tokio::time::timeout(WRITE_MAX, self.raft.client_write(command)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+                Err(RegistryError::Deposed { place: place.to_owned() })
+            }
+            Ok(Err(error)) => Err(RegistryError::unavailable(place, error)),
+            Err(_) => Err(RegistryError::unavailable(place, "no majority of masters answers")),
+        }
+    }
+
+    async fn write_all(&self, writes: &[&[Change]]) -> Result<(), RegistryError> {
+        let mut command = Command { changes: Vec::new() };
+        let mut bytes = 0;
+        for write in writes {
+            for change in *write {
+                bytes += change.key.0.len() + change.key.1.len();
+                bytes += change.value.as_ref().map_or(0, Vec::len);
+                command.changes.push((change.key.clone(), change.value.clone()));
+            }
+            if bytes > COMMAND_BYTES {
+                let full = std::mem::replace(&mut command, Command { changes: Vec::new() });
+                self.commit(full).await?;
+                bytes = 0;
+            }
+        }
+        if command.changes.is_empty() { Ok(()) } else { self.commit(command).await }
+    }
+}
+
+impl Registry for Replicated {
+    fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
+        self.store.content().map_err(|e| RegistryError::unavailable(self.store.place(), e))
+    }
+
+    fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
+        self.runtime.block_on(self.write_all(writes))
+    }
+}

@@ -1,0 +1,230 @@
+//! Masters that replicate the registry among themselves.
+
+use crate::contract::{self, change, content, follows, leads, master, next, write};
+use bytes::Bytes;
+use coordination::{Backend, Member, Peers, RAFT_PATH, Standing, join};
+use http_body_util::{BodyExt as _, Full};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+use testkit::cluster::{free_ports, temporary_directory};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The masters of a test: directories, addresses, and what answers there.
+struct Masters {
+    directory: PathBuf,
+    addresses: Vec<String>,
+}
+
+struct Running {
+    member: Member,
+    server: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends as a process that is killed: nothing answers any more.
+    async fn stop(self) {
+        self.server.abort();
+        let _ = self.server.await;
+        self.member.leave().await;
+    }
+}
+
+impl Drop for Masters {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl Masters {
+    fn new(count: usize) -> Self {
+        let ports = free_ports(count);
+        let addresses = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        Self { directory: temporary_directory(), addresses }
+    }
+
+    fn directory(&self, number: usize) -> PathBuf {
+        self.directory.join(number.to_string())
+    }
+
+    fn backend(&self, number: usize, peers: &[usize]) -> Backend {
+        Backend::Raft {
+            directory: self.directory(number),
+            me: self.addresses[number].clone(),
+            peers: peers.iter().map(|n| self.addresses[*n].clone()).collect(),
+        }
+    }
+
+    async fn start(&self, number: usize, peers: &[usize]) -> Running {
+        let member = join(&self.backend(number, peers), master(1)).await.expect("joined");
+        let peers = member.peers().expect("a group");
+        let server = tokio::spawn(serve(self.addresses[number].clone(), peers));
+        Running { member, server }
+    }
+
+    /// Number of the master that an info is of.
+    fn number(&self, info: &wire::v1::MasterInfo) -> usize {
+        let port = format!(":{}", info.port);
+        self.addresses.iter().position(|a| a.ends_with(&port)).expect("one of ours")
+    }
+}
+
+/// Answers calls of other masters.
+async fn serve(address: String, peers: Peers) {
+    let listener = TcpListener::bind(&address).await.expect("a free port");
+    // Connections end with the server.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (socket, _) = listener.accept().await.expect("a connection");
+        let peers = peers.clone();
+        let answer = move |request: hyper::Request<hyper::body::Incoming>| {
+            let peers = peers.clone();
+            async move {
+                let kind = request.uri().path().trim_start_matches(RAFT_PATH).to_owned();
+                let body = request.into_body().collect().await.map(|b| b.to_bytes());
+                let answer = peers.answer(&kind, &body.unwrap_or_default()).await;
+                Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from(
+                    answer.unwrap_or_default(),
+                ))))
+            }
+        };
+        connections.spawn(async move {
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(socket), service_fn(answer))
+                .await;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_master_keeps_the_contract() {
+    let masters = Masters::new(1);
+    let backend = masters.backend(0, &[0]);
+    contract::keeps_what_is_written(&backend).await;
+    contract::keeps_it_for_the_next_one(&backend).await;
+}
+
+/// The first of several that leads: its number, and its registry.
+async fn elected(running: &mut [Option<Running>]) -> (usize, Box<dyn coordination::Registry>) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        assert!(tokio::time::Instant::now() < deadline, "nobody leads");
+        for (number, running) in running.iter_mut().enumerate() {
+            let Some(running) = running else { continue };
+            let told = tokio::time::timeout(Duration::from_millis(20), running.member.next()).await;
+            match told {
+                Ok(Standing::Leads(registry)) => return (number, registry),
+                Ok(Standing::Over(why)) => panic!("{number}: {why}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_masters_one_leads_and_nothing_is_lost_when_it_ends() {
+    let masters = Masters::new(3);
+    let mut running = Vec::new();
+    for number in 0..3 {
+        running.push(Some(masters.start(number, &[0, 1, 2]).await));
+    }
+    let (first, registry) = elected(&mut running).await;
+    let (registry, written) = write(registry, vec![change("a", Some("1"))]).await;
+    written.expect("written");
+    let other = (first + 1) % 3;
+    let told = follows(&mut running[other].as_mut().expect("it runs").member).await;
+    assert_eq!(masters.number(&told), first);
+
+    drop(registry);
+    running[first].take().expect("it runs").stop().await;
+    let begun = std::time::Instant::now();
+    let (second, registry) = elected(&mut running).await;
+    eprintln!("another master leads after {:?}", begun.elapsed());
+    assert_ne!(second, first);
+    let (registry, all) = content(registry).await;
+    assert_eq!(all, [("a".to_owned(), "1".to_owned())]);
+    let (registry, written) = write(registry, vec![change("b", Some("2"))]).await;
+    written.expect("two of three are a majority");
+
+    // It comes back and hears what it has missed; without the others nobody leads.
+    running[first] = Some(masters.start(first, &[0, 1, 2]).await);
+    let told = follows(&mut running[first].as_mut().expect("it runs").member).await;
+    assert_eq!(masters.number(&told), second);
+    let third = 3 - first - second;
+    running[third].take().expect("it runs").stop().await;
+    running[first].take().expect("it runs").stop().await;
+    let Standing::Over(why) = next(&mut running[second].as_mut().expect("it runs").member).await
+    else {
+        panic!("it goes on alone")
+    };
+    assert!(why.contains("Lost leadership"), "{why}");
+    let (registry, written) = write(registry, vec![change("c", Some("3"))]).await;
+    written.expect_err("no majority");
+    drop(registry);
+    running[second].take().expect("it runs").stop().await;
+
+    for number in 0..3 {
+        running[number] = Some(masters.start(number, &[0, 1, 2]).await);
+    }
+    let (_, registry) = elected(&mut running).await;
+    let (_registry, all) = content(registry).await;
+    let expected = [("a", "1"), ("b", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(all, expected);
+    for running in running.into_iter().flatten() {
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_was_alone_keeps_its_registry_and_grows_to_three() {
+    let masters = Masters::new(3);
+    let mut alone =
+        join(&Backend::Embedded(masters.directory(0)), master(1)).await.expect("joined");
+    let (registry, written) = write(leads(&mut alone).await, vec![change("old", Some("1"))]).await;
+    written.expect("written");
+    drop(registry);
+    alone.leave().await;
+
+    let refused = join(&masters.backend(0, &[0, 1, 2]), master(1)).await.expect_err("unsafe");
+    assert!(refused.to_string().contains("then add the others to it"), "{refused}");
+
+    let mut first = masters.start(0, &[0]).await;
+    let (registry, all) = content(leads(&mut first.member).await).await;
+    assert_eq!(all, [("old".to_owned(), "1".to_owned())]);
+    let (registry, written) = write(registry, vec![change("new", Some("2"))]).await;
+    written.expect("written");
+    let peers = first.member.peers().expect("a group");
+    let nobody = ["127.0.0.1:1".to_owned()];
+    let absent = peers.add(&nobody).await.expect_err("nobody answers there");
+    assert!(absent.to_string().contains("127.0.0.1:1 does not take over"), "{absent}");
+    assert_eq!(peers.members().len(), 1);
+
+    let mut running = vec![Some(first)];
+    for number in 1..3 {
+        running.push(Some(masters.start(number, &[]).await));
+    }
+    peers.add(&masters.addresses[1..]).await.expect("added");
+    let votes: Vec<String> =
+        peers.members().into_iter().filter(|m| m.votes).map(|m| m.address).collect();
+    assert_eq!(votes.len(), 3, "{votes:?}");
+    let (registry, written) = write(registry, vec![change("more", Some("3"))]).await;
+    written.expect("written");
+    drop(registry);
+
+    running[0].take().expect("it runs").stop().await;
+    let (second, registry) = elected(&mut running).await;
+    let (_, all) = content(registry).await;
+    assert_eq!(all.len(), 3, "{all:?}");
+    let peers = running[second].as_ref().expect("it runs").member.peers().expect("a group");
+    let refused = peers.remove(&[masters.addresses[second].clone()]).await.expect_err("it leads");
+    assert!(refused.to_string().contains("leads; stop it"), "{refused}");
+    peers.remove(&[masters.addresses[0].clone()]).await.expect("removed");
+    assert_eq!(peers.members().iter().filter(|m| m.votes).count(), 2);
+    for running in running.into_iter().flatten() {
+        running.stop().await;
+    }
+}
