@@ -55,7 +55,18 @@ pub(crate) fn json(text: &str) -> Value {
 fn mistakes_are_told_with_what_to_do() {
     refused("127.0.0.1:1", &["status"], 1, "failed to reach a master at 127.0.0.1:1");
     refused("h:x", &["status"], 2, "PROFFER_MASTER: Failed to parse 'h:x'; expected host:port");
-    refused("h:x", &["status", "--master=zk://h/m"], 2, "--master: 'zk://…' is not supported yet");
+    refused(
+        "h:x",
+        &["status", "--master=zk://h"],
+        2,
+        "--master: Failed to parse: Expecting a (chroot) path",
+    );
+    refused(
+        "h:x",
+        &["status", "--master=etcd://h/m"],
+        2,
+        "--master: 'etcd://…' is not supported yet",
+    );
     refused("h:1", &["status", "--jsno"], 2, "--json");
     refused("h:1", &["weight"], 2, "set");
     refused("h:1", &["weight", "set", "web"], 2, "'web': expected ROLE=WEIGHT");

@@ -167,8 +167,8 @@ async fn of_three_masters_one_leads_and_nothing_is_lost_when_it_ends() {
     drop(registry);
     running[second].take().expect("it runs").stop().await;
 
-    for number in 0..3 {
-        running[number] = Some(masters.start(number, &[0, 1, 2]).await);
+    for (number, running) in running.iter_mut().enumerate() {
+        *running = Some(masters.start(number, &[0, 1, 2]).await);
     }
     let (_, registry) = elected(&mut running).await;
     let (_registry, all) = content(registry).await;
