@@ -164,7 +164,7 @@ fn why_answers_in_a_sentence_and_a_table() {
     let out = done(&master, &["why"]);
     let first = out.lines().next().expect("a line");
     assert!(
-        first.starts_with("'waiting' holds no offer for role '*'; on 1 of 1 agents: "),
+        first.starts_with("'waiting' holds no offer for role '*'; on 1 of 1 agents (for "),
         "{out}"
     );
     assert!(out.contains("\nTAKEN  "), "{out}");

@@ -147,7 +147,8 @@ fn why_says_who_holds_what_a_framework_waits_for() {
     assert_eq!(answer["reasons"][0]["reason"], "TAKEN", "{answer}");
     let message = answer["reasons"][0]["message"].as_str().expect("a text");
     assert!(
-        message.starts_with("what is free there is offered to framework 'testkit' since "),
+        message
+            .starts_with("what it could be offered there is offered to framework 'testkit' since "),
         "{message}"
     );
     assert!(answer["summary"].as_str().expect("a text").contains("holds no offer"), "{answer}");
