@@ -27,6 +27,9 @@ mod probe;
 mod projects;
 mod upgrade;
 
+/// Written by tests that mount hierarchies of cgroups, read by those whose programs look at all of them.
+static HIERARCHIES: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
 struct Host {
     directory: PathBuf,
     mesos: Arc<Mesos>,

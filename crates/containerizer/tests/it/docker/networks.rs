@@ -11,6 +11,7 @@ use wire::v1::container_info::docker_info::{Network, PortMapping};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_engine_gives_containers_networks_and_ports() {
+    let _hierarchies = crate::HIERARCHIES.read().await;
     let Some(engine) = DockerEngine::start_with_networks() else { return };
     let directory = engine.directory().join("agents");
     let node = |name: &str, name_servers: Vec<NameServers>| {

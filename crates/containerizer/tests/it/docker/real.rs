@@ -14,6 +14,7 @@ const HTPASSWD: &str = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYU
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_engine_keeps_the_contract() {
+    let _hierarchies = crate::HIERARCHIES.read().await;
     let Some(engine) = DockerEngine::start() else { return };
     let directory = engine.directory().join("agents");
     contract::hold(&engine.socket(), &directory).await;
