@@ -29,9 +29,12 @@ pub const PATH: &str = "/coordination/raft/";
 /// Time between signs of life of the leader.
 const HEARTBEAT: Duration = Duration::from_millis(150);
 /// Time without a sign of life after which another master may lead: it differs from election to election.
-const ELECTION: (Duration, Duration) = (Duration::from_millis(900), Duration::from_millis(1500));
+const ELECTION: (Duration, Duration) = (Duration::from_millis(1100), Duration::from_millis(1700));
 /// Time without an answer of a majority after which a leader gives up: before another one may lead.
-const LEASE: Duration = Duration::from_millis(800);
+const LEASE: Duration = Duration::from_millis(1000);
+
+/// Longest wait for the end of Raft's tasks.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
 
 openraft::declare_raft_types!(
     /// The types of our Raft.
@@ -101,16 +104,19 @@ pub(crate) async fn take_part(
     let raft = openraft::Raft::new(id_of(me), config, Network, store.clone(), store.clone())
         .await
         .map_err(|e| fault(&e))?;
+    let group = Group { raft: raft.clone(), store: store.clone(), me: me.to_owned() };
+    drop(store);
     let is_new = !raft.is_initialized().await.map_err(|e| fault(&e))?;
     if is_new && peers.iter().any(|peer| peer == me) {
-        if peers.len() > 1 && !store.of_one_master()?.is_empty() {
+        if peers.len() > 1 && !group.store.of_one_master()?.is_empty() {
+            group.close().await;
             return Err(RegistryError::NotEmpty { place, me: me.to_owned() });
         }
         let members: BTreeMap<u64, BasicNode> =
             peers.iter().map(|peer| (id_of(peer), BasicNode::new(peer))).collect();
         raft.initialize(members).await.map_err(|e| fault(&e))?;
     }
-    Ok(Group { raft, store, me: me.to_owned() })
+    Ok(group)
 }
 
 /// A master's part in the group.
@@ -137,7 +143,16 @@ impl Group {
             }
             _ = left => {}
         }
+        self.close().await;
+    }
+
+    async fn close(&self) {
         let _ = self.raft.shutdown().await;
+        // Whoever leaves may come back at once: the file is closed when the last of Raft's tasks has ended.
+        let deadline = Instant::now() + CLOSE_MAX;
+        while self.store.is_shared() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn watch(&self, standing: &mpsc::Sender<Standing>) -> String {

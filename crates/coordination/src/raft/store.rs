@@ -83,6 +83,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether others hold the file as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.database) > 1
+    }
+
     /// Where it is.
     pub(crate) fn place(&self) -> &str {
         &self.place
