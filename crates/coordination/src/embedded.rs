@@ -1,10 +1,14 @@
 //! A registry in a file of this master's own: one master, no other service.
 
 use crate::{Change, Key, Registry, RegistryError};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use std::path::Path;
 
-const TABLE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("registry");
+/// A table of sections and keys to values.
+pub(crate) type Entries<'a> = TableDefinition<'a, (&'static str, &'static str), &'static [u8]>;
+
+/// What a master that is alone has written.
+pub(crate) const TABLE: Entries<'_> = TableDefinition::new("registry");
 
 /// Name of the file.
 const FILE: &str = "registry.redb";
@@ -31,16 +35,7 @@ impl Embedded {
 
     fn update(&self, writes: &[&[Change]]) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
-        {
-            let mut table = transaction.open_table(TABLE)?;
-            for change in writes.iter().copied().flatten() {
-                let key = (change.key.0.as_str(), change.key.1.as_str());
-                match &change.value {
-                    Some(value) => table.insert(key, value.as_slice())?,
-                    None => table.remove(key)?,
-                };
-            }
-        }
+        apply(&mut transaction.open_table(TABLE)?, writes.iter().copied().flatten())?;
         transaction.commit()?;
         Ok(())
     }
@@ -48,7 +43,8 @@ impl Embedded {
 
 impl Registry for Embedded {
     fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
-        guarded(|| content(&self.database)).map_err(|e| RegistryError::unavailable(&self.place, e))
+        guarded(|| content(&self.database, TABLE))
+            .map_err(|e| RegistryError::unavailable(&self.place, e))
     }
 
     fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
@@ -84,10 +80,27 @@ pub(crate) fn open(directory: &Path) -> Result<(Database, String), RegistryError
     Ok((database.map_err(fault)?, place.clone()))
 }
 
-/// Everything that a master that is alone has written, in order of keys.
-pub(crate) fn content(database: &Database) -> Result<Vec<(Key, Vec<u8>)>, redb::Error> {
-    let transaction = database.begin_read()?;
-    let table = match transaction.open_table(TABLE) {
+/// Makes changes in their order.
+pub(crate) fn apply<'a>(
+    table: &mut Table<'_, (&str, &str), &[u8]>,
+    changes: impl IntoIterator<Item = &'a Change>,
+) -> Result<(), redb::Error> {
+    for change in changes {
+        let key = (change.key.0.as_str(), change.key.1.as_str());
+        match &change.value {
+            Some(value) => table.insert(key, value.as_slice())?,
+            None => table.remove(key)?,
+        };
+    }
+    Ok(())
+}
+
+/// Everything in a table, in order of keys; nothing if there is no such table.
+pub(crate) fn content(
+    database: &Database,
+    table: Entries<'_>,
+) -> Result<Vec<(Key, Vec<u8>)>, redb::Error> {
+    let table = match database.begin_read()?.open_table(table) {
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
         table => table?,
     };

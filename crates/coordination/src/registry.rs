@@ -1,12 +1,13 @@
 //! What is kept of a cluster: sections of keys with values, changed atomically and durably.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A section and a key in it.
 pub type Key = (String, String);
 
 /// One change: a new value, or None to remove the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What is changed.
     pub key: Key,

@@ -7,7 +7,7 @@ mod store;
 
 pub use members::{MemberState, MembersError, Peers};
 
-use crate::{Key, RegistryError, Standing};
+use crate::{Change, Registry as _, RegistryError, Standing};
 use network::Network;
 use openraft::{BasicNode, Config, ServerState};
 use replicated::Replicated;
@@ -44,10 +44,10 @@ openraft::declare_raft_types!(
 );
 
 /// One or more writes of the registry: all of it or nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Command {
-    /// Keys with their new values; None: removed.
-    pub(crate) changes: Vec<(Key, Option<Vec<u8>>)>,
+    /// What they change, in order.
+    pub(crate) changes: Vec<Change>,
 }
 
 /// Number of the master at this address.
@@ -104,9 +104,8 @@ pub(crate) async fn take_part(
     let raft = openraft::Raft::new(id_of(me), config, Network, store.clone(), store.clone())
         .await
         .map_err(|e| fault(&e))?;
-    let group = Group { raft: raft.clone(), store: store.clone(), me: me.to_owned() };
-    drop(store);
-    let is_new = !raft.is_initialized().await.map_err(|e| fault(&e))?;
+    let group = Group { raft, store, me: me.to_owned() };
+    let is_new = !group.raft.is_initialized().await.map_err(|e| fault(&e))?;
     if is_new && peers.iter().any(|peer| peer == me) {
         if peers.len() > 1 && !group.store.of_one_master()?.is_empty() {
             group.close().await;
@@ -114,7 +113,7 @@ pub(crate) async fn take_part(
         }
         let members: BTreeMap<u64, BasicNode> =
             peers.iter().map(|peer| (id_of(peer), BasicNode::new(peer))).collect();
-        raft.initialize(members).await.map_err(|e| fault(&e))?;
+        group.raft.initialize(members).await.map_err(|e| fault(&e))?;
     }
     Ok(group)
 }
@@ -195,10 +194,11 @@ impl Group {
     async fn registry(&self) -> Result<Replicated, RegistryError> {
         let (raft, store, runtime) = (self.raft.clone(), self.store.clone(), Handle::current());
         let registry = Replicated { raft, store, runtime };
-        let is_empty = crate::Registry::read(&registry)?.is_empty();
+        let is_empty = registry.read()?.is_empty();
         let former = self.store.of_one_master()?;
         if is_empty && !former.is_empty() {
-            let changes = former.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            let changes =
+                former.into_iter().map(|(key, value)| Change { key, value: Some(value) }).collect();
             registry.commit(Command { changes }).await?;
         }
         Ok(registry)

@@ -38,17 +38,16 @@ impl Replicated {
     }
 
     async fn write_all(&self, writes: &[&[Change]]) -> Result<(), RegistryError> {
-        let mut command = Command { changes: Vec::new() };
+        let mut command = Command::default();
         let mut bytes = 0;
+        let size = |change: &Change| {
+            change.key.0.len() + change.key.1.len() + change.value.as_ref().map_or(0, Vec::len)
+        };
         for write in writes {
-            for change in *write {
-                bytes += change.key.0.len() + change.key.1.len();
-                bytes += change.value.as_ref().map_or(0, Vec::len);
-                command.changes.push((change.key.clone(), change.value.clone()));
-            }
+            bytes += write.iter().map(size).sum::<usize>();
+            command.changes.extend_from_slice(write);
             if bytes > COMMAND_BYTES {
-                let full = std::mem::replace(&mut command, Command { changes: Vec::new() });
-                self.commit(full).await?;
+                self.commit(std::mem::take(&mut command)).await?;
                 bytes = 0;
             }
         }

@@ -1,7 +1,7 @@
 //! Log and registry of one master, in one file: every call is a transaction.
 
 use super::{Command, Raft};
-use crate::embedded::{self, guarded};
+use crate::embedded::{self, Entries, guarded};
 use crate::{Key, RegistryError};
 use openraft::storage::{LogFlushed, RaftLogStorage, RaftStateMachine};
 use openraft::{
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 /// Few values of one kind each: [`VOTE`], [`PURGED`], [`APPLIED`], [`MEMBERSHIP`].
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
-const STATE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("replicated_registry");
+const STATE: Entries<'_> = TableDefinition::new("replicated_registry");
 
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";
@@ -95,7 +95,7 @@ impl Store {
 
     /// What a master that was alone has left in the file.
     pub(crate) fn of_one_master(&self) -> Result<Content, RegistryError> {
-        let all = guarded(|| embedded::content(&self.database));
+        let all = guarded(|| embedded::content(&self.database, embedded::TABLE));
         all.map_err(|e| RegistryError::unavailable(&self.place, e))
     }
 
@@ -122,16 +122,7 @@ impl Store {
 
     /// Everything in the registry, in order of keys.
     pub(crate) fn content(&self) -> Result<Content, redb::Error> {
-        guarded(|| {
-            let table = self.database.begin_read()?.open_table(STATE)?;
-            let mut out = Vec::new();
-            for entry in table.iter()? {
-                let (key, value) = entry?;
-                let (section, key) = key.value();
-                out.push(((section.to_owned(), key.to_owned()), value.value().to_vec()));
-            }
-            Ok(out)
-        })
+        guarded(|| embedded::content(&self.database, STATE))
     }
 
     fn snapshot_lock(&self) -> MutexGuard<'_, Option<LastSnapshot>> {
@@ -293,14 +284,7 @@ impl RaftStateMachine<Raft> for Store {
                 match &entry.payload {
                     EntryPayload::Blank => {}
                     EntryPayload::Normal(Command { changes }) => {
-                        let mut state = transaction.open_table(STATE)?;
-                        for (key, value) in changes {
-                            let key = (key.0.as_str(), key.1.as_str());
-                            match value {
-                                Some(value) => state.insert(key, value.as_slice())?,
-                                None => state.remove(key)?,
-                            };
-                        }
+                        embedded::apply(&mut transaction.open_table(STATE)?, changes)?;
                     }
                     EntryPayload::Membership(membership) => {
                         let stored = StoredMembership::new(Some(entry.log_id), membership.clone());

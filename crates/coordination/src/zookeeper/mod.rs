@@ -4,7 +4,9 @@
 mod registry;
 
 use crate::Standing;
-use detector::zookeeper::{Candidate, JSON_LABEL, Session, Url, address, is_lost_connection};
+use detector::zookeeper::{
+    Candidate, JSON_LABEL, Session, Url, address, connected, is_lost_connection, persist,
+};
 use registry::Shared;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -182,7 +184,7 @@ impl Contender {
                 Ok((_, sequence)) => return Ok(format!("{JSON_LABEL}{sequence}")),
                 // It may have been made all the same.
                 Err(error) if is_lost_connection(&error) => {
-                    session.connected().await?;
+                    connected(client).await?;
                     for path in client.list_ephemerals(&prefix).await? {
                         if let Some((_, name)) = path.rsplit_once('/') {
                             return Ok(name.to_owned());
@@ -206,11 +208,9 @@ impl Contender {
 async fn prepare(session: &Session, url: &Url) -> Result<(), Error> {
     let acls = acls(url);
     let options = CreateMode::Persistent.with_acls(Acls::new(&acls));
-    loop {
-        match session.client().mkdir(&url.path, &options).await {
-            Ok(()) | Err(Error::NodeExists) => return Ok(()),
-            Err(error) if is_lost_connection(&error) => session.connected().await?,
-            Err(error) => return Err(error),
-        }
+    let client = session.client();
+    match persist(client, || async { client.mkdir(&url.path, &options).await }).await {
+        Err(Error::NodeExists) => Ok(()),
+        other => other,
     }
 }

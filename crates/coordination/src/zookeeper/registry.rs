@@ -7,13 +7,11 @@
 
 use super::acls_within;
 use crate::{Change, Key, Registry, RegistryError};
-use detector::zookeeper::{Session, Url, is_lost_connection};
+use detector::zookeeper::{Session, Url, connected, is_lost_connection, persist};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use zookeeper_client::{
-    Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult, SessionState,
-};
+use zookeeper_client::{Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult};
 
 /// The child of the directory that holds the registry.
 const PARENT: &str = "log_replicas";
@@ -31,7 +29,6 @@ const READS: usize = 1000;
 pub(crate) struct Shared {
     client: Client,
     runtime: Handle,
-    parent: String,
     root: String,
     place: String,
     acls: Acls<'static>,
@@ -50,42 +47,32 @@ impl Shared {
     pub(crate) async fn take(session: &Session, url: &Url, leader: &str) -> Result<Self, Error> {
         let parent = format!("{}/{PARENT}", url.path);
         let root = format!("{parent}/registry");
-        let mut shared = Self {
-            client: session.client().clone(),
-            runtime: Handle::current(),
-            place: format!("at {url}/{PARENT}/registry"),
-            acls: acls_within(url),
-            leader: leader.to_owned(),
-            writes: 0,
-            version: 0,
-            names: BTreeMap::new(),
-            root,
-            parent,
-        };
-        loop {
-            match shared.fence().await {
-                Ok(()) => break,
-                Err(error) if is_lost_connection(&error) => session.connected().await?,
+        let (client, acls) = (session.client(), acls_within(url));
+        let version = loop {
+            let taken = persist(client, || async {
+                make(client, &parent, &acls).await?;
+                make(client, &root, &acls).await?;
+                client.sync(&root).await?;
+                let (_, found) = client.get_data(&root).await?;
+                client.set_data(&root, &stamp(leader, 0), Some(found.version)).await
+            });
+            match taken.await {
                 // The former leader was quicker.
                 Err(Error::BadVersion) => {}
-                Err(error) => return Err(error),
+                taken => break taken?.version,
             }
-        }
-        Ok(shared)
-    }
-
-    async fn fence(&mut self) -> Result<(), Error> {
-        make(&self.client, &self.parent, &self.acls).await?;
-        make(&self.client, &self.root, &self.acls).await?;
-        self.client.sync(&self.root).await?;
-        let (_, found) = self.client.get_data(&self.root).await?;
-        let stamp = self.stamp(0);
-        self.version = self.client.set_data(&self.root, &stamp, Some(found.version)).await?.version;
-        Ok(())
-    }
-
-    fn stamp(&self, writes: u64) -> Vec<u8> {
-        format!("{} {writes}", self.leader).into_bytes()
+        };
+        Ok(Self {
+            client: client.clone(),
+            runtime: Handle::current(),
+            place: format!("at {url}/{PARENT}/registry"),
+            acls,
+            leader: leader.to_owned(),
+            writes: 0,
+            version,
+            names: BTreeMap::new(),
+            root,
+        })
     }
 
     fn path(&self, section: &str, name: &str) -> String {
@@ -116,7 +103,7 @@ impl Shared {
     async fn commit(&mut self, changes: &[&Change]) -> Result<(), RegistryError> {
         let fault = |error: Error| RegistryError::unavailable(&self.place, error);
         let next = self.writes + 1;
-        let stamp = self.stamp(next);
+        let stamp = stamp(&self.leader, next);
         loop {
             let mut names = BTreeMap::new();
             let mut writer = self.client.new_multi_writer();
@@ -149,7 +136,7 @@ impl Shared {
                     }
                 },
                 Err(MultiWriteError::RequestFailed { source }) if is_lost_connection(&source) => {
-                    reconnected(&self.client).await.map_err(fault)?;
+                    connected(&self.client).await.map_err(fault)?;
                     continue;
                 }
                 Err(MultiWriteError::OperationFailed {
@@ -161,7 +148,7 @@ impl Shared {
                     match self.client.get_data(&self.root).await {
                         Ok((data, stat)) if data == stamp => stat.version,
                         Err(error) if is_lost_connection(&error) => {
-                            reconnected(&self.client).await.map_err(fault)?;
+                            connected(&self.client).await.map_err(fault)?;
                             continue;
                         }
                         _ => return Err(deposed()),
@@ -191,20 +178,11 @@ impl Shared {
             }
             // Entries that were there before this master led are known only now.
             let path = format!("{}/{section}", self.root);
-            let names = loop {
-                let made = make(&self.client, &path, &self.acls).await;
-                let listed = match made {
-                    Ok(()) => self.client.list_children(&path).await,
-                    Err(error) => Err(error),
-                };
-                match listed {
-                    Ok(names) => break names,
-                    Err(error) if is_lost_connection(&error) => reconnected(&self.client)
-                        .await
-                        .map_err(|e| RegistryError::unavailable(&self.place, e))?,
-                    Err(error) => return Err(RegistryError::unavailable(&self.place, error)),
-                }
-            };
+            let names = persist(&self.client, || async {
+                make(&self.client, &path, &self.acls).await?;
+                self.client.list_children(&path).await
+            });
+            let names = names.await.map_err(|e| RegistryError::unavailable(&self.place, e))?;
             self.names.insert(section, names.into_iter().collect());
         }
         Ok(())
@@ -243,14 +221,7 @@ impl Shared {
 
 impl Registry for Shared {
     fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
-        let all = async {
-            loop {
-                match self.all().await {
-                    Err(error) if is_lost_connection(&error) => reconnected(&self.client).await?,
-                    other => return other,
-                }
-            }
-        };
+        let all = persist(&self.client, || async { self.all().await });
         let read = self.runtime.block_on(async { tokio::time::timeout(3 * CALL_MAX, all).await });
         read.unwrap_or(Err(Error::Timeout)).map_err(|e| RegistryError::unavailable(&self.place, e))
     }
@@ -263,22 +234,17 @@ impl Registry for Shared {
     }
 }
 
+/// Data of the root: who writes, and how many writes it has made.
+fn stamp(leader: &str, writes: u64) -> Vec<u8> {
+    format!("{leader} {writes}").into_bytes()
+}
+
 /// Makes a node if it is not there.
 async fn make(client: &Client, path: &str, acls: &Acls<'static>) -> Result<(), Error> {
     match client.create(path, b"", &CreateMode::Persistent.with_acls(*acls)).await {
         Ok(_) | Err(Error::NodeExists) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Waits for a server.
-async fn reconnected(client: &Client) -> Result<(), Error> {
-    let mut states = client.state_watcher();
-    let mut state = states.state();
-    while state == SessionState::Disconnected {
-        state = states.changed().await;
-    }
-    if state.is_terminated() { Err(Error::SessionExpired) } else { Ok(()) }
 }
 
 /// A key as the name of a node: what can't be in one stands as `%` and two hexadecimal digits.

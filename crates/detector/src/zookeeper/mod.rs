@@ -5,7 +5,7 @@ mod session;
 mod url;
 
 pub use candidates::{Candidate, JSON_LABEL, address};
-pub use session::{Session, is_lost_connection};
+pub use session::{Session, connected, is_lost_connection, persist};
 pub use url::Url;
 
 use std::time::Duration;

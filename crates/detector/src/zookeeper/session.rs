@@ -44,18 +44,18 @@ impl Session {
     /// When it may not be read, or the session ends.
     pub async fn children(&self) -> Result<(Vec<String>, OneshotWatcher), Error> {
         loop {
-            match self.client.list_and_watch_children(&self.path).await {
-                Err(Error::NoNode) => {}
-                Err(error) if is_lost_connection(&error) => self.connected().await?,
-                other => return other,
-            }
-            match self.client.check_and_watch_stat(&self.path).await {
-                Ok((None, made)) => {
-                    made.changed().await;
+            let listed = persist(&self.client, || async {
+                match self.client.list_and_watch_children(&self.path).await {
+                    Err(Error::NoNode) => Ok(None),
+                    other => other.map(Some),
                 }
-                Ok((Some(_), _)) => {}
-                Err(error) if is_lost_connection(&error) => self.connected().await?,
-                Err(error) => return Err(error),
+            });
+            if let Some(found) = listed.await? {
+                return Ok(found);
+            }
+            let stat = || async { self.client.check_and_watch_stat(&self.path).await };
+            if let (None, made) = persist(&self.client, stat).await? {
+                made.changed().await;
             }
         }
     }
@@ -68,31 +68,11 @@ impl Session {
         &self,
         candidate: &Candidate,
     ) -> Result<Option<Result<v1::MasterInfo, String>>, Error> {
-        loop {
-            match self.client.get_data(&format!("{}/{}", self.path, candidate.name)).await {
-                Ok((data, _)) => return Ok(Some(candidate.info(&data))),
-                Err(Error::NoNode) => return Ok(None),
-                Err(error) if is_lost_connection(&error) => self.connected().await?,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Waits for a server while there is none.
-    ///
-    /// # Errors
-    /// When the session ends.
-    pub async fn connected(&self) -> Result<(), Error> {
-        let mut states = self.client.state_watcher();
-        let mut state = states.state();
-        loop {
-            match state {
-                SessionState::SyncConnected | SessionState::ConnectedReadOnly => return Ok(()),
-                SessionState::Disconnected => state = states.changed().await,
-                SessionState::AuthFailed => return Err(Error::AuthFailed),
-                SessionState::Expired => return Err(Error::SessionExpired),
-                SessionState::Closed => return Err(Error::ClientClosed),
-            }
+        let path = format!("{}/{}", self.path, candidate.name);
+        match persist(&self.client, || async { self.client.get_data(&path).await }).await {
+            Ok((data, _)) => Ok(Some(candidate.info(&data))),
+            Err(Error::NoNode) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -101,20 +81,59 @@ impl Session {
         let mut states = self.client.state_watcher();
         let mut state = states.state();
         loop {
-            state = match state {
-                SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
-                    states.changed().await
+            if let Some(end) = end_of(state) {
+                return end;
+            }
+            let changed = states.changed();
+            state = if state == SessionState::Disconnected {
+                match tokio::time::timeout(patience, changed).await {
+                    Ok(state) => state,
+                    Err(_) => return Error::Timeout,
                 }
-                SessionState::Disconnected => {
-                    match tokio::time::timeout(patience, states.changed()).await {
-                        Ok(state) => state,
-                        Err(_) => return Error::Timeout,
-                    }
-                }
-                SessionState::AuthFailed => return Error::AuthFailed,
-                SessionState::Expired => return Error::SessionExpired,
-                SessionState::Closed => return Error::ClientClosed,
+            } else {
+                changed.await
             };
+        }
+    }
+}
+
+/// What a state means that is the last one of a session.
+fn end_of(state: SessionState) -> Option<Error> {
+    match state {
+        SessionState::AuthFailed => Some(Error::AuthFailed),
+        SessionState::Expired => Some(Error::SessionExpired),
+        SessionState::Closed => Some(Error::ClientClosed),
+        SessionState::Disconnected
+        | SessionState::SyncConnected
+        | SessionState::ConnectedReadOnly => None,
+    }
+}
+
+/// Waits for a server while there is none.
+///
+/// # Errors
+/// When the session ends.
+pub async fn connected(client: &Client) -> Result<(), Error> {
+    let mut states = client.state_watcher();
+    let mut state = states.state();
+    while state == SessionState::Disconnected {
+        state = states.changed().await;
+    }
+    end_of(state).map_or(Ok(()), Err)
+}
+
+/// Makes a call again for as long as it fails for want of a server.
+///
+/// # Errors
+/// That of the call otherwise, or when the session ends.
+pub async fn persist<T, F: Future<Output = Result<T, Error>>>(
+    client: &Client,
+    call: impl Fn() -> F,
+) -> Result<T, Error> {
+    loop {
+        match call().await {
+            Err(error) if is_lost_connection(&error) => connected(client).await?,
+            other => return other,
         }
     }
 }

@@ -58,12 +58,13 @@ impl Census {
                 String::from_utf8_lossy(&content).contains(text)
             };
             let stat = std::fs::read_to_string(process.join("stat")).ok()?;
-            let (name, rest) = stat.rsplit_once(')')?;
-            let mut fields = rest.split_whitespace();
-            let is_zombie = fields.next() == Some("Z");
-            let is_lost = is_zombie && fields.next().map(str::to_owned) == agent;
+            let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+            let [state, parent, ..] = fields[..] else { return None };
+            let is_zombie = state == "Z";
+            let is_lost = is_zombie && agent.as_deref() == Some(parent);
             let is_member = is_below || has("environ", &mark) || has("cgroup", &root);
-            (is_member && !is_zombie || is_lost).then(|| format!("{name})"))
+            // Told apart by their start: a name changes when a shell executes its last command.
+            (is_member && !is_zombie || is_lost).then(|| format!("{pid} since {}", fields[19]))
         };
         let pids = names(Path::new("/proc")).into_iter().filter(|n| n.parse::<u32>().is_ok());
         let table = std::fs::read_to_string("/proc/self/mountinfo").expect("a table of mounts");
