@@ -5,7 +5,7 @@ use crate::contract::{Config, ContainerSpec, Effect, Input, Limitation, Purpose}
 use crate::gc::Garbage;
 use crate::operations::Operations;
 use crate::oversubscription::Busy;
-use crate::state::{Executor, Framework, State, Task};
+use crate::state::{Executor, ExecutorKind, Framework, State, Task};
 use crate::updates::Updates;
 use base::{Now, Rng, Time, Timers, Token, WriteId};
 use resources::Resources;
@@ -326,7 +326,7 @@ impl Agent {
     }
 
     pub(crate) fn task(&self, framework: &str, executor: &str, task: &str) -> Option<&Task> {
-        self.executor(framework, executor)?.tasks.get(task)
+        self.executor(framework, executor)?.tasks.get(task).map(Box::as_ref)
     }
 
     pub(crate) fn task_mut(
@@ -335,7 +335,7 @@ impl Agent {
         executor: &str,
         task: &str,
     ) -> Option<&mut Task> {
-        self.executor_mut(framework, executor)?.tasks.get_mut(task)
+        self.executor_mut(framework, executor)?.tasks.get_mut(task).map(Box::as_mut)
     }
 
     /// Whether records of a framework are written.
@@ -351,7 +351,8 @@ impl Agent {
         if executors.get(task).is_some_and(|e| e.tasks.contains_key(task)) {
             return Some(task.to_owned());
         }
-        executors.values().find(|e| e.tasks.contains_key(task)).map(|e| e.id().to_owned())
+        let mut others = executors.values().filter(|e| e.kind != ExecutorKind::Command);
+        others.find(|e| e.tasks.contains_key(task)).map(|e| e.id().to_owned())
     }
 
     pub(crate) fn count(&mut self, metric: &'static str) {

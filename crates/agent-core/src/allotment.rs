@@ -38,26 +38,25 @@ impl Allotment {
     /// of those limits, of what tasks without one asked for, and of what the executor has.
     #[must_use]
     pub fn of_executor(executor: &Executor, limitable: Limitable) -> Self {
-        let tasks: Vec<&Task> = executor.tasks.values().filter(|t| !t.is_terminal()).collect();
+        let tasks = || executor.tasks.values().map(Box::as_ref).filter(|t| !t.is_terminal());
         let own = executor.info.resources.iter();
-        let of_tasks = tasks.iter().flat_map(|task| &task.info.resources);
+        let of_tasks = tasks().flat_map(|task| &task.info.resources);
         let resources = own.chain(of_tasks).cloned().collect();
         let amount = |resources: &[v1::Resource], name: &str| {
             from_milli(Resources::from_wire(resources).unwrap_or_default().scalar(name))
         };
         let mut limits = BTreeMap::new();
         for name in ["cpus", "mem"] {
-            let limit = |task: &&Task| task.info.limits.get(name).map(|limit| limit.value);
-            let is_open = |task: &&Task| limit(task).is_none();
+            let limit = |task: &Task| task.info.limits.get(name).map(|limit| limit.value);
+            let is_open = |task: &Task| limit(task).is_none();
             // Cpu time of who has no limit is not limited, unless requests are.
-            let is_unlimited =
-                name == "cpus" && !limitable.cpus_by_request && tasks.iter().any(is_open);
-            if is_unlimited || tasks.iter().all(is_open) {
+            let is_unlimited = name == "cpus" && !limitable.cpus_by_request && tasks().any(is_open);
+            if is_unlimited || tasks().all(is_open) {
                 continue;
             }
             let share =
-                |task: &&Task| limit(task).unwrap_or_else(|| amount(&task.info.resources, name));
-            let sum: f64 = tasks.iter().map(share).sum();
+                |task: &Task| limit(task).unwrap_or_else(|| amount(&task.info.resources, name));
+            let sum: f64 = tasks().map(share).sum();
             limits.insert(name.to_owned(), sum + amount(&executor.info.resources, name));
         }
         Self { resources, limits }
@@ -71,7 +70,7 @@ impl Agent {
         let runs = |task: &Task| task.pid.is_some() && !task.is_terminal();
         let is_there = match executor.kind {
             ExecutorKind::Custom => executor.pid.is_some(),
-            ExecutorKind::Default => executor.tasks.values().any(runs),
+            ExecutorKind::Default => executor.tasks.values().any(|task| runs(task)),
             ExecutorKind::Command => false,
         };
         if !is_there {

@@ -4,7 +4,7 @@ use crate::agent::{Agent, Cx, Exit, Owner, Timer};
 use crate::contract::{Effect, Limitation, StartError};
 use crate::launch::{agent_status, is_docker};
 use crate::recovery::UNKNOWN_CONTAINER;
-use crate::state::{ExecutorKind, ExecutorState, Task};
+use crate::state::{ExecutorKind, ExecutorState};
 use crate::{environment, status};
 use std::time::Duration;
 use wire::v1;
@@ -325,7 +325,7 @@ impl Agent {
     /// A pod's executor is there as long as a task of it runs.
     pub(crate) fn end_idle_pod(&mut self, cx: &mut Cx<'_>, framework: &str, executor_id: &str) {
         let known = self.executor(framework, executor_id);
-        if known.is_some_and(|e| e.tasks.values().all(Task::is_terminal)) {
+        if known.is_some_and(|e| e.tasks.values().all(|task| task.is_terminal())) {
             let root = self.executor(framework, executor_id).map(|e| e.container_id.clone());
             root.iter().for_each(|root| self.end_launched(cx, root));
             self.on_executor_ended(cx, framework, executor_id, 0);

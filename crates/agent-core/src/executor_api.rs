@@ -158,13 +158,11 @@ impl Agent {
             subscribe.unacknowledged_tasks.iter().map(|t| t.task_id.value.as_str()).collect();
         let missing: Vec<v1::TaskId> =
             self.executor(framework, executor).map_or_else(Vec::new, |e| {
-                let staging =
-                    |t: &&crate::Task| t.launched && t.state == v1::TaskState::TaskStaging;
-                let missing = e
+                let staging = e
                     .tasks
                     .values()
-                    .filter(staging)
-                    .filter(|t| !has.contains(&t.info.task_id.value.as_str()));
+                    .filter(|t| t.launched && t.state == v1::TaskState::TaskStaging);
+                let missing = staging.filter(|t| !has.contains(&t.info.task_id.value.as_str()));
                 missing.map(|t| t.info.task_id.clone()).collect()
             });
         for task in missing {
@@ -314,7 +312,7 @@ impl Agent {
         }
         let known = self.executor(framework, executor);
         let task = known.and_then(|e| e.tasks.get(&task_id));
-        let has_ended = task.is_some_and(crate::Task::is_terminal)
+        let has_ended = task.is_some_and(|task| task.is_terminal())
             || known
                 .is_some_and(|e| e.completed_tasks.iter().any(|t| t.info.task_id.value == task_id));
         let is_here = self.executor_of(framework, &task_id).is_some();

@@ -166,7 +166,7 @@ impl Agent {
                 ExecutorKind::Custom => None,
             };
             executor.queue.push(id.clone());
-            executor.tasks.insert(id.clone(), task);
+            executor.tasks.insert(id.clone(), Box::new(task));
         }
         id
     }

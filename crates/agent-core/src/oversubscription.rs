@@ -4,7 +4,7 @@
 use crate::agent::{Agent, Cx, Timer};
 use crate::contract::{Effect, Measured, Purpose};
 use crate::preemption::uses_revocable;
-use crate::state::{ExecutorKind, Task};
+use crate::state::ExecutorKind;
 use base::Time;
 use resources::{Entry, Milli, Resources, Value};
 use std::time::Duration;
@@ -123,7 +123,7 @@ impl Agent {
             let mut resources: Vec<_> = tasks.flat_map(|t| t.info.resources.clone()).collect();
             // A command executor is no process of its own, so that the master does not count it either.
             let counts = executor.kind != ExecutorKind::Command;
-            if counts && !executor.tasks.values().all(Task::is_terminal) {
+            if counts && !executor.tasks.values().all(|task| task.is_terminal()) {
                 resources.extend(executor.info.resources.clone());
             }
             let resources = Resources::from_wire(&resources).unwrap_or_default();

@@ -104,8 +104,8 @@ impl Agent {
             })
         };
         if executor.kind == ExecutorKind::Custom
-            && all().all(Task::is_terminal)
-            && all().any(was_taken)
+            && all().all(|task| task.is_terminal())
+            && all().any(|task| was_taken(task))
         {
             self.shut_down_executor(cx, framework, executor_id);
         }

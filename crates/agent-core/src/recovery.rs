@@ -130,7 +130,7 @@ impl Agent {
                 {
                     executor.had_tasks = true;
                     executor.queue.push(task.info.task_id.value.clone());
-                    executor.tasks.insert(task.info.task_id.value.clone(), task);
+                    executor.tasks.insert(task.info.task_id.value.clone(), Box::new(task));
                 }
             }
             Record::Update(record) => {
@@ -223,7 +223,7 @@ impl Agent {
                     Self::forget_found_pod(cx, pod, found.get(pod));
                 }
                 let known = self.executor(framework_id, executor_id);
-                let idle = known.is_some_and(|e| e.tasks.values().all(Task::is_terminal));
+                let idle = known.is_some_and(|e| e.tasks.values().all(|task| task.is_terminal()));
                 if idle && executor.kind == ExecutorKind::Default {
                     self.on_executor_ended(cx, framework_id, executor_id, 0);
                 } else if idle && let Some(known) = self.executor_mut(framework_id, executor_id) {

@@ -122,12 +122,13 @@ pub struct Executor {
     pub pid: Option<u32>,
     /// Its event stream, while open.
     pub stream: Option<Token>,
-    /// Live tasks by id, in order of ids: queued, launched, and terminal ones that are not acknowledged.
-    pub tasks: BTreeMap<String, Task>,
+    /// Live tasks by id, in order of ids: queued, launched, and terminal ones that are not acknowledged. Most executors
+    /// have one, and a node of a map has room for eleven: boxed, that room is small.
+    pub tasks: BTreeMap<String, Box<Task>>,
     /// Ids of queued tasks in order of arrival.
     pub queue: Vec<String>,
     /// The last tasks whose end was acknowledged.
-    pub completed_tasks: VecDeque<Task>,
+    pub completed_tasks: VecDeque<Box<Task>>,
     /// Whether it was ever given a task.
     pub had_tasks: bool,
     /// Whether its container was asked for: not before the store knows of it.

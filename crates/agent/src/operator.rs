@@ -60,7 +60,7 @@ fn get_tasks(state: &State) -> GetTasks {
                 };
                 list.push(wire(task));
             }
-            out.completed_tasks.extend(executor.completed_tasks.iter().map(wire));
+            out.completed_tasks.extend(executor.completed_tasks.iter().map(|task| wire(task)));
         }
     }
     out

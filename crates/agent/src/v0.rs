@@ -118,9 +118,9 @@ fn executor(executor: &Executor, framework_id: &str) -> Value {
     let shown = if executor.kind == ExecutorKind::Command { "" } else { executor.id() };
     let task = |t: &Task| v0::task(&t.to_wire(framework_id, shown));
     let (launched, queued): (Vec<&Task>, Vec<&Task>) =
-        executor.tasks.values().partition(|t| t.launched);
+        executor.tasks.values().map(Box::as_ref).partition(|t| t.launched);
     let ended = launched.iter().filter(|t| t.is_terminal());
-    let completed = executor.completed_tasks.iter().map(task).chain(ended.map(|t| task(t)));
+    let completed = executor.completed_tasks.iter().map(|t| task(t)).chain(ended.map(|t| task(t)));
     let mut out = json!({
         "id": executor.id(),
         "name": info.name(),

@@ -23,6 +23,7 @@ mod processes;
 mod rooted;
 mod sandbox;
 mod secrets;
+mod spawner;
 mod supervisor;
 mod systemd;
 mod terminal;

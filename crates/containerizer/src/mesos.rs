@@ -8,6 +8,7 @@ use crate::isolation::{Isolator, Isolators, Preparation, Running, Selection, Set
 use crate::network::Network;
 use crate::pods::Pods;
 use crate::probe::{self, ProbeAnswer, Target};
+use crate::spawner::{Spawned, Spawner};
 use crate::supervisor::{self, Files};
 use crate::systemd::Slice;
 use crate::watch::Watch;
@@ -21,15 +22,12 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::sync::{Notify, mpsc, oneshot};
 use wire::v1;
 
-/// How many times an execution is tried again while another thread's child still has the program open for writing.
-const BUSY_RETRIES: u32 = 50;
 /// Time that a supervisor has to kill its container before it is killed itself: it may have been stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -60,6 +58,7 @@ pub struct Mesos {
     containers: PathBuf,
     work_dir: PathBuf,
     program: PathBuf,
+    spawner: Spawner,
     open_files: Option<u64>,
     isolation: Arc<Selection>,
     logs: Option<Logs>,
@@ -127,6 +126,7 @@ impl Mesos {
             containers,
             work_dir: options.work_dir.clone(),
             program,
+            spawner: Spawner::start()?,
             open_files: options.open_files,
             isolation: Arc::new(options.isolation.clone()),
             logs: options.logs.clone(),
@@ -296,16 +296,15 @@ impl Mesos {
         files: &Files,
         encoded: &[u8],
     ) -> Result<u32, String> {
-        let mut child =
-            self.execute(&files.0).map_err(|e| format!("cannot execute the supervisor: {e}"))?;
+        let spawned = self.spawner.spawn(&self.program, &files.0);
+        let Spawned { mut child, mut stdin, stdout } =
+            spawned.map_err(|e| format!("cannot execute the supervisor: {e}"))?;
         let pid = child.id();
         // Before it starts anything: what it starts is where it is.
         if let Some(Err(text)) = self.slice.as_ref().map(|slice| slice.take(pid)) {
             let _ = child.kill().and_then(|()| child.wait());
             return Err(text);
         }
-        let mut stdin = child.stdin.take().ok_or("the supervisor has no standard input")?;
-        let stdout = child.stdout.take().ok_or("the supervisor has no standard output")?;
         if encoded.len() <= 4096 {
             stdin.write_all(encoded).map_err(|e| format!("cannot write to the supervisor: {e}"))?;
             drop(stdin);
@@ -321,23 +320,6 @@ impl Mesos {
         tokio::spawn(self.watch.clone().listen(container_id, files, child, stdout, started));
         answer.await.unwrap_or_else(|_| Err("the supervisor ended at once".to_owned()))?;
         Ok(pid)
-    }
-
-    fn execute(&self, directory: &Path) -> io::Result<Child> {
-        let mut tries = 0;
-        loop {
-            let mut command = Command::new(&self.program);
-            command.arg(directory).current_dir("/").env_clear();
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-            match command.spawn() {
-                Err(error)
-                    if error.raw_os_error() == Some(libc::ETXTBSY) && tries < BUSY_RETRIES =>
-                {
-                    tries += 1
-                }
-                other => return other,
-            }
-        }
     }
 
     /// How a container that runs looks from outside.

@@ -23,13 +23,7 @@ fn former_agent(directory: PathBuf, recovery: Duration, grace: Duration) -> u32 
 }
 
 async fn wait_for_death(supervisor: u32) {
-    for _ in 0..3000 {
-        if !is_alive(&supervisor.to_string()) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("supervisor {supervisor} lives on");
+    until("the supervisor's end", || !is_alive(&supervisor.to_string())).await;
 }
 
 #[tokio::test]

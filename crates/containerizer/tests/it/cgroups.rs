@@ -1,6 +1,6 @@
 //! Containers in cgroups, of whichever version the host has.
 
-use crate::{Host, is_alive};
+use crate::{Host, found, is_alive, until};
 use containerizer::isolation::cgroups::{
     Hierarchies, NetworkClasses, Options, PerfOptions, PidsLimit,
 };
@@ -195,13 +195,8 @@ async fn cpus_are_shares_and_quota() {
     // What it may use changes while it runs.
     host.mesos.update("none", vec![scalar("cpus", 1.0)], map(&[("cpus", 2.0)]));
     host.mesos.update("limit", vec![scalar("cpus", 1.0)], map(&[]));
-    for _ in 0..1000 {
-        let file = if host.is_v2("cpu") { "cpu.max" } else { "cpu.cfs_quota_us" };
-        if host.file("cpu", "limit", file).starts_with(['-', 'm']) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let file = if host.is_v2("cpu") { "cpu.max" } else { "cpu.cfs_quota_us" };
+    until("no limit", || host.file("cpu", "limit", file).starts_with(['-', 'm'])).await;
     check("none", "1024", "100", "200000");
     check("limit", "1024", "100", "-1");
 }
@@ -215,17 +210,12 @@ async fn a_busy_container_is_held_back_and_its_times_are_counted() {
         return;
     };
     let supervisor = host.start_with("a", "while :; do :; done", &[("cpus", 0.2)], &[]).await;
-    let mut used = host.usage("a", supervisor);
-    for _ in 0..3000 {
-        // The kernel adds the time when it is over.
-        if used.cpus_throttled_time_secs() > 0.0 && used.cpus_user_time_secs() > 0.0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        used = host.usage("a", supervisor);
-    }
-    assert!(used.cpus_user_time_secs() > 0.0, "{used:?}");
-    assert!(used.cpus_nr_throttled() > 0 && used.cpus_throttled_time_secs() > 0.0, "{used:?}");
+    // The kernel adds the time when it is over.
+    let is_held = |used: &ResourceStatistics| {
+        used.cpus_throttled_time_secs() > 0.0 && used.cpus_user_time_secs() > 0.0
+    };
+    let used = found("held back", || Some(host.usage("a", supervisor)).filter(is_held)).await;
+    assert!(used.cpus_nr_throttled() > 0, "{used:?}");
     assert!(used.processes() >= 1 && used.threads() >= used.processes(), "{used:?}");
     host.mesos.destroy("a");
     host.end().await;
@@ -309,15 +299,8 @@ async fn shortness_of_memory_is_counted() {
     assert_eq!(used.mem_low_pressure_counter, Some(0), "{used:?}");
     assert!(used.processes() >= 1 && used.threads() >= 1, "{used:?}");
     std::fs::write(host.sandbox("a").join("gate"), "").expect("the gate opens");
-    let mut low = 0;
-    for _ in 0..3000 {
-        low = host.usage("a", supervisor).mem_low_pressure_counter();
-        if low > 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(low > 0, "it is counted");
+    let counted = || Some(host.usage("a", supervisor).mem_low_pressure_counter());
+    let low = found("it is counted", || counted().filter(|low| *low > 0)).await;
     let used = host.usage("a", supervisor);
     assert!(used.mem_low_pressure_counter() >= low, "it does not shrink");
     assert!(used.mem_critical_pressure_counter() <= used.mem_low_pressure_counter());
@@ -330,15 +313,13 @@ async fn shortness_of_memory_is_counted() {
 #[tokio::test]
 async fn memory_bursts_up_to_its_limit_and_is_counted() {
     let Some(mut host) = Cgrouped::new("cgroups/mem") else { return };
-    // 48 MiB of a file in memory.
-    let command = "cat /proc/self/oom_score_adj; head -c 50331648 /dev/zero | tail -c 50331648 | (sleep 1000) & \
-                   x=$(head -c 41943040 /dev/zero | tr '\\0' x); echo ${#x}; sleep 1000";
+    // 40 MiB that nobody takes.
+    let command = "cat /proc/self/oom_score_adj; dd if=/dev/zero bs=41943040 count=1 | sleep 1000";
     let request = [("mem", 32.0)];
     let supervisor = host.start_with("a", command, &request, &[("mem", f64::INFINITY)]).await;
-    host.wait_for_stdout("a", "41943040").await;
-    let used = host.usage("a", supervisor);
-    assert!(used.mem_total_bytes() > 41_943_040, "{used:?}");
-    assert!(used.mem_anon_bytes() > 41_943_040, "{used:?}");
+    let is_full = |used: &ResourceStatistics| used.mem_anon_bytes() >= 41_943_040;
+    let used = found("40 MiB", || Some(host.usage("a", supervisor)).filter(is_full)).await;
+    assert!(used.mem_total_bytes() >= used.mem_anon_bytes(), "{used:?}");
     assert_eq!(used.mem_anon_bytes, used.mem_rss_bytes);
     assert_eq!(used.mem_file_bytes, used.mem_cache_bytes);
     let score: i32 = host.stdout("a").lines().next().expect("a line").parse().expect("a number");
@@ -349,13 +330,7 @@ async fn memory_bursts_up_to_its_limit_and_is_counted() {
     // The limit of what runs is never lowered.
     host.mesos.update("a", vec![scalar("mem", 33.0)], map(&[]));
     let file = if host.is_v2("memory") { "memory.low" } else { "memory.soft_limit_in_bytes" };
-    for _ in 0..1000 {
-        if host.file("memory", "a", file) == (33_u64 << 20).to_string() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(host.file("memory", "a", file), (33_u64 << 20).to_string());
+    until("33 MiB", || host.file("memory", "a", file) == (33_u64 << 20).to_string()).await;
     host.mesos.destroy("a");
     assert_eq!(host.end().await.limitation, None);
 }
@@ -378,13 +353,7 @@ async fn events_in_a_container_are_counted_also_by_the_agent_that_comes_after() 
     let idle = host.start("idle", "exec sleep 1000").await;
     async fn sample(host: &Host, id: &str, supervisor: u32) -> v1::PerfStatistics {
         let running = [Running { container_id: id.to_owned(), supervisor }];
-        for _ in 0..3000 {
-            if let Some(perf) = host.mesos.usage(&running).remove(0).perf {
-                return perf;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("there is no sample");
+        found("a sample", || host.mesos.usage(&running).remove(0).perf).await
     }
     for _ in 0..2 {
         let busy = sample(&host, "busy", supervisor).await;
@@ -503,19 +472,14 @@ async fn cgroups_of_a_former_agent_are_taken_over_and_those_of_others_left_alone
     host.host.exits.close();
     std::fs::write(host.sandbox("hog").join("gate"), "").expect("the gate opens");
     let lock = host.directory.join("run/containers/hog/lock");
-    for _ in 0..3000 {
-        if std::fs::read_to_string(&lock).is_ok_and(|text| text.lines().count() == 2) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(std::fs::read_to_string(&lock).expect("it ended").ends_with(" oom\n"));
+    let ended = || std::fs::read_to_string(&lock).ok().filter(|text| text.lines().count() == 2);
+    assert!(found("its end", ended).await.ends_with(" oom\n"));
     let mut next = host.next();
     let mut found = next.mesos.recover().await.expect("recovery");
     found.sort_by(|a, b| a.container_id.cmp(&b.container_id));
     let ids: Vec<&str> = found.iter().map(|f| f.container_id.as_str()).collect();
     assert_eq!(ids, ["hog", "runs"]);
-    assert!(!is_alive(&pid.to_string()));
+    until("the end of its supervisor", || !is_alive(&pid.to_string())).await;
     let names = |paths: Vec<PathBuf>| {
         let names = paths.iter().map(|p| p.file_name().expect("a name").to_owned());
         let mut names: Vec<String> = names.map(|n| n.into_string().expect("text")).collect();
@@ -709,11 +673,5 @@ async fn the_cgroups_of_a_container_whose_agent_does_not_come_back_are_removed()
         });
     };
     std::thread::scope(|scope| scope.spawn(launch).join().expect("no panic"));
-    for _ in 0..3000 {
-        if host.left().is_empty() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("they stay: {:?}", host.left());
+    until("their removal", || host.left().is_empty()).await;
 }

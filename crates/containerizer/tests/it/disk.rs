@@ -79,28 +79,16 @@ async fn the_reason_outlives_the_agent_and_without_enforcement_it_is_only_told()
     let supervisor = host.mesos.start(filler(&host)).await.expect("it starts").pid;
     host.wait_for_stdout("a", "full").await;
     let running = [Running { container_id: "a".into(), supervisor }];
-    let mut told = None;
-    for _ in 0..1000 {
-        let usage = host.mesos.usage(&running).remove(0);
-        told = Some(usage).filter(|usage| usage.disk_used_bytes() > 3 << 20);
-        if told.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(told.expect("it is told").disk_limit_bytes(), 2 << 20);
+    let usage = || Some(host.mesos.usage(&running).remove(0));
+    let told = found("its use", || usage().filter(|u| u.disk_used_bytes() > 3 << 20)).await;
+    assert_eq!(told.disk_limit_bytes(), 2 << 20);
     drop(host);
     // The next run of the agent enforces it, and knows the limit from the one before.
     let mut host = host_at(directory.clone(), true);
     let found = host.mesos.recover().await.expect("found").remove(0);
     assert!(found.pid.is_some());
     let path = directory.join("run/containers/a/disk-over");
-    for _ in 0..3000 {
-        if path.exists() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the file", || path.exists()).await;
     let ended = tokio::time::timeout(Duration::from_secs(30), host.exits.recv()).await;
     assert!(ended.expect("an end in time").expect("an end").limitation.is_some());
     // And so does the one after it, which only finds the end.

@@ -31,13 +31,7 @@ impl Host {
     }
 
     async fn wait_for_stderr(&self, id: &str, line: &str) {
-        for _ in 0..3000 {
-            if self.stderr(id).lines().any(|l| l == line) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("'{line}' never appeared in: {}", self.stderr(id));
+        until(&format!("'{line}' on stderr"), || self.stderr(id).lines().any(|l| l == line)).await;
     }
 
     fn figures(&self) -> (u64, u64, u64) {
@@ -145,13 +139,7 @@ async fn what_is_cancelled_leaves_nothing_running_and_another_takes_the_download
     assert_eq!(host.exit().await.0, "b");
     assert!(host.stderr("b").starts_with("put c2-f\n"), "{}", host.stderr("b"));
     for pid in pids {
-        for _ in 0..1000 {
-            if !is_alive(&pid) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert!(!is_alive(&pid), "{pid}");
+        until(&format!("the end of {pid}"), || !is_alive(&pid)).await;
     }
 }
 

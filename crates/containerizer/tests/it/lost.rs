@@ -13,12 +13,7 @@ const FAMILY: &str = "sh -c 'echo $$; exec sleep 1000' &
 impl Host {
     async fn start_family(&self, id: &str) -> (u32, Vec<String>) {
         let supervisor = self.start(id, FAMILY).await;
-        for _ in 0..3000 {
-            if self.stdout(id).lines().count() == 5 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("five lines", || self.stdout(id).lines().count() == 5).await;
         let pids: Vec<String> = self.stdout(id).lines().map(str::to_owned).collect();
         assert_eq!(pids.len(), 5);
         assert!(pids.iter().all(|pid| is_alive(pid)));

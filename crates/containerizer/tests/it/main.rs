@@ -122,14 +122,24 @@ impl Host {
     }
 
     async fn wait_for_stdout(&self, id: &str, line: &str) {
-        for _ in 0..3000 {
-            if self.stdout(id).lines().any(|l| l == line) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("'{line}' never appeared in: {}", self.stdout(id));
+        until(&format!("'{line}' on stdout"), || self.stdout(id).lines().any(|l| l == line)).await;
     }
+}
+
+/// Waits until there is something, for as long as an emulated machine under load may need.
+pub(crate) async fn found<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    found(what, || holds().then_some(())).await;
 }
 
 fn is_alive(pid: &str) -> bool {
@@ -214,12 +224,7 @@ async fn a_signal_reaches_the_whole_tree_and_destroy_leaves_nothing() {
     // One grandchild in a session of its own, one that ignores SIGTERM.
     host.start("a", "setsid sh -c 'echo $$; exec sleep 1000' & sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.1; done' & echo ready; wait").await;
     host.wait_for_stdout("a", "ready").await;
-    for _ in 0..1000 {
-        if host.stdout("a").lines().count() == 3 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("three lines", || host.stdout("a").lines().count() == 3).await;
     let pids: Vec<String> =
         host.stdout("a").lines().filter(|l| *l != "ready").map(str::to_owned).collect();
     assert_eq!(pids.len(), 2);

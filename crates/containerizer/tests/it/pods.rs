@@ -1,7 +1,7 @@
 //! Pods: what their containers share, on real processes.
 
 use crate::cgroups::{Cgrouped, map, scalar};
-use crate::{Host, is_alive};
+use crate::{Host, is_alive, until};
 use containerizer::isolation::{Launcher, Running, Selection, cgroups};
 use containerizer::{ContainerSpec, Containerizer as _, Pod};
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ async fn a_pod_has_cgroups_in_which_its_containers_are() {
 
     // More tasks come. What is asked for takes effect in another thread.
     host.mesos.update("pod", vec![scalar("cpus", 4.0), scalar("mem", 128.0)], map(&[]));
-    until(|| host.memory("pod") == 128 * MEGABYTE).await;
+    until("128 MiB", || host.memory("pod") == 128 * MEGABYTE).await;
 
     // Another agent knows all of it.
     host.host = host.next();
@@ -81,7 +81,7 @@ async fn a_pod_has_cgroups_in_which_its_containers_are() {
     let found: Vec<_> = found.iter().map(|f| (f.container_id.as_str(), f.pid.is_some())).collect();
     assert_eq!(found, [("a", true), ("b", true), ("pod", true)]);
     host.mesos.update("b", vec![scalar("cpus", 0.5), scalar("mem", 64.0)], map(&[]));
-    until(|| host.memory("pod/mesos/b") == 64 * MEGABYTE).await;
+    until("64 MiB", || host.memory("pod/mesos/b") == 64 * MEGABYTE).await;
     // A third one comes into the same pod.
     let third = host.spec_in(pod(&[("cpus", 4.0), ("mem", 128.0)]), "c", "exit 3");
     host.mesos.start(third).await.expect("it starts");
@@ -94,16 +94,6 @@ async fn a_pod_has_cgroups_in_which_its_containers_are() {
     }
     assert_eq!(ends.pop().as_deref(), Some("pod"), "the pod ends last");
     assert_eq!(host.left(), Vec::<PathBuf>::new());
-}
-
-async fn until(mut condition: impl FnMut() -> bool) {
-    for _ in 0..2000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    panic!("it never came true");
 }
 
 #[tokio::test]

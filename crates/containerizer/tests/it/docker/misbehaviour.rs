@@ -2,6 +2,7 @@
 
 use super::fake::{Fake, Mischief};
 use super::{Node, docker_of};
+use crate::until;
 use containerizer::{ContainerSpec, Containerizer as _};
 use serde_json::json;
 use std::time::Duration;
@@ -18,16 +19,6 @@ fn spec(node: &Node, id: &str, image: &str) -> ContainerSpec {
     let mut spec = node.spec(id, "true");
     docker_of(&mut spec).image = image.to_owned();
     spec
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..4000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never came: {what}");
 }
 
 /// Every request of a start, wherever it goes wrong and however: the task fails with a text, and nothing is left.

@@ -7,6 +7,7 @@ mod misbehaviour;
 mod networks;
 mod real;
 
+use crate::until;
 use containerizer::docker::{Docker, DockerOptions};
 use containerizer::images::Credentials;
 use containerizer::isolation::Running;
@@ -162,13 +163,8 @@ impl Node {
     }
 
     async fn wait_for_line(&self, id: &str, line: &str) {
-        for _ in 0..6000 {
-            if self.output(id, "stdout").lines().any(|l| l == line) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("'{line}' never appeared in: {}", self.output(id, "stdout"));
+        let output = || self.output(id, "stdout");
+        until(&format!("'{line}' on stdout"), || output().lines().any(|l| l == line)).await;
     }
 }
 

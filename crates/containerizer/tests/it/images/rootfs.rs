@@ -1,6 +1,7 @@
 //! Root file systems: each container has its own, and nothing is left of them.
 
 use super::{Host, Tar, image, is_root};
+use crate::until;
 use containerizer::images::GcConfig;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -189,13 +190,7 @@ async fn the_next_agent_keeps_what_runs_and_removes_the_rest() {
     next.destroy("runs");
     assert_eq!(next.directory.mounts(), [""; 0]);
     assert_eq!(next.directory.count("work/provisioner/containers"), 0);
-    for _ in 0..1000 {
-        if next.directory.count("work/provisioner/removed") == 0 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    assert_eq!(next.directory.count("work/provisioner/removed"), 0);
+    until("their removal", || next.directory.count("work/provisioner/removed") == 0).await;
     std::fs::remove_dir_all(archives).expect("removed");
 }
 
@@ -227,13 +222,7 @@ async fn images_that_nobody_uses_go_when_the_disk_gets_full() {
         host.destroy("app");
         host.destroy("single");
     }
-    for _ in 0..1000 {
-        if full.layers() < all {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    assert!(full.layers() < all, "one that nobody uses is removed");
+    until("one that nobody uses is removed", || full.layers() < all).await;
     assert_eq!(full.directory.count("store/images"), 1, "what is excluded stays");
     assert_eq!(roomy.layers(), all, "there is room");
     std::fs::remove_dir_all(archives).expect("removed");
