@@ -20,7 +20,9 @@ impl Agent {
             }
             Type::Mount => {
                 let root = source.mount.as_ref().and_then(|m| m.root.as_deref());
-                Some(self.absolute(root.unwrap_or("")))
+                // Without one it is nowhere: it must not be another directory that is emptied with it.
+                root.filter(|root| !root.trim_end_matches('/').is_empty())
+                    .map(|root| self.absolute(root))
             }
             Type::Block | Type::Raw | Type::Unknown => None,
         }
@@ -28,11 +30,11 @@ impl Agent {
 
     /// A root of a disk: relative ones are below the work directory.
     fn absolute(&self, root: &str) -> String {
-        let root = root.trim_end_matches('/');
-        match root {
-            "" => self.config.work_dir.clone(),
-            _ if root.starts_with('/') => root.to_owned(),
-            _ => format!("{}/{root}", self.config.work_dir),
+        let trimmed = root.trim_end_matches('/');
+        match trimmed {
+            "" if root.is_empty() => self.config.work_dir.clone(),
+            _ if root.starts_with('/') => trimmed.to_owned(),
+            _ => format!("{}/{trimmed}", self.config.work_dir),
         }
     }
 

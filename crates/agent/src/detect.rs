@@ -12,12 +12,8 @@ pub fn resources(
     default_role: &str,
     work_dir: &Path,
 ) -> Result<Resources, ResourceError> {
-    let mut all = Resources::parse(text, default_role)?;
-    // An entry with value 0 counts as given, but is empty.
-    let given = |name: &str| {
-        all.names().contains(name)
-            || text.split([';', '\n']).any(|part| part.trim_start().starts_with(name))
-    };
+    // What is given as 0 is not detected, although there is nothing of it.
+    let (mut all, given) = Resources::parse_named(text, default_role)?;
     let missing: Vec<String> = [
         ("cpus", cpus()),
         ("mem", memory()),
@@ -25,7 +21,7 @@ pub fn resources(
         ("ports", "[31000-32000]".to_owned()),
     ]
     .into_iter()
-    .filter(|(name, _)| !given(name))
+    .filter(|(name, _)| !given.contains(*name))
     .map(|(name, value)| format!("{name}:{value}"))
     .collect();
     all += &Resources::parse(&missing.join(";"), default_role)?;
@@ -68,6 +64,14 @@ mod tests {
         let all = resources("cpus:3;mem:5;disk:0", "*", Path::new("/no/such/directory"))
             .expect("resources");
         assert_eq!(all.to_string(), "cpus:3; mem:5; ports:[31000-32000]");
+        let json = r#"[{"name":"ports","type":"RANGES","ranges":{"range":[]}},
+            {"name":"mem","type":"SCALAR","scalar":{"value":0}}]"#;
+        let all = resources(json, "*", Path::new("/")).expect("resources");
+        assert_eq!((all.quantity("ports"), all.scalar("mem")), (0, 0));
+        assert!(all.scalar("cpus") > 0 && all.scalar("disk") > 0);
+        let all = resources("memory_bytes:5;disks:2;cpus_of_old:1", "*", Path::new("/"));
+        let all = all.expect("resources");
+        assert!(all.scalar("mem") > 0 && all.scalar("disk") > 0 && all.scalar("cpus") > 0, "{all}");
         let all = resources("", "web", Path::new("/")).expect("resources");
         assert!(all.scalar("cpus") > 0 && all.scalar("mem") > 0 && all.scalar("disk") > 0);
         assert!(all.unreserved().is_empty());

@@ -93,17 +93,23 @@ pub(crate) fn remove(path: &Path) -> Result<(), String> {
 
 /// Unmounts everything at or below a directory, the last first.
 fn unmount_below(path: &Path) -> Result<(), String> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let mounts = table.split(|b| *b == b'\n').filter_map(|line| {
-        let point = line.split(|b| *b == b' ').nth(4)?;
-        Some(PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
-    });
+    let mounts = mount_points().into_iter();
     let below: Vec<PathBuf> = mounts.filter(|mount| mount.starts_with(path)).collect();
     for mount in below.iter().rev() {
         unmount(mount, UnmountFlags::DETACH)
             .map_err(|e| format!("cannot unmount {}: {e}", mount.display()))?;
     }
     Ok(())
+}
+
+/// Where something is mounted, in the order of the mounts.
+pub(crate) fn mount_points() -> Vec<PathBuf> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = table.split(|b| *b == b'\n').filter_map(|line| {
+        let point = line.split(|b| *b == b' ').nth(4)?;
+        Some(PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
+    });
+    mounts.collect()
 }
 
 /// The kernel writes blanks and backslashes as three octal digits.

@@ -8,6 +8,7 @@ mod attach;
 mod container_calls;
 mod container_list;
 pub mod detect;
+pub mod disks;
 mod engine;
 mod exclusive;
 mod former;

@@ -1,7 +1,7 @@
 //! The books of what frameworks hold: of agents, shares and quota together.
 
 use crate::hierarchical::Hierarchical;
-use crate::tree::Seat;
+use crate::tree::{Seat, bump};
 use crate::{AgentId, FrameworkId};
 use resources::{Entry, Milli, Resources, Value};
 use std::borrow::Cow;
@@ -153,7 +153,7 @@ impl Hierarchical {
             let Value::Scalar(milli) = entry.value else { return };
             for role in self.tree.known_role(role).into_iter().flat_map(|r| self.tree.chain(r)) {
                 let of_role = counted.entry(role).or_default();
-                *of_role.entry(entry.identity.name.clone()).or_default() += milli;
+                bump(of_role.entry(entry.identity.name.clone()).or_default(), milli);
             }
         };
         for agent in self.agents.values() {

@@ -2,6 +2,7 @@
 
 use crate::agent::Agent;
 use crate::hierarchical::Hierarchical;
+use crate::tree::bump;
 use resources::Resources;
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ impl Hierarchical {
         for entry in all.iter().flat_map(Resources::iter) {
             let resources::Value::Scalar(milli) = entry.value else { continue };
             if !self.config.fair_sharing_excluded.contains(&entry.identity.name) {
-                *held.entry(&entry.identity.name).or_default() += milli;
+                bump(held.entry(&entry.identity.name).or_default(), milli);
             }
         }
         for (id, agent) in &self.agents {
@@ -21,7 +22,7 @@ impl Hierarchical {
             counted.recount(&mut Resources::unallocated);
             for (name, milli) in agent.softs.counted() {
                 if !self.config.fair_sharing_excluded.contains(name) {
-                    *held.entry(name).or_default() += milli;
+                    bump(held.entry(name).or_default(), milli);
                 }
             }
             if !self.suspects.contains(id) && !agent.softs.fit(agent) {

@@ -232,7 +232,7 @@ impl Circumstances<'_> {
                 return Err(Reason::Satisfied);
             }
         }
-        let spare = |name: &str| self.spare(name).map(|s| s + lack(name));
+        let spare = |name: &str| self.spare(name).map(|s| s.saturating_add(lack(name)));
         let least = |a: Option<Milli>, b: Option<Milli>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, other) => one.or(other),

@@ -93,9 +93,9 @@ impl Needs {
     /// A role has so much of a scalar by now. Those below it must be up to date.
     pub(crate) fn consume(&mut self, role: u32, at: usize, consumed: Milli) {
         let Some(of) = self.of.get_mut(&role) else { return };
-        let lack = (amount(Some(&of.guarantee), at) - consumed).max(0);
+        let lack = amount(Some(&of.guarantee), at).saturating_sub(consumed).max(0);
         let need = lack.max(amount(Some(&of.below), at));
-        let more = need - amount(Some(&of.need), at);
+        let more = need.wrapping_sub(amount(Some(&of.need), at));
         if more == 0 {
             return;
         }
@@ -121,11 +121,11 @@ impl Needs {
         let mut found = tree.chain(role).find_map(|role| self.of.get(&role));
         let (mut need, mut others) = (0, 0);
         while let Some(here) = found {
-            others += amount(Some(&here.below), at) - need;
+            others = amount(Some(&here.below), at).saturating_sub(need).saturating_add(others);
             need = amount(Some(&here.need), at);
             found = here.above.and_then(|above| self.of.get(&above));
         }
-        need - others
+        need.saturating_sub(others)
     }
 
     /// Whether all needs would shrink if a role got of some scalar.

@@ -5,7 +5,7 @@
 
 use crate::agent::Agent;
 use crate::hierarchical::Hierarchical;
-use crate::tree::{Seat, Tree};
+use crate::tree::{Seat, Tree, bump};
 use crate::{AgentId, FrameworkId, Loser};
 use resources::{Milli, Resources};
 use std::borrow::Cow;
@@ -92,7 +92,7 @@ impl Overlaps {
         let of_seat = self.shown.entry(seat).or_default();
         for entry in resources.iter().filter(|e| e.is_quota_charged()) {
             if let resources::Value::Scalar(milli) = entry.value {
-                *of_seat.entry(entry.identity.name.clone()).or_default() += sign * milli;
+                bump(of_seat.entry(entry.identity.name.clone()).or_default(), sign * milli);
             }
         }
         of_seat.retain(|_, milli| *milli != 0);

@@ -7,7 +7,7 @@ use crate::Quota;
 use crate::limited::{Limited, Mask, bit};
 use crate::needs::Needs;
 use crate::share::{Share, Shares};
-use crate::tree::{Scalars, Tree};
+use crate::tree::{Scalars, Tree, bump};
 use resources::{Milli, Resources, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ pub(crate) fn add(scalars: &mut Scalars, at: usize, milli: Milli) {
     if scalars.len() <= at {
         scalars.resize(at + 1, 0);
     }
-    scalars[at] += milli;
+    bump(&mut scalars[at], milli);
 }
 
 pub(crate) fn amount(scalars: Option<&Scalars>, at: usize) -> Milli {
@@ -204,12 +204,12 @@ impl Quotas {
     }
 
     pub(crate) fn consumed(&self, role: u32, at: usize) -> Milli {
-        amount(self.charged.get(&role), at) + amount(self.reserved.get(&role), at)
+        amount(self.charged.get(&role), at).saturating_add(amount(self.reserved.get(&role), at))
     }
 
     /// What a role has of a scalar, and what it may have on agents that are expected back.
     fn taken(&self, role: u32, at: usize, name: &str) -> Milli {
-        self.consumed(role, at) + self.away.get(name).copied().unwrap_or(0)
+        self.consumed(role, at).saturating_add(self.away.get(name).copied().unwrap_or(0))
     }
 
     /// Agents with so much of each scalar are expected back.
@@ -309,7 +309,8 @@ impl Quotas {
         let rooms = tree.chain(role).filter_map(|role| {
             let limit = self.of.get(&role)?.limits.get(name)?;
             let away = || self.away.get(name).copied().unwrap_or(0);
-            Some((limit - at.map_or_else(away, |at| self.taken(role, at, name))).max(0))
+            let taken = at.map_or_else(away, |at| self.taken(role, at, name));
+            Some(limit.saturating_sub(taken).max(0))
         });
         rooms.min()
     }
@@ -322,12 +323,13 @@ impl Quotas {
     /// How much of a scalar is free beyond what guarantees still need; None: nothing of it is guaranteed.
     pub(crate) fn spare(&self, tree: &Tree, name: &str) -> Option<Milli> {
         let at = tree.known_scalar(name).filter(|at| self.needs.is_guaranteed(*at))?;
-        Some((amount(Some(&self.free), at) - self.needs.all(at)).max(0))
+        Some(amount(Some(&self.free), at).saturating_sub(self.needs.all(at)).max(0))
     }
 
     /// How much more of a scalar a role may have: what its limits and the guarantees of others leave; None: any amount.
     pub(crate) fn room(&self, tree: &Tree, role: u32, name: &str) -> Option<Milli> {
-        let spare = self.spare(tree, name).map(|spare| spare + self.lack(tree, role, name));
+        let spare =
+            self.spare(tree, name).map(|spare| spare.saturating_add(self.lack(tree, role, name)));
         self.limit_room(tree, role, name).into_iter().chain(spare).min()
     }
 }

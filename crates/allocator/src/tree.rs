@@ -96,12 +96,17 @@ pub(crate) struct Tree {
     own_name: Arc<str>,
 }
 
+/// Adds to a sum over many agents. Beyond what can be counted it is wrong, but only for as long as there is so much.
+pub(crate) fn bump(sum: &mut Milli, milli: Milli) {
+    *sum = sum.wrapping_add(milli);
+}
+
 fn apply(scalars: &mut Scalars, changes: &[(usize, Milli)], sign: i64) {
     for (at, milli) in changes {
         if scalars.len() <= *at {
             scalars.resize(at + 1, 0);
         }
-        scalars[*at] += sign * milli;
+        bump(&mut scalars[*at], sign * milli);
     }
 }
 
@@ -409,7 +414,7 @@ impl Tree {
         for seat in &self.seats {
             let scalars = seat.holding.scalars.iter().enumerate();
             for (at, milli) in scalars.filter(|(_, m)| **m != 0) {
-                *sums.entry(&self.names[at]).or_default() += milli;
+                bump(sums.entry(&self.names[at]).or_default(), *milli);
             }
         }
         sums.retain(|_, milli| *milli != 0);

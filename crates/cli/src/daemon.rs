@@ -358,6 +358,7 @@ pub(crate) fn agent_config(
         .map_err(|e| format!("--resources: {e}"))?;
     let isolation = crate::isolation::selection(flags)?;
     crate::isolation::add_gpus(flags, &isolation, text, role, &mut resources)?;
+    agent::disks::check(&resources, &work_dir).map_err(|e| format!("--resources: {e}"))?;
     let attributes = parse_attributes(flags.text("attributes").unwrap_or_default());
     let executor_environment = match flags.text("executor_environment_variables") {
         None => None,

@@ -132,9 +132,9 @@ pub(crate) fn add_gpus(
             Some(_) => Err("--nvidia_gpu_devices needs 'gpu/nvidia' in --isolation".to_owned()),
         };
     }
-    let given = all.scalar("gpus");
-    let is_given = given > 0 || text.contains("gpus");
-    let given = is_given.then(|| resources::from_milli(given));
+    let named = Resources::parse_named(text, role).map_err(|e| e.to_string())?.1;
+    let is_given = named.contains("gpus");
+    let given = is_given.then(|| resources::from_milli(all.scalar("gpus")));
     let count = gpus(flags)?.count(given)?;
     if !is_given && count > 0 {
         *all += &Resources::parse(&format!("gpus:{count}"), role).map_err(|e| e.to_string())?;

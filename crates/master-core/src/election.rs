@@ -75,7 +75,8 @@ impl Master {
         let mut away = BTreeMap::new();
         for info in self.state.recovered_agents.values() {
             for (name, milli) in scalars(info) {
-                *away.entry(name).or_default() += milli;
+                let sum: &mut Milli = away.entry(name).or_default();
+                *sum = sum.wrapping_add(milli);
             }
         }
         self.allocator.expect(away.clone());
@@ -94,7 +95,7 @@ impl Master {
         } else if let Some(awaited) = &mut self.awaited {
             for (name, milli) in scalars(&info) {
                 if let Some(left) = awaited.away.get_mut(&name) {
-                    *left -= milli;
+                    *left = left.wrapping_sub(milli);
                 }
             }
             self.allocator.expect(awaited.away.clone());

@@ -1,6 +1,6 @@
 //! What of agents is lent: used or offered as revocable resources that the agent itself does not offer as such.
 
-use crate::quota::Amounts;
+use crate::quota::{Amounts, grow};
 use crate::state::{Agent, State};
 use allocator::AgentId;
 use resources::{Milli, Resources, Value};
@@ -10,7 +10,7 @@ fn scalars(resources: &Resources, keep: impl Fn(&resources::Entry) -> bool) -> A
     let mut amounts = Amounts::new();
     for entry in resources.iter().filter(|e| keep(e)) {
         if let Value::Scalar(milli) = entry.value {
-            *amounts.entry(entry.identity.name.clone()).or_default() += milli;
+            grow(&mut amounts, &entry.identity.name, milli);
         }
     }
     amounts
@@ -36,7 +36,7 @@ pub(crate) fn is_overlent(agent: &Agent, held: &Resources) -> bool {
     let (own, used) = (firm(&agent.total), firm(held));
     let amount = |amounts: &Amounts, name: &str| amounts.get(name).copied().unwrap_or(0);
     let mut lent = lent_of(agent, held).into_iter();
-    lent.any(|(name, lent)| amount(&used, &name) + lent > amount(&own, &name))
+    lent.any(|(name, lent)| amount(&used, &name).saturating_add(lent) > amount(&own, &name))
 }
 
 impl State {
@@ -63,8 +63,7 @@ impl State {
             for (name, mut milli) in lent_of(agent, &held) {
                 let mut add = |role: &str, part: Milli| {
                     if part > 0 {
-                        let amounts = lent.entry(role.to_owned()).or_default();
-                        *amounts.entry(name.clone()).or_default() += part;
+                        grow(lent.entry(role.to_owned()).or_default(), &name, part);
                     }
                 };
                 for (role, reserved) in free.reserved() {

@@ -107,7 +107,7 @@ impl Master {
         for offer in offers {
             let mut without = missing.clone();
             without -= &offer.resources.unallocated();
-            let holds = |entry: &Entry| shared.iter().any(|s| s.identity == entry.identity);
+            let holds = |entry: &Entry| shared.iter().any(|s| s.same_identity(entry));
             let holds_shared =
                 !shared.is_empty() && offer.resources.unallocated().iter().any(holds);
             if without != missing || holds_shared {

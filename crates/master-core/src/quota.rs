@@ -6,6 +6,7 @@ use crate::share::Promises;
 use allocator::Quota;
 use base::Token;
 use resources::{Milli, Resources, from_milli, is_descendant_or_self, to_milli, validate_role};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wire::v1;
 use wire::v1::quota::{QuotaConfig, QuotaRequest};
@@ -40,6 +41,12 @@ pub(crate) fn shown(amounts: &Amounts) -> String {
     let parts: Vec<String> =
         parts.map(|(name, milli)| format!("{name}:{}", from_milli(*milli))).collect();
     if parts.is_empty() { "{}".to_owned() } else { parts.join("; ") }
+}
+
+/// Adds to a sum, which ends at the most that can be counted.
+pub(crate) fn grow(sum: &mut Amounts, name: &str, milli: Milli) {
+    let amount = sum.entry(name.to_owned()).or_default();
+    *amount = amount.saturating_add(milli);
 }
 
 /// The policy's form of a quota.
@@ -112,7 +119,7 @@ impl Master {
         let mut add = |resources: &Resources| {
             for entry in resources.iter() {
                 if let resources::Value::Scalar(milli) = entry.value {
-                    *consumed.entry(entry.identity.name.clone()).or_default() += milli;
+                    grow(&mut consumed, &entry.identity.name, milli);
                 }
             }
         };
@@ -130,13 +137,14 @@ impl Master {
 
     /// Checks guarantees of all roles together.
     fn check_together(&self, configs: &[QuotaConfig]) -> Result<(), String> {
+        self.promises(configs).check_countable()?;
         let mut all: BTreeMap<&str, &QuotaConfig> =
             self.state.quotas.iter().map(|(role, config)| (role.as_str(), config)).collect();
         all.extend(configs.iter().map(|c| (c.role.as_str(), c)));
         let sum = |roles: &mut dyn Iterator<Item = &&QuotaConfig>| {
             let mut sum = Amounts::new();
             for (name, milli) in roles.flat_map(|c| amounts(&c.guarantees)) {
-                *sum.entry(name).or_default() += milli;
+                grow(&mut sum, &name, milli);
             }
             sum
         };
@@ -158,10 +166,15 @@ impl Master {
 
     /// Whether the cluster has what is guaranteed in all.
     fn check_capacity(&self, cx: &Cx<'_>, configs: &[QuotaConfig]) -> Result<(), String> {
+        self.promises(configs).check(&self.state.capacity(), cx.now.wall)
+    }
+
+    /// All that is promised to roles, with these quotas.
+    fn promises(&self, configs: &[QuotaConfig]) -> Promises<'_> {
         let mut quotas = self.state.quotas.clone();
         quotas.extend(configs.iter().map(|c| (c.role.clone(), c.clone())));
         let shares = self.state.shares.values().map(|share| &share.config).collect();
-        Promises { quotas: &quotas, shares }.check(&self.state.capacity(), cx.now.wall)
+        Promises { quotas: Cow::Owned(quotas), shares }
     }
 
     pub(crate) fn update_quota(
@@ -329,13 +342,13 @@ impl Master {
                 break;
             }
             for (name, held) in &mut held {
-                *held -= offer.resources.unreserved().scalar(name);
+                *held = held.saturating_sub(offer.resources.unreserved().scalar(name));
             }
             self.rescind(cx, &offer.id);
         }
         let mut lack: Amounts = guarantees;
         for (name, lack) in &mut lack {
-            *lack -= held.get(name).copied().unwrap_or(0).max(0);
+            *lack = lack.saturating_sub(held.get(name).copied().unwrap_or(0).max(0));
         }
         // Soft offers hide what is free from roles with disjoint offers.
         if lack.values().any(|lack| *lack > 0) {
@@ -350,7 +363,7 @@ impl Master {
             };
             if lack.iter().any(helps) {
                 for (name, lack) in &mut lack {
-                    *lack -= offer.resources.unreserved().scalar(name);
+                    *lack = lack.saturating_sub(offer.resources.unreserved().scalar(name));
                 }
                 self.rescind(cx, &offer.id);
             }

@@ -7,7 +7,7 @@ use crate::registry::{AGENTS, RegistryOp, UNREACHABLE};
 use crate::state::Agent;
 use allocator::{AgentId, AgentOptions};
 use base::Token;
-use resources::Resources;
+use resources::{Milli, Resources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::internal::agent_to_master::Message as FromAgent;
@@ -89,10 +89,17 @@ impl Master {
             refuse(cx, connection, format!("the registration is invalid: {message}"));
             return;
         }
-        if self.config.require_agent_domain && register.info.domain.is_none() {
-            return;
-        }
-        if register.info.domain.is_some() && self.config.info.domain.is_none() {
+        let fault = if self.config.require_agent_domain && register.info.domain.is_none() {
+            Some("it has no --domain, and --require_agent_domain is set here")
+        } else if register.info.domain.is_some() && self.config.info.domain.is_none() {
+            Some("it has a --domain, this master has none; give the master one as well")
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            let (host, port) = (&register.info.hostname, register.info.port());
+            let text = format!("the agent at {ip}:{port} ({host}) is not registered: {fault}");
+            cx.out.push(Effect::Log { text });
             return;
         }
         match register.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()) {
@@ -314,8 +321,11 @@ pub(crate) fn put_agent(id: &str, register: &internal::Register) -> RegistryOp {
 }
 
 fn check_register(register: &internal::Register) -> Result<(), String> {
-    total_of(&register.info.resources, &register.checkpointed_resources)?;
-    Resources::validate(&register.oversubscribed).map_err(|e| e.to_string())?;
+    let mut total = total_of(&register.info.resources, &register.checkpointed_resources)?;
+    total += &Resources::from_wire(&register.oversubscribed).map_err(|e| e.to_string())?;
+    if let Some(name) = total.names().into_iter().find(|name| total.scalar(name) == Milli::MAX) {
+        return Err(format!("there is more of '{name}' than can be counted"));
+    }
     let mut frameworks = BTreeSet::new();
     for info in &register.frameworks {
         let id = info.id.as_ref().map_or("", |id| id.value.as_str());

@@ -2,12 +2,13 @@
 
 use crate::contract::Effect;
 use crate::master::{Cx, Master, Timer, Waiting};
-use crate::quota::{Amounts, amounts, check_name, most, shown};
+use crate::quota::{Amounts, amounts, check_name, grow, most, shown};
 use crate::registry::{RegistryOp, SHARES};
 use crate::schedule::{self, Schedule, Window};
 use crate::state::State;
 use base::{Token, WallTime};
 use resources::{Milli, Value, from_milli, validate_role};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,7 +141,7 @@ impl State {
         for agent in self.agents.values() {
             for entry in agent.total.iter().filter(|e| !e.identity.revocable) {
                 if let Value::Scalar(milli) = entry.value {
-                    *capacity.entry(entry.identity.name.clone()).or_default() += milli;
+                    grow(&mut capacity, &entry.identity.name, milli);
                 }
             }
         }
@@ -186,8 +187,7 @@ fn sum(by_role: &BTreeMap<String, Amounts>) -> Amounts {
         let above = resources::ancestors(role).find(|above| by_role.contains_key(*above));
         let into = above.map_or(&mut sum, |above| below.entry(above).or_default());
         for (name, milli) in all {
-            let amount = into.entry(name).or_default();
-            *amount = amount.saturating_add(milli);
+            grow(into, &name, milli);
         }
     }
     sum
@@ -195,11 +195,25 @@ fn sum(by_role: &BTreeMap<String, Amounts>) -> Amounts {
 
 /// Roles' quotas and shares as they would be.
 pub(crate) struct Promises<'a> {
-    pub(crate) quotas: &'a BTreeMap<String, QuotaConfig>,
+    pub(crate) quotas: Cow<'a, BTreeMap<String, QuotaConfig>>,
     pub(crate) shares: Vec<&'a ShareConfig>,
 }
 
 impl Promises<'_> {
+    /// Whether the amounts that are promised to all roles can be counted together.
+    pub(crate) fn check_countable(&self) -> Result<(), String> {
+        let mut all = Amounts::new();
+        let quotas = self.quotas.values().flat_map(|config| amounts(&config.guarantees));
+        let shares = self.shares.iter().flat_map(|share| share.amounts.clone());
+        quotas.chain(shares).for_each(|(name, milli)| grow(&mut all, &name, milli));
+        match all.iter().find(|(_, milli)| **milli == Milli::MAX) {
+            Some((name, _)) => Err(format!(
+                "the guarantees of all roles for '{name}' add up to more than can be counted"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the cluster has what is promised, now and at every time at which some share begins.
     pub(crate) fn check(&self, capacity: &Amounts, now: WallTime) -> Result<(), String> {
         let of = |share: &ShareConfig| schedule::windows(&share.schedules, now);
@@ -225,7 +239,7 @@ impl Promises<'_> {
                 let milli = from_milli(*milli);
                 return Err(format!("shares of '{name}' add up to {milli} percent{when}"));
             }
-            let total = sum(&guarantees(self.quotas, active(), capacity));
+            let total = sum(&guarantees(&self.quotas, active(), capacity));
             let over = |(name, milli): (&String, &Milli)| {
                 capacity.get(name).copied().unwrap_or(0) < *milli
             };
@@ -276,6 +290,11 @@ impl Master {
                 return Err(format!("'{field}.{name}': '{name}' is no scalar resource"));
             }
         }
+        let others = self.state.shares.values().map(|share| &share.config);
+        let others = others.filter(|other| other.role != config.role);
+        let shares = others.chain([config]).collect();
+        let promises = Promises { quotas: Cow::Borrowed(&self.state.quotas), shares };
+        promises.check_countable()?;
         if force {
             return Ok(());
         }
@@ -287,11 +306,8 @@ impl Master {
                 "'percent.{name}': no agent has '{name}' (use 'force' to bypass this check)"
             ));
         }
-        let others = self.state.shares.values().map(|share| &share.config);
-        let others = others.filter(|other| other.role != config.role);
-        let shares = others.chain([config]).collect();
-        Promises { quotas: &self.state.quotas, shares }
-            .check(&self.state.capacity(), cx.now.wall)
+        promises
+            .check(&capacity, cx.now.wall)
             .map_err(|e| format!("{e} (use 'force' to bypass this check)"))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::ResourceError;
 use crate::text::{Parsed, parse_value};
-use crate::value::Value;
+use crate::value::{Value, coalesce};
 use wire::v1;
 
 /// Parses `name:value;name:value` (also one per line).
@@ -23,21 +23,24 @@ pub fn parse_attributes(text: &str) -> Result<Vec<v1::Attribute>, ResourceError>
                 })?;
             let mut attribute =
                 v1::Attribute { name: name.trim().to_owned(), ..Default::default() };
-            match parse_value(value)? {
-                Parsed::Value(Value::Scalar(milli)) => {
+            let value = parse_value(value).map_err(|why| {
+                ResourceError(format!("Bad value for attributes, '{part}': {why}"))
+            })?;
+            match value {
+                // No amount: it need not fit in thousandths.
+                Parsed::Number(value) => {
                     attribute.r#type = v1::value::Type::Scalar as i32;
-                    attribute.scalar =
-                        Some(v1::value::Scalar { value: crate::value::from_milli(milli) });
+                    attribute.scalar = Some(v1::value::Scalar { value });
                 }
-                Parsed::Value(Value::Ranges(ranges)) => {
+                Parsed::Ranges(ranges) => {
                     attribute.r#type = v1::value::Type::Ranges as i32;
-                    let range = ranges
+                    let range = coalesce(ranges)
                         .into_iter()
                         .map(|(begin, end)| v1::value::Range { begin, end })
                         .collect();
                     attribute.ranges = Some(v1::value::Ranges { range });
                 }
-                Parsed::Value(Value::Set(_)) => {
+                Parsed::Set(_) => {
                     return Err(ResourceError(format!(
                         "attribute '{part}' is a set; attributes can't be sets"
                     )));

@@ -320,13 +320,14 @@ impl Resources {
                 Value::Scalar(milli) => Some(milli),
                 Value::Ranges(_) | Value::Set(_) => None,
             });
-        scalars.sum()
+        scalars.fold(0, Milli::saturating_add)
     }
 
     /// Sum of the amounts of this name, whatever their kind.
     #[must_use]
     pub fn quantity(&self, name: &str) -> Milli {
-        self.iter().filter(|e| e.identity.name == name).map(|e| e.value.quantity()).sum()
+        let of_name = self.iter().filter(|e| e.identity.name == name);
+        of_name.map(|e| e.value.quantity()).fold(0, Milli::saturating_add)
     }
 
     /// Names of all resources.

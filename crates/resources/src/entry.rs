@@ -4,6 +4,7 @@ use crate::value::Value;
 use std::fmt;
 use std::sync::Arc;
 use wire::v1;
+use wire::v1::resource::ReservationInfo;
 
 /// Everything about a resource but its amount: only equal identities are added to each other (spec/master.md 3.2).
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -107,7 +108,7 @@ impl Identity {
             && self.provider.is_none()
     }
 
-    /// Equality of identities: the volume's mount and the persistence's principal don't count.
+    /// Equality of identities: the volume's mount, the persistence's principal and the order of labels don't count.
     fn is_like(&self, other: &Self) -> bool {
         let disk = |identity: &Self| {
             identity.disk.clone().map(|mut disk| {
@@ -123,9 +124,43 @@ impl Identity {
             && self.revocable == other.revocable
             && self.shared == other.shared
             && self.provider == other.provider
-            && self.reservations == other.reservations
+            && are_alike(&self.reservations, &other.reservations)
             && (self.disk.is_none() && other.disk.is_none() || disk(self) == disk(other))
     }
+}
+
+/// Whether stacks of reservations are the same but for the order of their labels.
+fn are_alike(one: &[ReservationInfo], other: &[ReservationInfo]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|(a, b)| {
+            a.r#type == b.r#type
+                && a.role == b.role
+                && a.principal == b.principal
+                && match (&a.labels, &b.labels) {
+                    (Some(a), Some(b)) => are_same_labels(&a.labels, &b.labels),
+                    (a, b) => a == b,
+                }
+        })
+}
+
+fn are_same_labels(mut one: &[v1::Label], mut other: &[v1::Label]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    // Most are in the same order.
+    while let (Some((a, rest)), Some((b, others))) = (one.split_first(), other.split_first()) {
+        if a != b {
+            break;
+        }
+        (one, other) = (rest, others);
+    }
+    fn sorted(labels: &[v1::Label]) -> Vec<(&str, Option<&str>)> {
+        let mut pairs: Vec<_> =
+            labels.iter().map(|l| (l.key.as_str(), l.value.as_deref())).collect();
+        pairs.sort_unstable();
+        pairs
+    }
+    one.is_empty() || one.len() > 1 && sorted(one) == sorted(other)
 }
 
 impl fmt::Display for Entry {

@@ -4,6 +4,7 @@ use crate::Identity;
 use crate::entry::Entry;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use wire::v1;
 
 /// Pairs of entries from which on it pays.
 const PAIRS: usize = 1024;
@@ -49,12 +50,18 @@ fn digest(identity: &Identity) -> u64 {
     for reservation in &identity.reservations {
         reservation.role.hash(&mut hasher);
         reservation.principal.hash(&mut hasher);
-        for label in reservation.labels.iter().flat_map(|labels| &labels.labels) {
-            label.key.hash(&mut hasher);
-            label.value.hash(&mut hasher);
-        }
+        // Whatever their order.
+        let labels = reservation.labels.iter().flat_map(|labels| &labels.labels);
+        labels.map(digest_of_label).fold(0, u64::wrapping_add).hash(&mut hasher);
     }
     let persistence = identity.disk.as_ref().and_then(|disk| disk.persistence.as_ref());
     persistence.map(|persistence| &persistence.id).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn digest_of_label(label: &v1::Label) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    label.key.hash(&mut hasher);
+    label.value.hash(&mut hasher);
     hasher.finish()
 }

@@ -8,6 +8,11 @@ use std::collections::BTreeSet;
 use wire::v1;
 use wire::v1::resource::reservation_info::Type as ReservationType;
 
+/// Most bytes of the labels and principals of all reservations of a resource.
+const LABELS_MAX: usize = 64 << 10;
+/// Most letters of a resource in a text about it.
+const SHOWN_MAX: usize = 1_000;
+
 impl Resources {
     /// Checks a list of resources in any of the three formats.
     ///
@@ -16,10 +21,18 @@ impl Resources {
     pub fn validate(resources: &[v1::Resource]) -> Result<(), ResourceError> {
         for resource in resources {
             one(resource).map_err(|why| {
-                ResourceError(format!("Resource '{}' is invalid: {why}", entry(resource)))
+                ResourceError(format!("Resource '{}' is invalid: {why}", shown(resource)))
             })?;
         }
         Ok(())
+    }
+}
+
+fn shown(resource: &v1::Resource) -> String {
+    let text = entry(resource).to_string();
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -109,6 +122,14 @@ fn disk(resource: &v1::Resource) -> Result<(), String> {
 }
 
 fn reservations(resource: &v1::Resource) -> Result<(), String> {
+    // Each is kept, sent and compared wherever its resources are.
+    let all = resource.reservations.iter().chain(&resource.reservation);
+    let bytes: usize = all.map(words_of).sum();
+    if bytes > LABELS_MAX {
+        return Err(format!(
+            "Invalid reservation: labels and principals have {bytes} bytes, expected at most {LABELS_MAX}"
+        ));
+    }
     if let Some(role) = &resource.role {
         validate_role(role).map_err(|e| e.to_string())?;
     }
@@ -138,6 +159,13 @@ fn reservations(resource: &v1::Resource) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Bytes of a reservation's labels and principal.
+fn words_of(reservation: &v1::resource::ReservationInfo) -> usize {
+    let labels = reservation.labels.iter().flat_map(|labels| &labels.labels);
+    let labels = labels.map(|l| l.key.len() + l.value.as_ref().map_or(0, String::len) + 2);
+    labels.sum::<usize>() + reservation.principal.as_ref().map_or(0, String::len)
 }
 
 fn stack(reservations: &[v1::resource::ReservationInfo]) -> Result<(), String> {

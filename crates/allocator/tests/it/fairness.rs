@@ -214,3 +214,27 @@ fn shares_converge_to_weights() {
         }
     }
 }
+
+#[test]
+fn sums_beyond_what_can_be_counted_are_right_again_when_agents_leave() {
+    let mut c = cluster();
+    c.framework(1, &["a"]);
+    c.framework(2, &["b"]);
+    c.agent(1, "cpus:8;mem:1024");
+    c.agent(2, "cpus:8;mem:1024");
+    for id in 3..8 {
+        c.agent(id, "cpus:8000000000000000;mem:1024");
+    }
+    let all = c.allocations();
+    assert_eq!(all.len(), 7, "everything is offered");
+    for allocation in &all {
+        c.decline(allocation, None);
+    }
+    for id in 3..8 {
+        c.allocator.remove_agent(AgentId(id));
+    }
+    c.wait(Duration::from_secs(1));
+    let mut of: Vec<u32> = c.allocations().iter().map(|a| a.framework.0).collect();
+    of.sort_unstable();
+    assert_eq!(of, [1, 2], "shares are those of what is left");
+}

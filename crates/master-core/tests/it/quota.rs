@@ -289,3 +289,52 @@ fn quotas_of_several_roles_are_set_together_or_not_at_all() {
     assert_eq!(update(&mut w, false, json!([one, small])).0, 200);
     assert_eq!(w.master.view().quotas.len(), 2);
 }
+
+#[test]
+fn guarantees_that_can_not_be_counted_together_are_refused_even_by_force() {
+    let (mut w, _) = ready();
+    let many: Vec<Value> =
+        (0..9_300).map(|i| config(&format!("role{i}"), &[("cpus", 1e12)], &[])).collect();
+    let (status, text, _) = update(&mut w, true, json!(many));
+    assert_eq!(
+        (status, text.as_str()),
+        (
+            400,
+            "Invalid QuotaConfig: the guarantees of all roles for 'cpus' add up to more than can be counted"
+        )
+    );
+    assert!(w.master.state().quotas.is_empty(), "nothing has changed");
+    let (status, text, _) = update(&mut w, true, json!(many[..10]));
+    assert_eq!((status, text.as_str()), (200, ""));
+    w.wait(1);
+}
+
+#[test]
+fn a_cluster_of_more_than_can_be_counted_goes_on() {
+    let mut w = world();
+    let mut info = framework_info(&[]);
+    info["roles"] = json!(["web"]);
+    w.subscribe(STREAM, info);
+    let much = "cpus:9000000000000000;mem:1024;disk:1000;cpus(a):100000000000000";
+    let mut offered = 0;
+    for agent in 0..3 {
+        let mut register = registration(much);
+        register.info.hostname = format!("host{agent}");
+        let effects = w.register(Token(100 + agent), register);
+        offered += offers(&effects).len();
+    }
+    let (status, text, _) =
+        update(&mut w, false, json!([config("web", &[("cpus", 5.0)], &[("cpus", 7.0)])]));
+    assert_eq!((status, text.as_str()), (200, ""));
+    for _ in 0..3 {
+        offered += offers(&w.wait(1)).len();
+    }
+    assert!(offered >= 3, "{offered}");
+    assert_eq!(w.master.state().capacity()["cpus"], i64::MAX);
+    // An agent that can't be counted alone is not registered.
+    let mut register = registration("cpus:9000000000000000");
+    let more = registration("cpus(a):9000000000000000").info.resources;
+    register.info.resources.extend(more);
+    let effects = w.register(Token(110), register);
+    assert!(format!("{effects:?}").contains("there is more of 'cpus' than can be counted"));
+}

@@ -144,6 +144,21 @@ fn destroying_a_shared_volume_takes_every_offer_of_it_back() {
 }
 
 #[test]
+fn where_an_operator_says_a_shared_volume_is_mounted_does_not_matter() {
+    let (mut w, mut shared, rest) = shared();
+    w.update("a", "TASK_FINISHED", &[1; 16]);
+    w.call(accept(&rest, json!([])));
+    let mut effects = second(&mut w);
+    effects.extend(w.wait(1));
+    assert!(types(&effects, Token(2)).contains(&"OFFERS".to_owned()));
+    shared["disk"]["volume"]["container_path"] = json!("elsewhere");
+    let (status, text, effects) = operate(&mut w, destroy(&shared), None);
+    assert_eq!((status, text.as_str()), (202, ""));
+    assert!(types(&effects, Token(2)).contains(&"RESCIND".to_owned()), "it was offered");
+    assert!(!total(&w).contains("[v:"), "{}", total(&w));
+}
+
+#[test]
 fn a_shared_volume_in_use_survives_the_master() {
     let (w, shared, _) = shared();
     let registry: Vec<_> = w.registry.clone().into_iter().collect();

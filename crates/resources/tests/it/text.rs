@@ -32,11 +32,31 @@ fn what_is_no_resource_is_refused() {
         "cpus:[1-2",
         "gpus:1.5",
         "a:1;a:[1-2]",
+        "x:{a,a}",
+        "cpus:1e16",
+        "cpus(a):9e15;cpus(b):9e15",
         "[1]",
         r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":1},"revocable":{}}]"#,
     ] {
         assert!(Resources::parse(bad, "*").is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_value_that_is_refused_is_named_with_what_was_expected() {
+    let refused = |text: &str| Resources::parse(text, "*").expect_err("bad").to_string();
+    let small = refused("mem:5;cpus:0.0001");
+    assert!(small.contains("'cpus:0.0001'") && small.contains("0.0005"), "{small}");
+    assert!(refused("ports:[5-1]").ends_with("the range '5-1' ends before it begins"));
+    assert!(refused("ports:[1-").contains("'ports:[1-': expected ranges of whole numbers"));
+    assert!(refused("cpus(a):9e15;cpus(b):9e15").contains("'cpus'"));
+}
+
+#[test]
+fn names_that_are_given_as_nothing_are_given() {
+    let (all, names) = Resources::parse_named("cpus:0;ports:[];mem:5", "*").expect("resources");
+    assert_eq!(all.to_string(), "mem:5");
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["cpus", "mem", "ports"]);
 }
 
 #[test]
@@ -66,6 +86,11 @@ fn attributes_have_the_type_their_text_looks_like() {
             r#"{"name":"path","type":"TEXT","text":{"value":"a:b"}}"#,
         ]
     );
+    let numbers = parse_attributes("part:2.34567;tiny:0.0001;serial:12345678901234567890");
+    let numbers: Vec<f64> =
+        numbers.expect("attributes").iter().filter_map(|a| Some(a.scalar?.value)).collect();
+    assert_eq!(numbers, [2.34567, 0.0001, 12_345_678_901_234_567_890.0], "no amounts: as given");
+    assert!(parse_attributes("x:1e-320").is_err());
     assert!(parse_attributes("x:{a}").is_err());
     assert!(parse_attributes("novalue").is_err());
 }

@@ -1,6 +1,7 @@
 //! Formats before and after reservation refinement.
 
 use resources::Resources;
+use serde_json::json;
 
 #[test]
 fn all_three_formats_are_the_same_resources() {
@@ -69,4 +70,62 @@ fn the_short_form_always_has_the_four_names() {
     let mut want: Vec<_> = want.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
     want.push(("ports".to_owned(), Text("[1-2]".to_owned())));
     assert_eq!(resources.summary(), want);
+}
+
+fn labelled(labels: &[(&str, &str)], cpus: f64) -> wire::v1::Resource {
+    let labels: Vec<_> = labels.iter().map(|(k, v)| json!({"key": k, "value": v})).collect();
+    let reservation = json!({"type": "DYNAMIC", "role": "web", "labels": {"labels": labels}});
+    let resource = json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus},
+        "reservations": [reservation]});
+    wire::json::from_value(&resource).expect("a resource")
+}
+
+#[test]
+fn the_order_of_labels_does_not_matter() {
+    let of = |labels: &[(&str, &str)]| Resources::from_wire(&[labelled(labels, 1.0)]).expect("it");
+    let one = of(&[("a", "1"), ("b", "2"), ("c", "3")]);
+    assert_eq!(one, of(&[("c", "3"), ("a", "1"), ("b", "2")]));
+    for other in [
+        of(&[("a", "1"), ("b", "2")]),
+        of(&[("a", "1"), ("c", "3"), ("c", "3")]),
+        of(&[("a", "1"), ("b", "2"), ("c", "4")]),
+    ] {
+        assert!(!one.contains(&other) && !other.contains(&one), "{other}");
+    }
+    // Where there are many, they are looked for in another way.
+    let many = |turned: bool| -> Resources {
+        let each = (0..100).map(|i| {
+            let key = format!("key{i}");
+            let mut labels = [("a", "1"), (key.as_str(), "2")];
+            if turned {
+                labels.reverse();
+            }
+            labelled(&labels, 1.0)
+        });
+        Resources::from_wire(&each.collect::<Vec<_>>()).expect("resources")
+    };
+    assert_eq!(many(false), many(true));
+    let mut rest = many(false);
+    rest -= &many(true);
+    assert!(rest.is_empty(), "{rest}");
+}
+
+#[test]
+fn labels_without_end_are_refused_in_few_words() {
+    let long = "x".repeat(65_500);
+    let check = |resource: wire::v1::Resource| Resources::validate(&[resource]);
+    assert_eq!(check(labelled(&[("key", &long)], 1.0)), Ok(()));
+    let longer = "x".repeat(70_000);
+    let mut old = labelled(&[("key", &longer)], 1.0);
+    let error = check(old.clone()).expect_err("too long").to_string();
+    assert!(
+        error.len() < 1_300
+            && error.ends_with("labels and principals have 70005 bytes, expected at most 65536"),
+        "{error}"
+    );
+    let reservation = old.reservations.remove(0);
+    old.role.clone_from(&reservation.role);
+    old.reservation =
+        Some(wire::v1::resource::ReservationInfo { r#type: None, role: None, ..reservation });
+    assert!(check(old).is_err(), "in the older format as well");
 }
