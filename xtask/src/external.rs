@@ -12,8 +12,8 @@ pub(crate) fn prepare(skip: bool) -> Result<Vec<(&'static str, PathBuf)>, Failur
     if skip {
         eprintln!(
             "skipped by --skip-external: pymesos (scheduler and executor drivers over a real cluster); \
-             tests with images, Docker, networks and ZooKeeper, where docker-registry, zookeeper, busybox, openssl, dockerd, ip or \
-             CNI plugins are missing"
+             tests with images, Docker, networks, ZooKeeper and etcd, where docker-registry, zookeeper, etcd, busybox, openssl, \
+             dockerd, ip or CNI plugins are missing"
         );
         return Ok(Vec::new());
     }
@@ -69,8 +69,8 @@ fn python_environment(directory: &Path) -> Result<PathBuf, Failure> {
     Ok(python)
 }
 
-/// Installs what tests with images, networks, containers of a Docker Engine, ZooKeeper and metrics need. Most are for root alone, so
-/// that nobody else misses it.
+/// Installs what tests with images, networks, containers of a Docker Engine, ZooKeeper, etcd and metrics need. Most
+/// are for root alone, so that nobody else misses it.
 fn containers() -> Result<(), Failure> {
     let missing = |(program_name, argument, _): &&(&str, &str, &str)| {
         output(program(program_name, &[argument])).is_err()
@@ -83,6 +83,7 @@ fn containers() -> Result<(), Failure> {
         ("promtool", "--version", "prometheus"),
         ("ip", "-V", "iproute2"),
         ("ls", "/usr/share/java/zookeeper.jar", "zookeeper"),
+        ("etcd", "--version", "etcd-server"),
         ("/usr/lib/cni/bridge", "", "containernetworking-plugins"),
     ];
     let packages: Vec<&str> =

@@ -2,8 +2,8 @@
 
 use crate::flags::Flags;
 use crate::host::Address;
-use detector::zookeeper::Url;
-use master::Backend;
+use detector::{Service, Url};
+use master::{Backend, Meeting, Timeouts};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -29,14 +29,16 @@ pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, Strin
         return Err("--quorum: expected at least 1, got '0'".to_owned());
     }
     let text = text.trim();
-    if text.starts_with(Url::SCHEME) {
-        let url = Url::parse(text).map_err(|e| format!("--{flag}: {e}"))?;
-        if flags.text("registry") == Some("in_memory") {
-            return Err(format!(
-                "--registry=in_memory: with --{flag} the registry is in ZooKeeper; leave one of them out"
-            ));
+    match (flag, Url::service_of(text)) {
+        (_, Some(Service::ZooKeeper)) | ("coordination", Some(Service::Etcd)) => {
+            return meeting(flags, flag, text);
         }
-        return Ok(Backend::ZooKeeper { url, session_timeout: session_timeout(flags)? });
+        _ if text.starts_with("etcds://") => {
+            let text =
+                "TLS to etcd is not supported; expected etcd://[user:password@]host:port,…/path";
+            return Err(format!("--{flag}: {text}"));
+        }
+        _ => {}
     }
     if text == "raft" && flag == "coordination" {
         return raft(flags, address);
@@ -46,22 +48,13 @@ pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, Strin
     }
     match text {
         "embedded" if flag == "coordination" => {}
-        "raft" => {
-            return Err(
-                "--coordination=raft is not supported yet; expected embedded, raft or zk://…"
-                    .to_owned(),
-            );
-        }
-        other if other.starts_with("etcd://") => {
-            return Err(
-                "--coordination=etcd://… is not supported yet; expected embedded, raft or zk://…"
-                    .to_owned(),
-            );
-        }
         _ => {
+            let others = match flag {
+                "zk" => " or file:///path",
+                _ => ", etcd://…/path, file:///path, raft or embedded",
+            };
             return Err(format!(
-                "--{flag}: expected zk://[user:password@]host:port,…/path{}",
-                if flag == "zk" { " or file:///path" } else { ", file:///path, raft or embedded" }
+                "--{flag}: expected zk://[user:password@]host:port,…/path{others}"
             ));
         }
     }
@@ -82,6 +75,29 @@ pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, Strin
             Err(format!("--registry: expected replicated_log or in_memory, got '{other}'"))
         }
     }
+}
+
+/// Masters that meet in ZooKeeper or etcd.
+fn meeting(flags: &Flags, flag: &str, text: &str) -> Result<Backend, String> {
+    let url = Url::parse(text).map_err(|e| format!("--{flag}: {e}"))?;
+    if flags.text("registry") == Some("in_memory") {
+        return Err(format!(
+            "--registry=in_memory: with --{flag} the registry is where masters meet; leave one of them out"
+        ));
+    }
+    let former = flags.text("work_dir").map(crate::daemon::absolute).transpose()?;
+    let (session_timeout, timeouts) = (session_timeout(flags)?, timeouts(flags)?);
+    Ok(Backend::Meeting(Meeting { url, session_timeout, timeouts, former }))
+}
+
+/// `--registry_fetch_timeout` and `--registry_store_timeout`.
+fn timeouts(flags: &Flags) -> Result<Timeouts, String> {
+    let positive = |name: &str| match flags.duration(name)? {
+        Duration::ZERO => Err(format!("--{name}: expected more than 0secs")),
+        time => Ok(time),
+    };
+    let (fetch, store) = (positive("registry_fetch_timeout")?, positive("registry_store_timeout")?);
+    Ok(Timeouts { fetch, store })
 }
 
 /// Masters that replicate the registry among themselves.
@@ -146,7 +162,7 @@ pub(crate) fn shown(flags: &Flags) -> BTreeMap<String, String> {
     let mut all = flags.map();
     for name in ["zk", "coordination", "master"] {
         if let Some(text) = all.get_mut(name)
-            && text.starts_with(Url::SCHEME)
+            && Url::service_of(text).is_some()
         {
             *text =
                 Url::parse(text).map_or_else(|_| "(not shown)".to_owned(), |url| url.to_string());
@@ -177,10 +193,24 @@ mod tests {
 
     #[test]
     fn where_masters_meet() {
-        let url = Url::parse("zk://u:p@h:1/m").expect("valid");
-        let zookeeper = Backend::ZooKeeper { url, session_timeout: Duration::from_secs(10) };
-        for text in ["--zk=zk://u:p@h:1/m --quorum=2", "--coordination=zk://u:p@h:1/m/"] {
-            assert_eq!(backend(&flags(text)).expect(text), zookeeper);
+        let second = Duration::from_secs(1);
+        for (text, url, fetch, former) in [
+            ("--zk=zk://u:p@h:1/m --quorum=2", "zk://u:p@h:1/m", 60, None),
+            ("--coordination=zk://u:p@h:1/m/ --work_dir=/w", "zk://u:p@h:1/m", 60, Some("/w")),
+            (
+                "--coordination=etcd://u:p@h/m --registry_fetch_timeout=5secs",
+                "etcd://u:p@h:2379/m",
+                5,
+                None,
+            ),
+        ] {
+            let meeting = Meeting {
+                url: Url::parse(url).expect("valid"),
+                session_timeout: 10 * second,
+                timeouts: Timeouts { fetch: fetch * second, store: 20 * second },
+                former: former.map(Into::into),
+            };
+            assert_eq!(backend(&flags(text)), Ok(Backend::Meeting(meeting)), "{text}");
         }
         assert_eq!(backend(&flags("--registry=in_memory")), Ok(Backend::InMemory));
         for (peers, me) in [("", "10.0.0.1:5050"), (" --peers=m1:5050,m2:5050", "m1:5050")] {
@@ -212,7 +242,13 @@ mod tests {
             ("--coordination=raft --work_dir=/w --peers=m1", "--peers: expected host:port"),
             ("--coordination=raft --work_dir=/w --registry=in_memory", "--registry=in_memory"),
             ("--work_dir=/w --peers=m1:5050", "--peers: only masters with --coordination=raft"),
-            ("--coordination=etcd://h/m", "--coordination=etcd://… is not supported yet"),
+            ("--coordination=etcds://h/m", "--coordination: TLS to etcd is not supported"),
+            ("--coordination=etcd://h", "--coordination: a path is missing"),
+            ("--zk=etcd://h/m", "--zk: expected zk://"),
+            (
+                "--zk=zk://h/m --registry_store_timeout=0secs",
+                "--registry_store_timeout: expected more",
+            ),
             ("--quiet", "--work_dir is needed"),
         ] {
             let error = backend(&flags(text)).expect_err(text);
@@ -222,7 +258,10 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        let shown = shown(&flags("--zk=zk://u:secret@h:1/m"));
-        assert_eq!(shown["zk"], "zk://h:1/m");
+        for text in ["zk://h:1/m", "etcd://h:1/m"] {
+            let secret = text.replace("://", "://u:secret@");
+            let shown = shown(&flags(&format!("--coordination={secret}")));
+            assert_eq!(shown["coordination"], text);
+        }
     }
 }

@@ -344,9 +344,9 @@ pub(crate) fn agent_config(
     logging: Logging,
     open_files: Option<u64>,
 ) -> Result<agent::Config, String> {
-    let master = flags
-        .text("master")
-        .ok_or("--master is needed: host:port of the master, or zk://host:port/path")?;
+    let master = flags.text("master").ok_or(
+        "--master is needed: host:port of the master, zk://host:port/path or etcd://host:port/path",
+    )?;
     let master = detector::MasterName::parse(master).map_err(|e| format!("--master: {e}"))?;
     let work_dir = flags
         .text("work_dir")

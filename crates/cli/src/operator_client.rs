@@ -47,8 +47,11 @@ impl Failure {
 /// When what is given is no name of a master; the text says where it was given.
 pub(crate) fn master_name(flag: Option<&str>) -> Result<MasterName, String> {
     let parse = |place: &str, text: &str| {
-        MasterName::parse(text)
-            .map_err(|e| format!("{place}: {e}; expected host:port or zk://host:port/path"))
+        MasterName::parse(text).map_err(|e| {
+            format!(
+                "{place}: {e}; expected host:port, zk://host:port/path or etcd://host:port/path"
+            )
+        })
     };
     if let Some(text) = flag {
         return parse("--master", text);

@@ -2,7 +2,7 @@
 
 use crate::{Change, Key, Registry, RegistryError};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A table of sections and keys to values.
 pub(crate) type Entries<'a> = TableDefinition<'a, (&'static str, &'static str), &'static [u8]>;
@@ -27,6 +27,7 @@ impl Embedded {
     /// When the file can't be opened.
     pub(crate) fn open(directory: &Path) -> Result<Self, RegistryError> {
         let (database, place) = open(directory)?;
+        refuse_replicated(&database, &place)?;
         let registry = Self { database, place };
         let made = guarded(|| registry.update(&[]));
         made.map_err(|e| RegistryError::unavailable(&registry.place, e))?;
@@ -52,12 +53,46 @@ impl Registry for Embedded {
     }
 }
 
+/// A part of what several masters replicate is not what one of them may go on with alone.
+fn refuse_replicated(database: &Database, place: &str) -> Result<(), RegistryError> {
+    let replicated = guarded(|| content(database, crate::raft::STATE));
+    if replicated.map_err(|e| RegistryError::unavailable(place, e))?.is_empty() {
+        return Ok(());
+    }
+    Err(RegistryError::Replicated { place: place.to_owned() })
+}
+
+/// Where the registry of a directory is.
+pub(crate) fn path_in(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
+
+/// What a master that was alone has left in a directory.
+///
+/// # Errors
+/// When it can't be read, or is a part of a replicated registry.
+pub(crate) fn read_alone(directory: &Path) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
+    let (database, place) = open(directory)?;
+    refuse_replicated(&database, &place)?;
+    guarded(|| content(&database, TABLE)).map_err(|e| RegistryError::unavailable(&place, e))
+}
+
+/// Keeps a registry under a name that no master looks for.
+///
+/// # Errors
+/// When it can't be renamed.
+pub(crate) fn move_away(directory: &Path) -> Result<(), RegistryError> {
+    let path = path_in(directory);
+    let moved = std::fs::rename(&path, directory.join("registry.moved"));
+    moved.map_err(|e| RegistryError::unavailable(&path.display().to_string(), e))
+}
+
 /// Opens the registry's file in a directory, which is made if it is not there; also says where the file is.
 ///
 /// # Errors
 /// When the file can't be opened: no permission, not a registry, in use.
 pub(crate) fn open(directory: &Path) -> Result<(Database, String), RegistryError> {
-    let path = directory.join(FILE);
+    let path = path_in(directory);
     let place = path.display().to_string();
     let fault = |error: redb::Error| {
         let advice = advice(&error);
@@ -118,7 +153,7 @@ fn make(directory: &Path) -> Result<(), redb::Error> {
     let unfinished = directory.join("registry.unfinished");
     let _ = std::fs::remove_file(&unfinished);
     drop(Database::create(&unfinished)?);
-    std::fs::rename(&unfinished, directory.join(FILE))?;
+    std::fs::rename(&unfinished, path_in(directory))?;
     std::fs::File::open(directory)?.sync_all()?;
     Ok(())
 }

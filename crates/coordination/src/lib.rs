@@ -4,16 +4,21 @@
 //! moment another master leads, writes through the former one's hand fail ([`RegistryError::Deposed`]).
 #![forbid(unsafe_code)]
 
+mod divided;
 mod embedded;
+mod etcd;
+mod former;
 mod raft;
 mod registry;
 mod zookeeper;
 
+pub use divided::Timeouts;
 pub use raft::{MemberState, MembersError, PATH as RAFT_PATH, Peers};
 pub use registry::{Change, Key, Registry, RegistryError};
 
-use detector::zookeeper::Url;
+use detector::{Service, Url};
 use embedded::Embedded;
+use former::Former;
 use registry::InMemory;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,13 +45,23 @@ pub enum Backend {
         /// The first masters of a new cluster, this one among them; none when this one is to be added to others.
         peers: Vec<String>,
     },
-    /// Election and registry in ZooKeeper.
-    ZooKeeper {
-        /// The ensemble, and the directory in it.
-        url: Url,
-        /// Timeout of the session that is asked for: the time after which a master that does not answer is replaced.
-        session_timeout: Duration,
-    },
+    /// Election and registry in ZooKeeper or etcd.
+    Meeting(Meeting),
+}
+
+/// Where masters meet that leave election and registry to a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meeting {
+    /// The servers, and the directory in them.
+    pub url: Url,
+    /// Timeout of the session or lease that is asked for: the time after which a master that does not answer is
+    /// replaced.
+    pub session_timeout: Duration,
+    /// Longest times for the registry.
+    pub timeouts: Timeouts,
+    /// Directory in which this master may have left its registry when it was alone: it is moved to the service if that
+    /// has none.
+    pub former: Option<PathBuf>,
 }
 
 /// What a master is among those of its cluster.
@@ -97,7 +112,7 @@ impl Member {
 /// Takes a place among the masters of a cluster; must be called within a tokio runtime.
 ///
 /// # Errors
-/// When the registry is a file that can't be opened.
+/// When the registry is a file that can't be opened, or one that can't be moved to where masters meet.
 pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, RegistryError> {
     let (standing, standings) = mpsc::channel(QUEUE);
     let (leave, left) = oneshot::channel();
@@ -112,8 +127,16 @@ pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Regis
             peers = Some(group.peers());
             tokio::spawn(group.follow(standing, left))
         }
-        Backend::ZooKeeper { url, session_timeout } => {
-            tokio::spawn(zookeeper::contend(url.clone(), *session_timeout, me, standing, left))
+        Backend::Meeting(at) => {
+            let former = Former::find(at.former.as_deref())?;
+            match at.url.service {
+                Service::ZooKeeper => {
+                    tokio::spawn(zookeeper::contend(at.clone(), me, former, standing, left))
+                }
+                Service::Etcd => {
+                    tokio::spawn(etcd::contend(at.clone(), me, former, standing, left))
+                }
+            }
         }
     };
     Ok(Member { standings, leave, peers, task })

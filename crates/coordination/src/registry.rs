@@ -54,6 +54,26 @@ pub enum RegistryError {
         /// Address of this master.
         me: String,
     },
+    /// There is a registry where masters meet, and another one in the directory of this master.
+    #[error(
+        "{file} holds the registry of this master when it was alone, and there is another one {place}; move the file \
+         away to go on with the other one, or remove that one to go on with the file"
+    )]
+    InBoth {
+        /// The file.
+        file: String,
+        /// Where the other one is.
+        place: String,
+    },
+    /// One master can't go on alone with its part of what several have replicated.
+    #[error(
+        "{place} holds a part of a registry that masters replicate; go on with --coordination=raft, or move it away to \
+         begin with another registry"
+    )]
+    Replicated {
+        /// The file.
+        place: String,
+    },
     /// A change is larger than the registry takes: nothing was changed.
     #[error("a change of {size} bytes is too large for the registry {place}, which takes {max}")]
     TooLarge {

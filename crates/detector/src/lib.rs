@@ -1,21 +1,34 @@
 //! Where the leading master is: the ways to name it (spec/operations.md 1.4), and following it.
 #![forbid(unsafe_code)]
 
+pub mod etcd;
 mod name;
+mod url;
 pub mod zookeeper;
 
 pub use name::{MasterName, ParseError};
+pub use url::{Service, Url};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use zookeeper::Found;
 
-/// Timeout of sessions with ZooKeeper where no other is given (`--zk_session_timeout`).
+/// Timeout of sessions with ZooKeeper or etcd where no other is given (`--zk_session_timeout`).
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time that [`Detector::addresses`] waits for a leader.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// What is known of the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It was not looked yet.
+    Nothing,
+    /// Where it listens.
+    Leader(String),
+    /// Why none is known.
+    Nobody(String),
+}
 
 /// Why no master is found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,15 +50,20 @@ enum Source {
 
 impl Detector {
     /// Finds the master of that name; must be called within a tokio runtime. `session_timeout` is that of sessions
-    /// with ZooKeeper.
+    /// with ZooKeeper, and the longest time for an answer of etcd.
     #[must_use]
     pub fn new(name: MasterName, session_timeout: Duration) -> Self {
         let source = match name {
             MasterName::Addresses(addresses) => Source::Addresses(addresses.into()),
             MasterName::File(path) => Source::File(path),
-            MasterName::ZooKeeper(url) => {
+            MasterName::Meeting(url) => {
                 let (sender, found) = watch::channel(Found::Nothing);
-                tokio::spawn(zookeeper::look(url, session_timeout, sender));
+                match url.service {
+                    Service::ZooKeeper => {
+                        tokio::spawn(zookeeper::look(url, session_timeout, sender))
+                    }
+                    Service::Etcd => tokio::spawn(etcd::look(url, session_timeout, sender)),
+                };
                 Source::Found(found)
             }
         };
@@ -67,7 +85,9 @@ impl Detector {
                 match &*found.borrow() {
                     Found::Leader(address) => Ok(vec![address.clone()]),
                     Found::Nobody(why) => Err(DetectError(why.clone())),
-                    Found::Nothing => Err(DetectError("ZooKeeper does not answer".to_owned())),
+                    Found::Nothing => {
+                        Err(DetectError("no server answers that knows the leader".to_owned()))
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! How a master is named.
 
-use crate::zookeeper::Url;
+use crate::Url;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ pub enum MasterName {
     Addresses(Vec<String>),
     /// A file that holds addresses; read again at each attempt.
     File(PathBuf),
-    /// The leader is who ZooKeeper says.
-    ZooKeeper(Url),
+    /// The leader is who ZooKeeper or etcd says.
+    Meeting(Url),
 }
 
 /// Why a text is no name of a master.
@@ -28,8 +28,8 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 impl MasterName {
-    /// Parses `host:port`, `master@host:port`, a comma-separated list of these, `zk://…/path`, or `file:///path`. A
-    /// file that holds a `zk://…` stands for it.
+    /// Parses `host:port`, `master@host:port`, a comma-separated list of these, `zk://…/path`, `etcd://…/path`, or
+    /// `file:///path`. A file that holds such a URL stands for it.
     ///
     /// # Errors
     /// When it is none of these, or one that is not supported.
@@ -37,19 +37,18 @@ impl MasterName {
         let text = text.trim();
         if let Some(path) = text.strip_prefix("file://") {
             let path = PathBuf::from(path);
-            // Passwords of ZooKeeper are kept in files.
+            // Passwords are kept in files.
             return match std::fs::read_to_string(&path) {
-                Ok(inner) if inner.trim().starts_with(Url::SCHEME) => Self::parse(&inner),
+                Ok(inner) if Url::service_of(&inner).is_some() => Self::parse(&inner),
                 _ => Ok(Self::File(path)),
             };
         }
-        if text.starts_with(Url::SCHEME) {
+        if Url::service_of(text).is_some() {
             let url = Url::parse(text).map_err(|e| ParseError(format!("Failed to parse: {e}")))?;
-            return Ok(Self::ZooKeeper(url));
+            return Ok(Self::Meeting(url));
         }
-        if text.starts_with("etcd://") {
-            let text = "'etcd://…' is not supported yet; expected host:port, a list of them, zk://host:port/path, \
-                        or file:///path";
+        if text.starts_with("etcds://") {
+            let text = "'etcds://…': TLS to etcd is not supported; expected etcd://…";
             return Err(ParseError(text.to_owned()));
         }
         Ok(Self::Addresses(text.split(',').map(address).collect::<Result<_, _>>()?))
@@ -72,7 +71,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<String>, ParseError> {
         .map_err(|e| ParseError(format!("failed to read {}: {e}", path.display())))?;
     match MasterName::parse(&text)? {
         MasterName::Addresses(addresses) => Ok(addresses),
-        MasterName::File(_) | MasterName::ZooKeeper(_) => Err(ParseError(format!(
+        MasterName::File(_) | MasterName::Meeting(_) => Err(ParseError(format!(
             "{} names no addresses; expected host:port, or a list of them",
             path.display()
         ))),
@@ -96,8 +95,10 @@ mod tests {
             MasterName::parse("file:///etc/master"),
             Ok(MasterName::File("/etc/master".into()))
         );
-        let url = Url::parse("zk://h:2181/mesos").expect("valid");
-        assert_eq!(MasterName::parse("zk://h:2181/mesos"), Ok(MasterName::ZooKeeper(url)));
+        for text in ["zk://h:2181/mesos", "etcd://u:p@h/mesos"] {
+            let url = Url::parse(text).expect("valid");
+            assert_eq!(MasterName::parse(text), Ok(MasterName::Meeting(url)));
+        }
     }
 
     #[test]
@@ -106,8 +107,8 @@ mod tests {
             let error = MasterName::parse(bad).expect_err(bad).to_string();
             assert!(error.starts_with("Failed to parse '"), "{error}");
         }
-        let later = MasterName::parse("etcd://h:2379/mesos").expect_err("later").to_string();
-        assert!(later.contains("not supported yet"), "{later}");
+        let tls = MasterName::parse("etcds://h:2379/mesos").expect_err("TLS").to_string();
+        assert!(tls.contains("TLS to etcd is not supported"), "{tls}");
         let bad = MasterName::parse("zk://u:secret@h").expect_err("no path").to_string();
         assert!(bad.contains("chroot") && !bad.contains("secret"), "{bad}");
     }

@@ -23,8 +23,8 @@ mod whitelist;
 mod why;
 mod writes;
 
-pub use coordination::Backend;
 use coordination::RegistryError;
+pub use coordination::{Backend, Meeting, Timeouts};
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;

@@ -7,6 +7,7 @@
 pub mod cgroups;
 pub mod cluster;
 pub mod docker;
+pub mod etcd;
 pub mod framework;
 pub mod http;
 pub mod measure;

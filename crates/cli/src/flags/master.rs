@@ -30,7 +30,7 @@ pub(super) const COMMON: &[Row] = &[
         "zk_session_timeout",
         Kind::Duration,
         Some("10secs"),
-        "timeout of sessions with ZooKeeper: a master that is silent for so long is replaced",
+        "timeout of sessions with ZooKeeper or etcd: a master that is silent for so long is replaced",
     ),
     only("authenticate_http_readonly", Kind::Bool, Some("false"), &[]),
     only("authenticate_http_readwrite", Kind::Bool, Some("false"), &[]),
@@ -245,8 +245,18 @@ const ROWS: &[Row] = &[
         "accepted with --zk for the sake of Mesos' scripts: the majority is that of ZooKeeper's servers",
     ),
     only("rate_limits", Kind::Text, None, &[]),
-    only("registry_fetch_timeout", Kind::Duration, Some("1mins"), &[]),
-    only("registry_store_timeout", Kind::Duration, Some("20secs"), &[]),
+    row(
+        "registry_fetch_timeout",
+        Kind::Duration,
+        Some("1mins"),
+        "longest time for a new leader to read the registry that masters share",
+    ),
+    row(
+        "registry_store_timeout",
+        Kind::Duration,
+        Some("20secs"),
+        "longest time for a change of the registry that masters share to be made; the leader ends if it takes longer",
+    ),
     only("registry_strict", Kind::Bool, Some("false"), &[]),
     only("webui_dir", Kind::Text, Some("built in"), &[]),
     row(
@@ -260,7 +270,7 @@ const ROWS: &[Row] = &[
         Kind::Text,
         None,
         "where masters meet and the registry is: embedded (one master, in --work_dir), raft (masters \
-         replicate it among themselves), or zk://[user:password@]host:port,…/path (or file:///path of a file that holds it) [embedded]",
+         replicate it among themselves), or zk:// or etcd:// with [user:password@]host:port,…/path (or file:///path of a file that holds it) [embedded]",
     ),
     row(
         "peers",

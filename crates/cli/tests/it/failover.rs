@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use testkit::etcd::Servers;
 use testkit::framework::{Framework, FrameworkOptions, command_task, text};
 use testkit::http::{Connection, get};
 use testkit::zookeeper::Ensemble;
@@ -13,13 +14,20 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_proffer");
 /// Three masters and agents that meet in ZooKeeper.
 fn start(ensemble: &Ensemble, agents: usize) -> Cluster {
     let url = ensemble.url("user:secret@", "mesos");
+    meet(url.clone(), vec![format!("--zk={url}"), "--quorum=2".to_owned()], agents)
+}
+
+/// Three masters and agents that meet in etcd.
+fn start_in_etcd(servers: &Servers, agents: usize) -> Cluster {
+    let url = servers.url("", "mesos");
+    meet(url.clone(), vec![format!("--coordination={url}")], agents)
+}
+
+fn meet(url: String, mut flags: Vec<String>, agents: usize) -> Cluster {
     let mut options = ClusterOptions::new(PROGRAM, agents);
     options.masters = 3;
-    options.master_flags = vec![
-        format!("--zk={url}"),
-        "--quorum=2".to_owned(),
-        "--zk_session_timeout=2secs".to_owned(),
-    ];
+    flags.push("--zk_session_timeout=2secs".to_owned());
+    options.master_flags = flags;
     options.master_name = Some(url);
     Cluster::start(options)
 }
@@ -81,7 +89,16 @@ fn reconciled(framework: &mut Framework, tasks: usize) -> BTreeMap<String, Strin
 #[test]
 fn tasks_run_on_when_the_leader_is_killed_and_the_next_one_knows_them() {
     let Some(ensemble) = Ensemble::start(1) else { return };
-    let mut cluster = start(&ensemble, 2);
+    kill_the_leader(start(&ensemble, 2));
+}
+
+#[test]
+fn tasks_run_on_when_the_leader_that_etcd_knows_is_killed() {
+    let Some(servers) = Servers::start(1) else { return };
+    kill_the_leader(start_in_etcd(&servers, 2));
+}
+
+fn kill_the_leader(mut cluster: Cluster) {
     let mut first = framework(&cluster.master(), None);
     launch(&cluster, &mut first, 4);
     let before = pids(&cluster, 4);
@@ -213,7 +230,38 @@ fn a_master_that_does_not_lead_redirects_and_one_without_a_leader_says_so() {
 #[test]
 fn a_leader_that_was_paused_for_longer_than_its_session_ends_and_changes_nothing() {
     let Some(ensemble) = Ensemble::start(1) else { return };
-    let mut cluster = start(&ensemble, 1);
+    pause_the_leader(start(&ensemble, 1));
+}
+
+#[test]
+fn a_leader_that_was_paused_for_longer_than_its_lease_ends_and_changes_nothing() {
+    let Some(servers) = Servers::start(1) else { return };
+    pause_the_leader(start_in_etcd(&servers, 1));
+}
+
+#[test]
+fn etcd_that_is_killed_and_comes_back_ends_no_task() {
+    let Some(mut servers) = Servers::start(1) else { return };
+    let mut cluster = start_in_etcd(&servers, 1);
+    let mut first = framework(&cluster.master(), None);
+    launch(&cluster, &mut first, 1);
+    let before = pids(&cluster, 1);
+    let leader = cluster.leader();
+    servers.kill(0);
+    let ended = wait::until("the leader ends", Duration::from_secs(30), || {
+        cluster.ended_master_number(leader)
+    });
+    assert_eq!(ended.code(), Some(1));
+    servers.run(0);
+    let next = cluster.leader();
+    let mut again = framework(&cluster.master_number(next), Some(first.id.clone()));
+    cluster.wait_for_agents(1);
+    let expected = BTreeMap::from([("t0".to_owned(), "TASK_RUNNING".to_owned())]);
+    assert_eq!(reconciled(&mut again, 1), expected);
+    assert_eq!(pids(&cluster, 1), before);
+}
+
+fn pause_the_leader(mut cluster: Cluster) {
     let mut first = framework(&cluster.master(), None);
     launch(&cluster, &mut first, 1);
     let before = pids(&cluster, 1);
@@ -272,10 +320,17 @@ fn pymesos_follows_the_leader_by_its_url_unmodified() {
 #[test]
 fn commands_find_the_leader_by_its_url_or_by_a_list_of_masters() {
     let Some(ensemble) = Ensemble::start(1) else { return };
-    let cluster = start(&ensemble, 1);
+    let (url, nowhere) = (ensemble.url("user:secret@", "mesos"), ensemble.url("", "nothing-here"));
+    find_the_leader(&start(&ensemble, 1), url, nowhere);
+    let Some(servers) = Servers::start(1) else { return };
+    let (url, nowhere) = (servers.url("", "mesos"), servers.url("", "nothing-here"));
+    find_the_leader(&start_in_etcd(&servers, 1), url, nowhere);
+}
+
+fn find_the_leader(cluster: &Cluster, url: String, nowhere: String) {
     let _ = cluster.leader();
     let list: Vec<String> = (0..3).map(|n| cluster.master_number(n)).collect();
-    for name in [ensemble.url("user:secret@", "mesos"), list.join(",")] {
+    for name in [url, list.join(",")] {
         let output = std::process::Command::new(PROGRAM)
             .args(["agents", "--json", "--master", &name])
             .output()
@@ -285,7 +340,6 @@ fn commands_find_the_leader_by_its_url_or_by_a_list_of_masters() {
         let agents: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(agents["slaves"].as_array().map(Vec::len), Some(1), "{agents}");
     }
-    let nowhere = ensemble.url("", "nothing-here");
     let output = std::process::Command::new(PROGRAM)
         .args(["agents", "--master", &nowhere])
         .output()

@@ -17,6 +17,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use store::STATE;
 use store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};

@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 /// Few values of one kind each: [`VOTE`], [`PURGED`], [`APPLIED`], [`MEMBERSHIP`].
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
-const STATE: Entries<'_> = TableDefinition::new("replicated_registry");
+/// The registry as it is replicated.
+pub(crate) const STATE: Entries<'_> = TableDefinition::new("replicated_registry");
 
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";

@@ -3,9 +3,12 @@
 
 mod registry;
 
-use crate::Standing;
+use crate::divided::Divided;
+use crate::former::Former;
+use crate::{Meeting, RegistryError, Standing};
+use detector::Url;
 use detector::zookeeper::{
-    Candidate, JSON_LABEL, Session, Url, address, connected, is_lost_connection, persist,
+    Candidate, JSON_LABEL, Session, address, connected, is_lost_connection, persist,
 };
 use registry::Shared;
 use std::time::Duration;
@@ -33,25 +36,26 @@ impl From<Error> for Stop {
 }
 
 struct Contender {
-    url: Url,
+    at: Meeting,
     me: v1::MasterInfo,
     standing: mpsc::Sender<Standing>,
+    former: Option<Former>,
     leads: bool,
 }
 
 /// Contends until it leaves or can't any more.
 pub(crate) async fn contend(
-    url: Url,
-    session_timeout: Duration,
+    at: Meeting,
     me: v1::MasterInfo,
+    former: Option<Former>,
     standing: mpsc::Sender<Standing>,
     mut left: oneshot::Receiver<()>,
 ) {
-    let mut contender = Contender { url, me, standing, leads: false };
+    let mut contender = Contender { at, me, standing, former, leads: false };
     let mut pause = PAUSE.0;
     loop {
         let stop = tokio::select! {
-            opened = Session::open(&contender.url, session_timeout) => match opened {
+            opened = Session::open(&contender.at.url, contender.at.session_timeout) => match opened {
                 Ok(session) => {
                     pause = PAUSE.0;
                     tokio::select! {
@@ -94,7 +98,7 @@ fn acls_within(url: &Url) -> Acls<'static> {
 impl Contender {
     /// What ends the process, if this does.
     fn over(&self, stop: Stop) -> Option<String> {
-        let url = &self.url;
+        let url = &self.at.url;
         match stop {
             Stop::Over(why) => Some(why),
             Stop::Session(why) if self.leads => {
@@ -121,7 +125,11 @@ impl Contender {
     }
 
     async fn follow(&mut self, session: &Session) -> Result<std::convert::Infallible, Stop> {
-        prepare(session, &self.url).await?;
+        prepare(session, &self.at.url).await?;
+        if let Some(former) = &self.former {
+            let registry = Shared::new(session, &self.at.url, &self.me.id);
+            former.fits(&registry).await.map_err(|e| Stop::Over(e.to_string()))?;
+        }
         let mut own = self.enter(session).await?;
         let mut last = None;
         loop {
@@ -137,11 +145,14 @@ impl Contender {
             let leading = Candidate::leading(&children);
             let is_own = leading.as_ref().is_some_and(|candidate| candidate.name == own);
             if is_own && !self.leads {
-                let taken = Shared::take(session, &self.url, &self.me.id).await;
-                let registry = taken.map_err(|why| match why {
+                let taken = Shared::new(session, &self.at.url, &self.me.id).take().await;
+                let taken = taken.map_err(|why| match why {
                     Error::NoAuth => Stop::Session(why),
                     why => Stop::Over(format!("cannot take over the registry: {why}")),
                 })?;
+                let registry = self.open(taken).await;
+                let registry = registry
+                    .map_err(|e| Stop::Over(format!("cannot take over the registry: {e}")))?;
                 self.leads = true;
                 let _ = self.standing.send(Standing::Leads(Box::new(registry))).await;
             } else if !is_own && self.leads {
@@ -155,6 +166,15 @@ impl Contender {
         }
     }
 
+    /// The registry, with what this master has left when it was alone.
+    async fn open(&mut self, taken: Shared) -> Result<Divided<Shared>, RegistryError> {
+        let mut registry = Divided::open(taken, self.at.timeouts).await?;
+        if let Some(former) = self.former.take() {
+            former.move_into(&mut registry).await?;
+        }
+        Ok(registry)
+    }
+
     /// Tells who leads.
     async fn tell(&self, session: &Session, leading: Option<&Candidate>) -> Result<(), Error> {
         let Some(candidate) = leading else { return Ok(()) };
@@ -163,7 +183,7 @@ impl Contender {
             Some(Ok(info)) if address(&info) == address(&self.me) => Standing::Nobody,
             Some(Ok(info)) => Standing::Follows(Box::new(info)),
             Some(Err(fault)) => {
-                tracing::error!(url = %self.url, %fault, "nobody can lead; remove that znode");
+                tracing::error!(url = %self.at.url, %fault, "nobody can lead; remove that znode");
                 Standing::Nobody
             }
             None => return Ok(()),
@@ -175,8 +195,8 @@ impl Contender {
     /// Becomes a candidate: the name of the child.
     async fn enter(&self, session: &Session) -> Result<String, Error> {
         let client = session.client();
-        let prefix = format!("{}/{JSON_LABEL}", self.url.path);
-        let acls = acls(&self.url);
+        let prefix = format!("{}/{JSON_LABEL}", self.at.url.path);
+        let acls = acls(&self.at.url);
         let options = CreateMode::EphemeralSequential.with_acls(Acls::new(&acls));
         let data = wire::json::to_vec(&self.me);
         loop {
@@ -197,7 +217,7 @@ impl Contender {
     }
 
     async fn withdraw(&self, client: &Client) {
-        let prefix = format!("{}/{JSON_LABEL}", self.url.path);
+        let prefix = format!("{}/{JSON_LABEL}", self.at.url.path);
         for path in client.list_ephemerals(&prefix).await.unwrap_or_default() {
             let _ = client.delete(&path, None).await;
         }

@@ -6,21 +6,18 @@
 //! leader is accepted; and whether a write was made before the connection broke can be read there.
 
 use super::acls_within;
-use crate::{Change, Key, Registry, RegistryError};
-use detector::zookeeper::{Session, Url, connected, is_lost_connection, persist};
+use crate::RegistryError;
+use crate::divided::{Changes, Content, Room, Transactions};
+use detector::Url;
+use detector::zookeeper::{Session, connected, is_lost_connection, persist};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use tokio::runtime::Handle;
 use zookeeper_client::{Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult};
 
 /// The child of the directory that holds the registry.
 const PARENT: &str = "log_replicas";
-/// Most bytes of a transaction: ZooKeeper takes 1 MiB (`jute.maxbuffer`).
-const SIZE_MAX: usize = 900 << 10;
-/// Bytes that an operation takes besides its path and data.
-const OVERHEAD: usize = 96;
-/// Longest time for a call.
-const CALL_MAX: Duration = Duration::from_secs(20);
+/// What a transaction takes: ZooKeeper takes 1 MiB (`jute.maxbuffer`). The rest is for paths: a name is at most three
+/// times as long as its key, and keys are short.
+const ROOM: Room = Room { bytes: 640 << 10, changes: 1000 };
 /// Reads that are on their way at a time.
 const READS: usize = 1000;
 
@@ -28,7 +25,6 @@ const READS: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Shared {
     client: Client,
-    runtime: Handle,
     root: String,
     place: String,
     acls: Acls<'static>,
@@ -43,18 +39,31 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The registry as any master may read it.
+    pub(crate) fn new(session: &Session, url: &Url, leader: &str) -> Self {
+        Self {
+            client: session.client().clone(),
+            place: format!("at {url}/{PARENT}/registry"),
+            acls: acls_within(url),
+            leader: leader.to_owned(),
+            writes: 0,
+            version: 0,
+            names: BTreeMap::new(),
+            root: format!("{}/{PARENT}/registry", url.path),
+        }
+    }
+
     /// From now on nobody else writes.
-    pub(crate) async fn take(session: &Session, url: &Url, leader: &str) -> Result<Self, Error> {
-        let parent = format!("{}/{PARENT}", url.path);
-        let root = format!("{parent}/registry");
-        let (client, acls) = (session.client(), acls_within(url));
-        let version = loop {
+    pub(crate) async fn take(mut self) -> Result<Self, Error> {
+        let parent = self.root.trim_end_matches("/registry");
+        let (client, root) = (&self.client, &self.root);
+        self.version = loop {
             let taken = persist(client, || async {
-                make(client, &parent, &acls).await?;
-                make(client, &root, &acls).await?;
-                client.sync(&root).await?;
-                let (_, found) = client.get_data(&root).await?;
-                client.set_data(&root, &stamp(leader, 0), Some(found.version)).await
+                make(client, parent, &self.acls).await?;
+                make(client, root, &self.acls).await?;
+                client.sync(root).await?;
+                let (_, found) = client.get_data(root).await?;
+                client.set_data(root, &stamp(&self.leader, 0), Some(found.version)).await
             });
             match taken.await {
                 // The former leader was quicker.
@@ -62,27 +71,19 @@ impl Shared {
                 taken => break taken?.version,
             }
         };
-        Ok(Self {
-            client: client.clone(),
-            runtime: Handle::current(),
-            place: format!("at {url}/{PARENT}/registry"),
-            acls,
-            leader: leader.to_owned(),
-            writes: 0,
-            version,
-            names: BTreeMap::new(),
-            root,
-        })
+        Ok(self)
     }
 
     fn path(&self, section: &str, name: &str) -> String {
         format!("{}/{section}/{name}", self.root)
     }
 
-    async fn all(&self) -> Result<Vec<(Key, Vec<u8>)>, Error> {
-        let mut sections = self.client.list_children(&self.root).await?;
-        sections.sort_unstable();
-        let mut out = Vec::new();
+    async fn read(&self) -> Result<Content, Error> {
+        let sections = match self.client.list_children(&self.root).await {
+            Err(Error::NoNode) => Vec::new(),
+            sections => sections?,
+        };
+        let mut content = Content::new();
         for section in sections {
             let names = self.client.list_children(&format!("{}/{section}", self.root)).await?;
             for names in names.chunks(READS) {
@@ -91,31 +92,63 @@ impl Shared {
                     names.iter().map(|n| self.client.get_data(&self.path(&section, n))).collect();
                 for (name, read) in names.iter().zip(reads) {
                     let (value, _) = read.await?;
-                    let key = (decode(&section), decode(name));
-                    out.push((key, value));
+                    content.insert((decode(&section), decode(name)), value);
                 }
             }
         }
-        out.sort_unstable();
-        Ok(out)
+        Ok(content)
     }
 
-    async fn commit(&mut self, changes: &[&Change]) -> Result<(), RegistryError> {
+    /// Knows the names of a section, which is made if it is not there.
+    async fn prepare(&mut self, section: &str) -> Result<(), Error> {
+        if self.names.contains_key(section) {
+            return Ok(());
+        }
+        // Entries that were there before this master led are known only now.
+        let path = format!("{}/{section}", self.root);
+        let names = persist(&self.client, || async {
+            make(&self.client, &path, &self.acls).await?;
+            self.client.list_children(&path).await
+        });
+        let names = names.await?.into_iter().collect();
+        self.names.insert(section.to_owned(), names);
+        Ok(())
+    }
+}
+
+impl Transactions for Shared {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn room(&self) -> Room {
+        ROOM
+    }
+
+    async fn all(&self) -> Result<Content, RegistryError> {
+        let all = persist(&self.client, || async { self.read().await });
+        all.await.map_err(|e| RegistryError::unavailable(&self.place, e))
+    }
+
+    async fn commit(&mut self, changes: &Changes) -> Result<(), RegistryError> {
+        let mut named = Vec::new();
+        for ((section, key), value) in changes {
+            let (section, name) = (encode(section), encode(key));
+            let prepared = self.prepare(&section).await;
+            prepared.map_err(|e| RegistryError::unavailable(&self.place, e))?;
+            named.push((section, name, value));
+        }
+        // What is given up may still arrive: no other write looks like it.
+        self.writes += 1;
+        let stamp = stamp(&self.leader, self.writes);
         let fault = |error: Error| RegistryError::unavailable(&self.place, error);
-        let next = self.writes + 1;
-        let stamp = stamp(&self.leader, next);
-        loop {
-            let mut names = BTreeMap::new();
+        self.version = loop {
             let mut writer = self.client.new_multi_writer();
             writer.add_set_data(&self.root, &stamp, Some(self.version)).map_err(fault)?;
-            for change in changes {
-                let (section, name) = (encode(&change.key.0), encode(&change.key.1));
-                let path = self.path(&section, &name);
-                let existed = names.get(&path).map_or_else(
-                    || self.names.get(&section).is_some_and(|names| names.contains(&name)),
-                    |(_, _, exists)| *exists,
-                );
-                match (&change.value, existed) {
+            for (section, name, value) in &named {
+                let path = self.path(section, name);
+                let existed = self.names.get(section).is_some_and(|names| names.contains(name));
+                match (value, existed) {
                     (Some(value), true) => writer.add_set_data(&path, value, None),
                     (Some(value), false) => {
                         let options = CreateMode::Persistent.with_acls(self.acls);
@@ -125,11 +158,10 @@ impl Shared {
                     (None, false) => Ok(()),
                 }
                 .map_err(fault)?;
-                names.insert(path, (section, name, change.value.is_some()));
             }
-            let version = match writer.commit().await {
+            match writer.commit().await {
                 Ok(results) => match results.first() {
-                    Some(MultiWriteResult::SetData { stat }) => stat.version,
+                    Some(MultiWriteResult::SetData { stat }) => break stat.version,
                     other => {
                         let text = format!("unexpected answer {other:?}");
                         return Err(RegistryError::unavailable(&self.place, text));
@@ -137,100 +169,32 @@ impl Shared {
                 },
                 Err(MultiWriteError::RequestFailed { source }) if is_lost_connection(&source) => {
                     connected(&self.client).await.map_err(fault)?;
-                    continue;
                 }
                 Err(MultiWriteError::OperationFailed {
                     index: 0,
                     source: Error::BadVersion | Error::NoNode,
                 }) => {
                     // Either it is this very write, made before the connection broke, or another master leads.
-                    let deposed = || RegistryError::Deposed { place: self.place.clone() };
                     match self.client.get_data(&self.root).await {
-                        Ok((data, stat)) if data == stamp => stat.version,
+                        Ok((data, stat)) if data == stamp => break stat.version,
                         Err(error) if is_lost_connection(&error) => {
                             connected(&self.client).await.map_err(fault)?;
-                            continue;
                         }
-                        _ => return Err(deposed()),
+                        _ => return Err(RegistryError::Deposed { place: self.place.clone() }),
                     }
                 }
                 Err(error) => return Err(RegistryError::unavailable(&self.place, error)),
-            };
-            self.version = version;
-            self.writes = next;
-            for (section, name, exists) in names.into_values() {
-                let names = self.names.entry(section).or_default();
-                if exists {
-                    names.insert(name);
-                } else {
-                    names.remove(&name);
-                }
             }
-            return Ok(());
-        }
-    }
-
-    async fn prepare(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
-        for change in writes.iter().copied().flatten() {
-            let section = encode(&change.key.0);
-            if self.names.contains_key(&section) {
-                continue;
+        };
+        for (section, name, value) in named {
+            let names = self.names.entry(section).or_default();
+            if value.is_some() {
+                names.insert(name);
+            } else {
+                names.remove(&name);
             }
-            // Entries that were there before this master led are known only now.
-            let path = format!("{}/{section}", self.root);
-            let names = persist(&self.client, || async {
-                make(&self.client, &path, &self.acls).await?;
-                self.client.list_children(&path).await
-            });
-            let names = names.await.map_err(|e| RegistryError::unavailable(&self.place, e))?;
-            self.names.insert(section, names.into_iter().collect());
         }
         Ok(())
-    }
-
-    async fn write_all(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
-        self.prepare(writes).await?;
-        let mut batch: Vec<&Change> = Vec::new();
-        let mut batch_size = 0;
-        for write in writes {
-            let size = write.iter().map(|change| self.size(change)).sum();
-            if size > SIZE_MAX {
-                return Err(RegistryError::TooLarge {
-                    place: self.place.clone(),
-                    size,
-                    max: SIZE_MAX,
-                });
-            }
-            if batch_size + size > SIZE_MAX {
-                self.commit(&batch).await?;
-                batch.clear();
-                batch_size = 0;
-            }
-            batch.extend(*write);
-            batch_size += size;
-        }
-        self.commit(&batch).await
-    }
-
-    fn size(&self, change: &Change) -> usize {
-        let value = change.value.as_ref().map_or(0, Vec::len);
-        // A name is at most three times as long as its key.
-        OVERHEAD + self.root.len() + 3 * (change.key.0.len() + change.key.1.len()) + value
-    }
-}
-
-impl Registry for Shared {
-    fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
-        let all = persist(&self.client, || async { self.all().await });
-        let read = self.runtime.block_on(async { tokio::time::timeout(3 * CALL_MAX, all).await });
-        read.unwrap_or(Err(Error::Timeout)).map_err(|e| RegistryError::unavailable(&self.place, e))
-    }
-
-    fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {
-        let (runtime, place) = (self.runtime.clone(), self.place.clone());
-        let written = runtime
-            .block_on(async { tokio::time::timeout(CALL_MAX, self.write_all(writes)).await });
-        written.unwrap_or_else(|_| Err(RegistryError::unavailable(&place, Error::Timeout)))
     }
 }
 

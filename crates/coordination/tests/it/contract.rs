@@ -1,7 +1,12 @@
 //! What every backend keeps to.
 
-use coordination::{Backend, Change, Member, Registry, RegistryError, Standing, join};
+use coordination::{
+    Backend, Change, Meeting, Member, Registry, RegistryError, Standing, Timeouts, join,
+};
+use detector::Url;
+use std::path::PathBuf;
 use std::time::Duration;
+use testkit::cluster::temporary_directory;
 use wire::v1;
 
 /// Longest time for a change of standing.
@@ -30,6 +35,12 @@ pub(crate) fn master(id: u16) -> v1::MasterInfo {
 
 pub(crate) async fn next(member: &mut Member) -> Standing {
     tokio::time::timeout(SOON, member.next()).await.expect("a change of standing")
+}
+
+/// Masters that meet at this URL.
+pub(crate) fn meeting(url: &str, session_timeout: Duration, former: Option<PathBuf>) -> Backend {
+    let url = Url::parse(url).expect("a URL");
+    Backend::Meeting(Meeting { url, session_timeout, timeouts: Timeouts::default(), former })
 }
 
 /// Waits until this member leads.
@@ -158,4 +169,85 @@ pub(crate) async fn one_leads_at_a_time(backend: &Backend) {
     assert!(all.contains(&("of-second".to_owned(), "3".to_owned())));
     third.leave().await;
     second.leave().await;
+}
+
+/// Values and writes larger than a transaction are made whole, found by the next one, and removed.
+pub(crate) async fn takes_writes_of_any_size(backend: &Backend) {
+    let mut member = join(backend, master(1)).await.expect("joined");
+    let (registry, all) = content(leads(&mut member).await).await;
+    let before = all.len();
+    let huge = "x".repeat(3 << 20);
+    let mut changes = vec![change("huge", Some(&huge)), change("other", Some(&huge[..700_000]))];
+    changes.extend((0..3000).map(|n| change(&format!("many{n:04}"), Some("v"))));
+    let (registry, written) = write(registry, changes).await;
+    written.expect("written");
+    let half = huge[..600_000].to_owned();
+    let (registry, written) = with(registry, move |registry| {
+        let (a, b) = ([change("half1", Some(&half))], [change("half2", Some(&half))]);
+        registry.write(&[&a, &b])
+    })
+    .await;
+    written.expect("two writes are two transactions");
+    let endless = vec![change("endless", Some(&"x".repeat(65 << 20)))];
+    let (registry, written) = write(registry, endless).await;
+    assert!(matches!(written, Err(RegistryError::TooLarge { .. })), "{written:?}");
+    drop(registry);
+    member.leave().await;
+
+    let mut member = join(backend, master(2)).await.expect("joined");
+    let (registry, all) = content(leads(&mut member).await).await;
+    assert_eq!(all.len(), before + 3004);
+    let length = |key: &str| all.iter().find(|(k, _)| k == key).map(|(_, v)| v.len());
+    assert_eq!((length("huge"), length("other")), (Some(3 << 20), Some(700_000)));
+    let changes = vec![change("huge", Some("small")), change("other", None)];
+    let (registry, written) = write(registry, changes).await;
+    written.expect("written");
+    let (_, all) = content(registry).await;
+    assert_eq!(all.len(), before + 3003);
+    assert!(all.contains(&("huge".to_owned(), "small".to_owned())));
+    member.leave().await;
+}
+
+/// What a master has left in its file when it was alone is taken over once; where there is another registry, it is
+/// refused and both are left as they are. `backend` is that of a path and the directory of a master that was alone.
+pub(crate) async fn takes_over_what_was_embedded(backend: impl Fn(&str, PathBuf) -> Backend) {
+    let alone = || async {
+        let directory = temporary_directory();
+        let mut member =
+            join(&Backend::Embedded(directory.clone()), master(1)).await.expect("joined");
+        let registry = leads(&mut member).await;
+        let many: Vec<Change> =
+            (0..2000).map(|n| change(&format!("old{n}"), Some(&"v".repeat(1000)))).collect();
+        let (registry, written) = write(registry, many).await;
+        written.expect("written");
+        drop(registry);
+        member.leave().await;
+        directory
+    };
+    let (first, second) = (alone().await, alone().await);
+    let mut member = join(&backend("new", first.clone()), master(1)).await.expect("joined");
+    let (registry, all) = content(leads(&mut member).await).await;
+    assert_eq!(all.len(), 2000);
+    let (registry, written) = write(registry, vec![change("new", Some("1"))]).await;
+    written.expect("written");
+
+    let mut other = join(&backend("new", second.clone()), master(2)).await.expect("joined");
+    let Standing::Over(why) = next(&mut other).await else { panic!("it goes on") };
+    assert!(why.contains("when it was alone") && why.contains("move the file away"), "{why}");
+    other.leave().await;
+    drop(registry);
+    member.leave().await;
+
+    // Nothing is left to be taken over, or refused.
+    let mut again = join(&backend("new", first.clone()), master(1)).await.expect("joined");
+    let (_, all) = content(leads(&mut again).await).await;
+    assert_eq!(all.len(), 2001);
+    again.leave().await;
+    let mut kept = join(&Backend::Embedded(second.clone()), master(1)).await.expect("joined");
+    let (_, all) = content(leads(&mut kept).await).await;
+    assert_eq!(all.len(), 2000);
+    kept.leave().await;
+    for directory in [first, second] {
+        std::fs::remove_dir_all(directory).expect("removed");
+    }
 }

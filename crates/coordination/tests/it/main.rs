@@ -2,5 +2,6 @@
 
 mod alone;
 mod contract;
+mod etcd;
 mod raft;
 mod zookeeper;

@@ -2,8 +2,7 @@
 
 use crate::contract::{self, change, content, follows, leads, master, next, with, write};
 use coordination::{Backend, Registry, RegistryError, Standing, join};
-use detector::zookeeper::Url;
-use detector::{Detector, MasterName};
+use detector::{Detector, MasterName, Url};
 use std::time::Duration;
 use testkit::zookeeper::Ensemble;
 use zookeeper_client::{Acls, Client, CreateMode};
@@ -11,8 +10,7 @@ use zookeeper_client::{Acls, Client, CreateMode};
 const SESSION: Duration = Duration::from_secs(2);
 
 fn backend(ensemble: &Ensemble, credentials: &str, path: &str) -> Backend {
-    let url = Url::parse(&ensemble.url(credentials, path)).expect("a URL");
-    Backend::ZooKeeper { url, session_timeout: SESSION }
+    contract::meeting(&ensemble.url(credentials, path), SESSION, None)
 }
 
 async fn client(ensemble: &Ensemble) -> Client {
@@ -27,6 +25,15 @@ async fn it_keeps_the_contract() {
     contract::keeps_what_is_written(&backend).await;
     contract::keeps_it_for_the_next_one(&backend).await;
     contract::one_leads_at_a_time(&backend).await;
+    contract::takes_writes_of_any_size(&backend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registry_of_one_master_goes_along_and_is_never_mixed_with_another() {
+    let Some(ensemble) = Ensemble::start(1) else { return };
+    let backend =
+        |path: &str, former| contract::meeting(&ensemble.url("", path), SESSION, Some(former));
+    contract::takes_over_what_was_embedded(backend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,8 +107,7 @@ async fn a_leader_that_can_not_reach_the_ensemble_gives_up_before_another_may_le
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_absence_of_the_ensemble_changes_nothing_and_no_write_is_lost() {
     let Some(mut ensemble) = Ensemble::start(3) else { return };
-    let url = Url::parse(&ensemble.url("", "mesos")).expect("a URL");
-    let backend = Backend::ZooKeeper { url, session_timeout: Duration::from_secs(10) };
+    let backend = contract::meeting(&ensemble.url("", "mesos"), Duration::from_secs(10), None);
     let mut member = join(&backend, master(1)).await.expect("joined");
     let registry = leads(&mut member).await;
     let writes = tokio::spawn(with(registry, |registry| {
@@ -149,24 +155,5 @@ async fn with_garbage_among_the_candidates_nobody_leads_until_it_is_removed() {
     client.delete("/mesos/json.info_0000000000", None).await.expect("deleted");
     // The sequence begins with what was there.
     leads(&mut member).await;
-    member.leave().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_is_too_large_is_refused_and_later_ones_are_not() {
-    let Some(ensemble) = Ensemble::start(1) else { return };
-    let mut member = join(&backend(&ensemble, "", "mesos"), master(1)).await.expect("joined");
-    let registry = leads(&mut member).await;
-    let huge = vec![change("huge", Some(&"x".repeat(2 << 20)))];
-    let (registry, written) = write(registry, huge).await;
-    assert!(matches!(written, Err(RegistryError::TooLarge { .. })), "{written:?}");
-    let half = "x".repeat(600 << 10);
-    let (registry, written) = with(registry, move |registry| {
-        let (a, b) = ([change("a", Some(&half))], [change("b", Some(&half))]);
-        registry.write(&[&a, &b])
-    })
-    .await;
-    written.expect("two writes are two transactions");
-    assert_eq!(content(registry).await.1.len(), 2);
     member.leave().await;
 }

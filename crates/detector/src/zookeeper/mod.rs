@@ -2,12 +2,11 @@
 
 mod candidates;
 mod session;
-mod url;
 
 pub use candidates::{Candidate, JSON_LABEL, address};
 pub use session::{Session, connected, is_lost_connection, persist};
-pub use url::Url;
 
+use crate::{Found, Url};
 use std::time::Duration;
 use tokio::sync::watch;
 use zookeeper_client::Error;
@@ -16,17 +15,6 @@ use zookeeper_client::Error;
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// Times between attempts to open a session.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// What is known of the leader.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// It was not looked yet.
-    Nothing,
-    /// Where it listens.
-    Leader(String),
-    /// Why none is known.
-    Nobody(String),
-}
 
 /// Looks until nobody wants to know any more.
 pub(crate) async fn look(url: Url, timeout: Duration, found: watch::Sender<Found>) {

@@ -1,6 +1,7 @@
 //! A session with an ensemble.
 
-use super::{Candidate, Url};
+use super::Candidate;
+use crate::Url;
 use std::time::Duration;
 use wire::v1;
 use zookeeper_client::{Client, Error, OneshotWatcher, SessionState};

@@ -1,38 +1,79 @@
-//! `zk://[user:password@]host:port,…/path` (spec/operations.md 1.2).
+//! `zk://[user:password@]host:port,…/path` (spec/operations.md 1.2), and the same with `etcd://`.
 
 use std::fmt;
 
-/// Where the masters of a cluster meet: an ensemble of ZooKeeper and a directory in it.
+/// What masters can meet in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// An ensemble of ZooKeeper.
+    ZooKeeper,
+    /// A cluster of etcd.
+    Etcd,
+}
+
+impl Service {
+    const ALL: [Self; 2] = [Self::ZooKeeper, Self::Etcd];
+
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::ZooKeeper => "zk://",
+            Self::Etcd => "etcd://",
+        }
+    }
+
+    /// Where servers listen if no port is given.
+    fn port(self) -> &'static str {
+        match self {
+            Self::ZooKeeper => "2181",
+            Self::Etcd => "2379",
+        }
+    }
+}
+
+/// Where the masters of a cluster meet: a service and a directory in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
+    /// What the servers are.
+    pub service: Service,
     /// `host:port`, with commas.
     pub servers: String,
-    /// `user:password`, if every session shall be authenticated (scheme `digest`).
+    /// `user:password`, if every session shall be authenticated (in ZooKeeper by the scheme `digest`).
     pub credentials: Option<String>,
     /// The directory: absolute, not `/`, without a slash at its end.
     pub path: String,
 }
 
 impl Url {
-    /// Begin of every such URL.
-    pub const SCHEME: &'static str = "zk://";
+    /// The service that a URL begins with; None: it is no such URL.
+    #[must_use]
+    pub fn service_of(text: &str) -> Option<Service> {
+        Service::ALL.into_iter().find(|service| text.trim().starts_with(service.scheme()))
+    }
 
     /// Parses the whole URL.
     ///
     /// # Errors
     /// What is wrong with it; credentials are never part of the text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let fault = |what: &str| {
-            format!("{what}; expected zk://[user:password@]host:port,host:port,…/path")
+        let Some(service) = Self::service_of(text) else {
+            return Err(
+                "expected zk://… or etcd://[user:password@]host:port,host:port,…/path".to_owned()
+            );
         };
-        let rest = text
-            .trim()
-            .strip_prefix(Self::SCHEME)
-            .ok_or_else(|| fault("it begins not with zk://"))?;
+        let fault = |what: &str| {
+            let scheme = service.scheme();
+            format!("{what}; expected {scheme}[user:password@]host:port,host:port,…/path")
+        };
+        let rest = &text.trim()[service.scheme().len()..];
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let path = path.trim_end_matches('/');
         if path.is_empty() {
-            return Err(fault("Expecting a (chroot) path for ZooKeeper ('/' is not supported)"));
+            return Err(fault(match service {
+                Service::ZooKeeper => {
+                    "Expecting a (chroot) path for ZooKeeper ('/' is not supported)"
+                }
+                Service::Etcd => "a path is missing ('/' is not supported)",
+            }));
         }
         if path.split('/').any(|part| part.is_empty() || part == "." || part == "..")
             || path.chars().any(char::is_control)
@@ -47,7 +88,7 @@ impl Url {
             return Err(fault("the credentials before '@' have no ':'"));
         }
         let server = |server: &str| {
-            let (host, port) = server.rsplit_once(':').unwrap_or((server, "2181"));
+            let (host, port) = server.rsplit_once(':').unwrap_or((server, service.port()));
             let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
             let valid =
                 !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok();
@@ -57,6 +98,7 @@ impl Url {
         };
         let servers: Vec<String> = servers.split(',').map(server).collect::<Result<_, _>>()?;
         Ok(Self {
+            service,
             servers: servers.join(","),
             credentials: credentials.map(str::to_owned),
             path: format!("/{path}"),
@@ -67,7 +109,7 @@ impl Url {
 /// Without the credentials.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", Self::SCHEME, self.servers, self.path)
+        write!(f, "{}{}{}", self.service.scheme(), self.servers, self.path)
     }
 }
 
@@ -87,6 +129,8 @@ mod tests {
         assert_eq!(url.servers, "h1:2181,h2:2181");
         assert_eq!(url.credentials.as_deref(), Some("u:p@x"));
         assert_eq!(url.path, "/a/b");
+        let etcd = Url::parse("etcd://h1,h2:1/m").expect("valid");
+        assert_eq!(etcd.to_string(), "etcd://h1:2379,h2:1/m");
         assert_eq!(format!("{url} {url:?}").matches("u:p").count(), 0, "secrets stay here");
     }
 
@@ -102,6 +146,8 @@ mod tests {
             ("zk://secret@h/mesos", "have no ':'"),
             ("zk://h/a//b", "empty part"),
             ("zk://h/a/../b", "'..'"),
+            ("etcd://h", "a path is missing"),
+            ("etcds://h/m", "expected zk://"),
         ] {
             let error = Url::parse(bad).expect_err(bad);
             assert!(error.contains(why), "{bad}: {error}");
