@@ -42,6 +42,7 @@ pub(crate) fn settings(
         work_dir: work_dir.to_owned(),
         docker_store_dir: store,
         docker_registry: flags.text("docker_registry").unwrap_or_default().to_owned(),
+        hadoop_home: flags.text("hadoop_home").filter(|t| !t.is_empty()).map(str::to_owned),
         docker_config: credentials,
         docker_ignore_runtime: flags.is_set("docker_ignore_runtime"),
         stall_timeout: flags.duration("fetcher_stall_timeout")?,

@@ -1,10 +1,11 @@
 //! How fast containers start, alone and beside many others, and what agent and supervisors take.
 //!
-//! `--program PATH [--json] [--isolation LIST] [--launcher NAME] [--running N] [--rounds N]`; `runc` and `crun` start and
-//! delete the same container in the same run where they are installed.
+//! `--program PATH [--json] [--isolation LIST] [--launcher NAME] [--running N] [--rounds N] [--image-root] [--network]`;
+//! `runc` and `crun` start and delete the same container in the same run where they are installed. With `--image-root` each
+//! task has a root file system of an image (busybox), with `--network` a network of its own (the bridge plugin of CNI).
 
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use testkit::framework::{amount, command_task};
@@ -13,6 +14,10 @@ use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
 
 /// Tasks at which the memory of the agent is looked at.
 const FEW: usize = 200;
+/// Where Debian's package containernetworking-plugins puts them.
+const PLUGINS: &str = "/usr/lib/cni";
+/// The bridge of the network.
+const BRIDGE: &str = "pfbench";
 /// Tasks of one ACCEPT.
 const BATCH: usize = 50;
 
@@ -26,11 +31,32 @@ fn main() {
     let (running, rounds) = (number("--running", 1_000), number("--rounds", 300));
     let mut options = ClusterOptions::new(&program, 1);
     options.resources = "cpus:1000;mem:100000;disk:100000".to_owned();
-    for name in ["isolation", "launcher"] {
-        let given = arguments.value(&format!("--{name}"));
-        options.agent_flags.extend(given.map(|v| format!("--{name}={v}")));
+    let place = Place(testkit::cluster::temporary_directory());
+    let mut isolation = arguments.value("--isolation");
+    let mut container = json!({"type": "MESOS"});
+    if arguments.has("--image-root") {
+        place.image();
+        container["mesos"] = json!({"image": {"type": "DOCKER", "docker": {"name": "busybox"}}});
+        options.agent_flags.extend([
+            "--image_providers=docker".to_owned(),
+            format!("--docker_registry={}", place.0.display()),
+            format!("--docker_store_dir={}", place.0.join("store").display()),
+        ]);
+        isolation.get_or_insert_with(|| "filesystem/linux,docker/runtime".to_owned());
     }
-    let figures = measure(options, running, rounds);
+    if arguments.has("--network") {
+        place.network();
+        container["network_infos"] = json!([{"name": "bench"}]);
+        options.agent_flags.extend([
+            format!("--network_cni_config_dir={}", place.0.join("networks").display()),
+            format!("--network_cni_plugins_dir={PLUGINS}"),
+        ]);
+    }
+    options.agent_flags.extend(isolation.iter().map(|names| format!("--isolation={names}")));
+    let launcher = arguments.value("--launcher");
+    options.agent_flags.extend(launcher.map(|name| format!("--launcher={name}")));
+    let container = (container.as_object().map_or(0, |c| c.len()) > 1).then_some(container);
+    let figures = measure(options, running, rounds, container.as_ref());
     let reference: Vec<Value> =
         ["runc", "crun"].iter().filter_map(|r| reference(r, rounds)).collect();
     if arguments.has("--json") {
@@ -39,7 +65,7 @@ fn main() {
     }
     println!(
         "{running} running, {rounds} rounds, isolation {}",
-        arguments.value("--isolation").as_deref().unwrap_or("as by default")
+        isolation.as_deref().unwrap_or("as by default")
     );
     for (name, figure) in figures.as_object().into_iter().flatten() {
         println!("  {name}: {figure}");
@@ -49,16 +75,81 @@ fn main() {
     }
 }
 
-fn measure(options: ClusterOptions, running: usize, rounds: usize) -> Value {
+/// A directory with an image and networks; it goes when it is dropped, and so does the networks' bridge.
+struct Place(PathBuf);
+
+impl Place {
+    /// Puts the image `busybox` there, as `docker save` would have it.
+    fn image(&self) {
+        let image = self.0.join("busybox");
+        let bin = self.0.join("root/bin");
+        std::fs::create_dir_all(&bin).expect("a directory");
+        std::fs::create_dir_all(&image).expect("a directory");
+        let busybox =
+            ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).exists());
+        let busybox = busybox.expect("busybox (Debian's package busybox-static)");
+        std::fs::copy(busybox, bin.join("busybox")).expect("a copy");
+        for name in ["sh", "true", "sleep"] {
+            std::os::unix::fs::symlink("busybox", bin.join(name)).expect("a link");
+        }
+        let layer = image.join("layer.tar");
+        let mut pack = Command::new("tar");
+        pack.arg("-C").arg(self.0.join("root")).arg("-cf").arg(&layer).arg(".");
+        assert!(pack.status().is_ok_and(|status| status.success()), "tar");
+        let layer = testkit::registry::sha256(&std::fs::read(layer).expect("a layer"));
+        let config = json!({"os": "linux", "config": {"Env": ["PATH=/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [layer]}});
+        let manifest = json!([{"Config": "config.json", "Layers": ["layer.tar"]}]);
+        for (name, content) in [("config.json", config), ("manifest.json", manifest)] {
+            std::fs::write(image.join(name), content.to_string()).expect("a file");
+        }
+    }
+
+    /// Puts the network `bench` there.
+    fn network(&self) {
+        let networks = self.0.join("networks");
+        std::fs::create_dir_all(&networks).expect("a directory");
+        let config = json!({
+            "cniVersion": "1.0.0", "name": "bench", "type": "bridge", "bridge": BRIDGE,
+            "ipam": {
+                "type": "host-local", "subnet": "10.231.0.0/16", "dataDir": self.0.join("ipam"),
+            },
+        });
+        std::fs::write(networks.join("bench.conf"), config.to_string()).expect("a network");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "delete", BRIDGE]).stderr(Stdio::null()).status();
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn measure(
+    options: ClusterOptions,
+    running: usize,
+    rounds: usize,
+    container: Option<&Value>,
+) -> Value {
+    let finish = |task: &mut Value| {
+        if let Some(container) = container {
+            task["container"] = container.clone();
+        }
+    };
     let cluster = Cluster::start(options);
     let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
-    let alone = Quantiles::of(accept_to_running(&mut framework, "alone", rounds));
+    if container.is_some() {
+        // The image is pulled, and the network's bridge made.
+        let _ = accept_to_running(&mut framework, "first", 1, finish);
+    }
+    let alone = Quantiles::of(accept_to_running(&mut framework, "alone", rounds, finish));
     let few = FEW.min(running);
-    start(&mut framework, 0, few);
+    start(&mut framework, 0, few, finish);
     let agent = cluster.agent_pid(0).expect("an agent");
     let (agent_rss, _) = memory_kib(agent).expect("the agent runs");
     let begun = Instant::now();
-    start(&mut framework, few, running);
+    start(&mut framework, few, running, finish);
     #[expect(clippy::cast_precision_loss, reason = "a count of tasks")]
     let rate = (running - few) as f64 / begun.elapsed().as_secs_f64();
     let (agent_rss_many, _) = memory_kib(agent).expect("the agent runs");
@@ -66,7 +157,7 @@ fn measure(options: ClusterOptions, running: usize, rounds: usize) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "kilobytes of small processes")]
     let private = supervisors.iter().filter_map(|pid| memory_kib(*pid)).map(|(_, kib)| kib as f64);
     let private = Quantiles::of(private.collect());
-    let beside = Quantiles::of(accept_to_running(&mut framework, "beside", rounds));
+    let beside = Quantiles::of(accept_to_running(&mut framework, "beside", rounds, finish));
     json!({
         "alone_ms": times(&alone),
         "beside_running_ms": times(&beside),
@@ -78,7 +169,7 @@ fn measure(options: ClusterOptions, running: usize, rounds: usize) -> Value {
 }
 
 /// Starts tasks that run on, and waits until they do.
-fn start(framework: &mut Framework, from: usize, to: usize) {
+fn start(framework: &mut Framework, from: usize, to: usize, finish: impl Fn(&mut Value)) {
     let mut at = from;
     while at < to {
         let offer = framework.offers().remove(0);
@@ -91,7 +182,11 @@ fn start(framework: &mut Framework, from: usize, to: usize) {
         at += ids.len();
         let tasks: Vec<Value> = ids
             .iter()
-            .map(|id| command_task(&offer, id, "exec sleep 1000000", 0.1, 32.0))
+            .map(|id| {
+                let mut task = command_task(&offer, id, "exec sleep 1000000", 0.1, 32.0);
+                finish(&mut task);
+                task
+            })
             .collect();
         framework.launch(&offer, &tasks);
         for id in &ids {

@@ -43,7 +43,7 @@ fn main() {
 fn latency(program: &str, rounds: usize) -> Quantiles {
     let cluster = Cluster::start(ClusterOptions::new(program, 1));
     let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
-    Quantiles::of(accept_to_running(&mut framework, "latency", rounds))
+    Quantiles::of(accept_to_running(&mut framework, "latency", rounds, |_| {}))
 }
 
 /// Short tasks per second, as many at a time as fit.

@@ -2,20 +2,28 @@
 
 use crate::Framework;
 use crate::framework::command_task;
+use serde_json::Value;
 use std::path::Path;
 use std::time::Instant;
 
-/// Milliseconds from sending ACCEPT to having TASK_RUNNING, one task at a time; each has ended before the next.
+/// Milliseconds from sending ACCEPT to having TASK_RUNNING, one task at a time; each has ended before the next. `finish`
+/// adds to what a task asks for.
 ///
 /// # Panics
 /// When a task does not start.
 #[must_use]
-pub fn accept_to_running(framework: &mut Framework, name: &str, rounds: usize) -> Vec<f64> {
+pub fn accept_to_running(
+    framework: &mut Framework,
+    name: &str,
+    rounds: usize,
+    finish: impl Fn(&mut Value),
+) -> Vec<f64> {
     (0..rounds)
         .map(|round| {
             let offer = framework.offers().remove(0);
             let id = format!("{name}-{round}");
-            let task = command_task(&offer, &id, "true", 0.1, 32.0);
+            let mut task = command_task(&offer, &id, "true", 0.1, 32.0);
+            finish(&mut task);
             let start = Instant::now();
             framework.launch(&offer, &[task]);
             let running = loop {

@@ -169,7 +169,7 @@ impl Fetcher {
             directory: wanted.directory.display().to_string(),
             user: user.map(|user| FetchUser { uid: user.uid, gid: user.gid, groups: user.groups }),
             cache_directory,
-            hadoop: self.hadoop(),
+            hadoop: hadoop_client(self.options.hadoop_home.as_deref()),
             stall_timeout_nanos: u64::try_from(self.options.stall_timeout.as_nanos())
                 .unwrap_or(u64::MAX),
             items,
@@ -200,15 +200,6 @@ impl Fetcher {
         ))
     }
 
-    /// The Hadoop client.
-    fn hadoop(&self) -> String {
-        let home = self.options.hadoop_home.clone().or_else(|| std::env::var("HADOOP_HOME").ok());
-        home.map_or_else(
-            || "hadoop".to_owned(),
-            |home| format!("{}/bin/hadoop", home.trim_end_matches('/')),
-        )
-    }
-
     /// The agent's variables without its settings; the mark by which strays of a sandbox are found is among them.
     fn environment(&self, sandbox: &Path) -> BTreeMap<String, String> {
         let is_setting = |name: &str| name.starts_with("MESOS_") || name.starts_with("LIBPROCESS_");
@@ -222,6 +213,15 @@ impl Fetcher {
         environment.insert("MESOS_SANDBOX".to_owned(), sandbox.display().to_string());
         environment
     }
+}
+
+/// The Hadoop client of an installation, which may be that of `HADOOP_HOME`, else that in PATH.
+pub(crate) fn hadoop_client(home: Option<&str>) -> String {
+    let home = home.map(str::to_owned).or_else(|| std::env::var("HADOOP_HOME").ok());
+    home.map_or_else(
+        || "hadoop".to_owned(),
+        |home| format!("{}/bin/hadoop", home.trim_end_matches('/')),
+    )
 }
 
 /// Makes the sandbox's `stdout` and `stderr`, for the user; the second is where fetching is told of.

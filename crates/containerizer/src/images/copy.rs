@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ fn copy_entry(
                 OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mut target =
                 File::from(rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
-            io::copy(&mut source, &mut target)?;
+            copy_content(&mut source, &mut target, &stat)?;
             dress(source.as_fd(), target.as_fd(), &stat)
         }
         FileType::Symlink => {
@@ -137,6 +137,28 @@ fn copy_entry(
             Err(io::Error::other(format!("{} is of the kind {other:?}", path.join(name).display())))
         }
     }
+}
+
+/// Copies what is in a file, and where it has holes.
+fn copy_content(source: &mut File, target: &mut File, stat: &Stat) -> io::Result<()> {
+    const BLOCK: i64 = 512;
+    if stat.st_blocks * BLOCK >= stat.st_size {
+        return io::copy(source, target).map(drop);
+    }
+    let seek = |file: &File, to| rustix::fs::seek(file, to);
+    let mut end = 0;
+    loop {
+        let begin = match seek(source, rustix::fs::SeekFrom::Data(end)) {
+            // Only a hole is left.
+            Err(Errno::NXIO) => break,
+            begin => begin?,
+        };
+        end = seek(source, rustix::fs::SeekFrom::Hole(begin))?;
+        seek(source, rustix::fs::SeekFrom::Start(begin))?;
+        seek(target, rustix::fs::SeekFrom::Start(begin))?;
+        io::copy(&mut (&*source).take(end - begin), target)?;
+    }
+    target.set_len(stat.st_size as u64)
 }
 
 fn names(directory: &OwnedFd) -> io::Result<Vec<OsString>> {

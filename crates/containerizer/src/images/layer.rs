@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -128,8 +128,11 @@ impl Unpacker {
         if kind == EntryType::XGlobalHeader {
             return Ok(());
         }
-        let path = confined(&entry.path_bytes())?;
         let meta = Meta::of(entry)?;
+        let path = match meta.sparse.as_ref().and_then(|sparse| sparse.name.as_deref()) {
+            Some(name) => confined(name)?,
+            None => confined(&entry.path_bytes())?,
+        };
         let Some(name) = path.file_name().map(OsStr::to_owned) else {
             return self.dress_root(&meta).map_err(|e| e.to_string());
         };
@@ -155,7 +158,8 @@ impl Unpacker {
                 Ok(())
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                self.file(at, &name, &meta, entry).map_err(|e| e.to_string())
+                let has_holes = kind == EntryType::GNUSparse;
+                self.file(at, &name, &meta, has_holes, entry).map_err(|e| e.to_string())
             }
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().ok_or("the link has no target")?;
@@ -263,6 +267,7 @@ impl Unpacker {
         at: BorrowedFd<'_>,
         name: &OsStr,
         meta: &Meta,
+        has_holes: bool,
         content: &mut R,
     ) -> io::Result<()> {
         self.clear(at, name)?;
@@ -270,16 +275,52 @@ impl Unpacker {
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut file = File::from(file);
+        let length = match &meta.sparse {
+            Some(sparse) => {
+                for part in sparse.parts(content).map_err(io::Error::other)? {
+                    file.seek(SeekFrom::Start(part.offset))?;
+                    let copied =
+                        self.copy(&mut file, &mut content.by_ref().take(part.length), false)?;
+                    if copied != part.length {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                Some(sparse.size)
+            }
+            None => Some(self.copy(&mut file, content, has_holes)?).filter(|_| has_holes),
+        };
+        match length {
+            Some(length) if length > LAYER_MAX => {
+                return Err(io::Error::other(format!("it is longer than {LAYER_MAX} bytes")));
+            }
+            Some(length) => file.set_len(length)?,
+            None => {}
+        }
+        dress(&file, meta)
+    }
+
+    /// Writes what comes, from where the file is. With holes nothing is written where there are only zeros.
+    fn copy(
+        &mut self,
+        file: &mut File,
+        content: &mut impl Read,
+        has_holes: bool,
+    ) -> io::Result<u64> {
         let mut buffer = [0; 1 << 16];
+        let mut copied = 0;
         loop {
             let count = content.read(&mut buffer)?;
             if count == 0 {
-                break;
+                return Ok(copied);
             }
             self.count(count as u64)?;
-            file.write_all(&buffer[..count])?;
+            copied += count as u64;
+            if has_holes && buffer[..count].iter().all(|byte| *byte == 0) {
+                file.seek(SeekFrom::Current(count as i64))?;
+            } else {
+                file.write_all(&buffer[..count])?;
+            }
         }
-        dress(&file, meta)
     }
 
     fn node(

@@ -1,6 +1,7 @@
 //! What an entry of a layer says of a file beside its content: owner, mode, time, attributes.
 
 use super::layer::{kind_of, open_below};
+use super::sparse::{self, Sparse};
 use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub(super) struct Meta {
     pub(super) gid: u32,
     pub(super) time: Timespec,
     pub(super) attributes: BTreeMap<String, Vec<u8>>,
+    /// Where its holes are, if it says so in a header of the POSIX format.
+    pub(super) sparse: Option<Sparse>,
 }
 
 impl Meta {
@@ -41,6 +44,7 @@ impl Meta {
         let seconds = i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0);
         let mut time = Timespec { tv_sec: seconds, tv_nsec: 0 };
         let mut attributes = BTreeMap::new();
+        let mut sparse = sparse::Fields::default();
         if let Some(extensions) = entry.pax_extensions().map_err(fault)? {
             for extension in extensions {
                 let extension = extension.map_err(fault)?;
@@ -52,9 +56,7 @@ impl Meta {
                     b"gid" => gid = number(text()?.parse().map_err(io::Error::other), "group")?,
                     b"mtime" => time = seconds_of(text()?).unwrap_or(time),
                     _ if key.starts_with(b"GNU.sparse.") => {
-                        return Err(
-                            "it is a sparse file of a kind that is not supported".to_owned()
-                        );
+                        sparse.take(key, value)?;
                     }
                     _ => {
                         if let Some(name) = key
@@ -68,7 +70,7 @@ impl Meta {
                 }
             }
         }
-        Ok(Self { mode, uid, gid, time, attributes })
+        Ok(Self { mode, uid, gid, time, attributes, sparse: sparse.sparse()? })
     }
 }
 

@@ -14,6 +14,8 @@ pub struct ProvisionerOptions {
     pub docker_store_dir: PathBuf,
     /// `--docker_registry`.
     pub docker_registry: String,
+    /// `--hadoop_home`.
+    pub hadoop_home: Option<String>,
     /// `--docker_config`, read.
     pub docker_config: Credentials,
     /// `--docker_ignore_runtime`: what an image says of environment, command and working directory is left out.

@@ -89,7 +89,7 @@ impl Provisioner {
             .create(&containers)
             .map_err(|e| cannot("create", &containers, &e))?;
         let containers = containers.canonicalize().map_err(|e| cannot("find", &containers, &e))?;
-        let source = Source::parse(&options.docker_registry)?;
+        let source = Source::parse(&options.docker_registry, options.hadoop_home.as_deref())?;
         let backend = Backend::choose(options.backend.as_deref(), &directory)?;
         let store = Arc::new(Store::open(&options.docker_store_dir, backend.form())?);
         let client = Client::new(options.stall_timeout);
@@ -112,6 +112,11 @@ impl Provisioner {
 
     fn in_use(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, InUse>> {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many containers have something of images.
+    pub(crate) fn containers(&self) -> usize {
+        self.in_use().len()
     }
 
     /// How long pulls took.

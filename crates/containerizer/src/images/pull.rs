@@ -1,11 +1,12 @@
 //! Getting images into the store, from a registry or from a directory of archives. What several containers want at the
 //! same time is fetched once.
 
-use super::archive;
 use super::blob::{blocking, download, partial_path};
 use super::credentials::Credentials;
 use super::digest::Digest;
 use super::flights::Flights;
+use super::hadoop::Hadoop;
+use super::local;
 use super::manifest::{CONFIG_MAX, Descriptor, ImageConfig};
 use super::reference::Reference;
 use super::registry::{DefaultRegistry, Repository};
@@ -26,22 +27,27 @@ const LAYERS_AT_ONCE: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Registry(DefaultRegistry),
-    /// Archives of `docker save`.
+    /// Archives of `docker save`, and directories.
     Directory(PathBuf),
+    /// Archives that the Hadoop client gets.
+    Hadoop(Hadoop),
 }
 
 impl Source {
     /// Understands `--docker_registry`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, hadoop_home: Option<&str>) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("file://").or(text.starts_with('/').then_some(text)) {
             return Ok(Self::Directory(PathBuf::from(path)));
         }
         if text.starts_with("https://") || text.starts_with("http://") {
             return DefaultRegistry::parse(text).map(Self::Registry);
         }
+        if text.starts_with("hdfs://") {
+            return Ok(Self::Hadoop(Hadoop::new(text, hadoop_home)));
+        }
         Err(format!(
-            "--docker_registry='{text}': expected https://host[:port], http://host[:port] or the absolute path of a \
-             directory with archives; hdfs:// is not supported"
+            "--docker_registry='{text}': expected https://host[:port], http://host[:port], or the absolute path or \
+             hdfs:// URI of a directory with archives"
         ))
     }
 }
@@ -141,7 +147,21 @@ impl Shared {
                     (self.store.clone(), directory.clone(), reference.clone());
                 let stop = Stop::default();
                 let flag = stop.0.clone();
-                blocking(move || archive::pull(&directory, &reference, &store, &flag)).await
+                blocking(move || local::pull(&directory, &reference, &store, &flag)).await
+            }
+            Source::Hadoop(hadoop) => {
+                let fault = |e: std::io::Error| format!("cannot make a directory for it: {e}");
+                let (store, reference) = (self.store.clone(), reference.clone());
+                let staging = store.stage().map_err(fault)?;
+                let path = hadoop.fetch(&reference, staging.path()).await?;
+                let stop = Stop::default();
+                let flag = stop.0.clone();
+                let taken = blocking(move || {
+                    let taken = local::take(&path, false, &reference, &store, &flag);
+                    drop(staging);
+                    taken
+                });
+                taken.await
             }
             Source::Registry(default) => {
                 let credentials = credentials.as_ref().unwrap_or(&self.credentials);

@@ -65,6 +65,12 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) struct Staging(PathBuf);
 
+impl Staging {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
@@ -269,7 +275,8 @@ impl Store {
         sync_directory(path.parent().unwrap_or(&self.directory))
     }
 
-    fn stage(&self) -> io::Result<Staging> {
+    /// A directory for what is half-made.
+    pub(crate) fn stage(&self) -> io::Result<Staging> {
         loop {
             let number = self.counter.fetch_add(1, Ordering::Relaxed);
             let path =

@@ -6,11 +6,11 @@ use std::path::Path;
 use tar::EntryType::Symlink;
 use testkit::registry::{architecture, sha256};
 
-fn layer(content: &str) -> Vec<u8> {
+pub(super) fn layer(content: &str) -> Vec<u8> {
     Tar::new().file(content, content).bytes()
 }
 
-fn config(layers: &[&[u8]]) -> String {
+pub(super) fn config(layers: &[&[u8]]) -> String {
     let diff_ids: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
     json!({"architecture": architecture(), "os": "linux", "config": {"Cmd": ["/x"]}, "rootfs": {"diff_ids": diff_ids}}).to_string()
 }
@@ -19,7 +19,7 @@ fn add(archive: Tar, name: &str, content: &[u8]) -> Tar {
     archive.entry(tar::EntryType::Regular, name.as_bytes(), content, |_| {})
 }
 
-async fn check(directory: &Path, name: &str, files: &[&str]) {
+pub(super) async fn check(directory: &Path, name: &str, files: &[&str]) {
     let host = Host::new(directory.to_str().expect("text"));
     let found = host.provision("c", &image(name)).await.expect("a root");
     let mut names: Vec<_> = std::fs::read_dir(&found.rootfs)

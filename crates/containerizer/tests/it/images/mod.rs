@@ -2,8 +2,10 @@
 
 mod archives;
 mod layers;
+mod layouts;
 mod pulls;
 mod rootfs;
+mod sparse;
 mod tokens;
 
 use containerizer::images::{Credentials, Provisioned, Provisioner, ProvisionerOptions};
@@ -144,6 +146,7 @@ impl Host {
             work_dir: directory.join("work"),
             docker_store_dir: directory.join("store"),
             docker_registry: registry.to_owned(),
+            hadoop_home: None,
             docker_config: Credentials::default(),
             docker_ignore_runtime: false,
             stall_timeout: Duration::from_secs(10),

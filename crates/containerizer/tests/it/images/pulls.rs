@@ -395,7 +395,7 @@ async fn what_can_not_be_pulled_is_refused_by_name() {
         error.starts_with("cannot pull the image x: failed to connect to 127.0.0.1:1"),
         "{error}"
     );
-    for wrong in ["hdfs://x", "relative", "https://h/path"] {
+    for wrong in ["s3://x", "relative", "https://h/path"] {
         let error =
             containerizer::images::Provisioner::new(&Host::options(&host.directory.0, wrong));
         let error = error.expect_err("refused");

@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use testkit::registry::Registry;
+use testkit::registry::{Registry, sha256};
 
 /// A key and its certificate, made on the spot; None where there is no openssl.
 fn key(directory: &Path) -> Option<(Vec<u8>, PathBuf)> {
@@ -136,4 +136,102 @@ async fn a_token_is_asked_for_with_the_password_and_used() {
     host.provision("c", &image("team/app")).await.expect("a root");
     let line = "GET /token?fixed=1&service=service&scope=repository%3Ateam%2Fapp%3Apull HTTP/1.1";
     assert_eq!(*asked.lock().expect("a lock"), [line], "one token serves all requests");
+}
+
+/// A registry of one image that takes each token `uses` times, and breaks off its layer after `piece` bytes.
+fn short_lived(
+    blobs: Vec<(String, Vec<u8>)>,
+    layer: String,
+    piece: usize,
+    uses: usize,
+) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (asked, shown) = (log.clone(), address.clone());
+    std::thread::spawn(move || {
+        let (mut token, mut left) = (0, 0);
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read_exact(&mut byte).is_err() {
+                    break;
+                }
+                head.extend(byte);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let note = |text: String| asked.lock().expect("a lock").push(text);
+            let mut answer = |status: &str, headers: &str, length: usize, body: &[u8]| {
+                let head = format!(
+                    "HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all(&[head.as_bytes(), body].concat());
+            };
+            if path.starts_with("/token") {
+                (token, left) = (token + 1, uses);
+                note(format!("token {token}"));
+                let body = json!({"token": format!("t{token}"), "expires_in": 1}).to_string();
+                answer("200 OK", "", body.len(), body.as_bytes());
+                continue;
+            }
+            if left == 0 || !head.contains(&format!("authorization: Bearer t{token}\r\n")) {
+                let realm = format!("Bearer realm=\"http://{shown}/token\",service=\"s\"");
+                answer("401 Unauthorized", &format!("www-authenticate: {realm}\r\n"), 0, b"");
+                continue;
+            }
+            left -= 1;
+            let found = blobs.iter().find(|(name, _)| path.ends_with(name.as_str()));
+            let (name, bytes) = found.expect("something that there is");
+            let start = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
+            let start =
+                start.map_or(0, |range| range.trim_end_matches('-').parse().expect("a start"));
+            note(format!("{} from {start}", if *name == layer { "layer" } else { "other" }));
+            let end = if *name == layer { bytes.len().min(start + piece) } else { bytes.len() };
+            let length = bytes.len();
+            let range = format!("content-range: bytes {start}-{}/{length}\r\n", length - 1);
+            match start {
+                0 => answer("200 OK", "", bytes.len(), &bytes[..end]),
+                _ => answer("206 Partial Content", &range, bytes.len() - start, &bytes[start..end]),
+            }
+        }
+    });
+    (address, log)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires_in_the_middle_of_a_pull_is_renewed() {
+    if !is_root() {
+        return;
+    }
+    // Not packed, so that it is as long as it looks.
+    let layer = Tar::new().file("a", &"a".repeat(10_000)).bytes();
+    let config = json!({"os": "linux", "rootfs": {"diff_ids": [sha256(&layer)]}}).to_string();
+    let manifest =
+        json!({"schemaVersion": 2, "config": {"digest": sha256(config.as_bytes()), "size": config.len()},
+            "layers": [{"digest": sha256(&layer), "size": layer.len()}]})
+        .to_string();
+    let name = sha256(&layer);
+    let blobs = vec![
+        ("manifests/latest".to_owned(), manifest.into_bytes()),
+        (sha256(config.as_bytes()), config.into_bytes()),
+        (name.clone(), layer),
+    ];
+    let (address, asked) = short_lived(blobs, name, 5_000, 2);
+    let host = Host::new(&format!("http://{address}"));
+    let found = host.provision("c", &image("app")).await.expect("a root");
+    assert_eq!(std::fs::read(found.rootfs.join("a")).expect("a file"), vec![b'a'; 10_000]);
+    let expected = [
+        "token 1",
+        "other from 0",
+        "other from 0",
+        "token 2",
+        "layer from 0",
+        "layer from 5000",
+        "token 3",
+        "layer from 10000",
+    ];
+    assert_eq!(*asked.lock().expect("a lock"), expected);
 }
