@@ -159,6 +159,10 @@ impl Routes {
         {
             return refusal;
         }
+        let selected = match v0::Selected::of(&query) {
+            Err(text) if path == "/containers" => return respond::text(400, text),
+            selected => selected.unwrap_or_default(),
+        };
         let shared = self.shared.clone();
         let answer = tokio::task::spawn_blocking(move || {
             if let Some(name) = path.strip_prefix("/files/") {
@@ -169,7 +173,7 @@ impl Routes {
             }
             let json = match path.as_str() {
                 "/metrics/snapshot" => metrics::snapshot(&view, &shared),
-                other => v0::answer(other, &view, &shared)?,
+                other => v0::answer(other, &selected, &view, &shared)?,
             };
             Some(respond::json(&query, json.to_string().into_bytes()))
         });

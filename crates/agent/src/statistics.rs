@@ -41,12 +41,17 @@ impl Entry<'_> {
     }
 }
 
-/// All executors that run, with what they use. A pod uses what the containers of its tasks do; where it has cgroups, these
+/// Executors that run and are `selected` by framework and executor, with what they use. A pod uses what the containers of its tasks do; where it has cgroups, these
 /// tell it.
-pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
+pub(crate) fn of<'a>(
+    state: &'a State,
+    shared: &Shared,
+    selected: impl Fn(&str, &Executor) -> bool,
+) -> Vec<Entry<'a>> {
     let executors = state.frameworks.iter().flat_map(|(framework_id, framework)| {
         framework.executors.values().map(move |executor| (framework_id.as_str(), executor))
     });
+    let executors = executors.filter(|(framework_id, executor)| selected(framework_id, executor));
     let running: Vec<_> =
         executors.map(|(id, executor)| (id, executor, running(executor, shared))).collect();
     let containers: Vec<Running> = running.iter().flat_map(|(_, _, r)| r.clone()).collect();
@@ -68,6 +73,11 @@ pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
         entries.push(Entry { framework_id, executor, pid, statistics, networks, cgroups });
     }
     entries
+}
+
+/// All executors that run.
+pub(crate) fn all<'a>(state: &'a State, shared: &Shared) -> Vec<Entry<'a>> {
+    of(state, shared, |_, _| true)
 }
 
 /// The containers of an executor that have started, of which the sum is what it uses.

@@ -3,6 +3,7 @@
 use crate::shared::Shared;
 use crate::statistics;
 use agent_core::{Executor, ExecutorKind, Framework, State, Task};
+use http_api::respond;
 use http_api::v0::{self, attributes, full, labels, message, reserved, reserved_full, summary};
 use resources::Resources;
 use serde_json::{Value, json};
@@ -10,13 +11,55 @@ use std::collections::BTreeSet;
 use std::time::UNIX_EPOCH;
 use wire::v1;
 
+/// Which executors `/containers` shows: those whose ids are these, where one is given.
+#[derive(Debug, Default)]
+pub(crate) struct Selected {
+    container: Option<String>,
+    framework: Option<String>,
+    executor: Option<String>,
+}
+
+impl Selected {
+    /// Reads it from a query.
+    ///
+    /// # Errors
+    /// With the body of the refusal.
+    pub(crate) fn of(query: &str) -> Result<Self, &'static str> {
+        let given = |name| respond::query_value(query, name);
+        let selected = Self {
+            container: given("container_id"),
+            framework: given("framework_id"),
+            executor: given("executor_id"),
+        };
+        match (&selected.container, &selected.framework, &selected.executor) {
+            (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (None, None, Some(_)) => {
+                Err("Supported query parameters are container_id only, framework_id only, \
+                     or executor_id and framework_id only")
+            }
+            _ => Ok(selected),
+        }
+    }
+
+    fn has(&self, framework_id: &str, executor: &Executor) -> bool {
+        let fits = |wanted: &Option<String>, id: &str| wanted.as_ref().is_none_or(|w| w == id);
+        fits(&self.container, &executor.container_id)
+            && fits(&self.framework, framework_id)
+            && fits(&self.executor, executor.id())
+    }
+}
+
 /// The answer for a path; None if there is none.
-pub(crate) fn answer(path: &str, state: &State, shared: &Shared) -> Option<Value> {
+pub(crate) fn answer(
+    path: &str,
+    selected: &Selected,
+    state: &State,
+    shared: &Shared,
+) -> Option<Value> {
     Some(match path {
         "/state" => all(state, shared),
         "/flags" => json!({"flags": shared.config.flags}),
-        "/containers" => containers(state, shared, true),
-        "/monitor/statistics" => containers(state, shared, false),
+        "/containers" => containers(state, shared, selected, true),
+        "/monitor/statistics" => containers(state, shared, &Selected::default(), false),
         _ => return None,
     })
 }
@@ -157,7 +200,7 @@ fn queued_task(task: &Task) -> Value {
 }
 
 /// `/containers` (with status) and `/monitor/statistics`: one entry for each executor.
-fn containers(state: &State, shared: &Shared, with_status: bool) -> Value {
+fn containers(state: &State, shared: &Shared, selected: &Selected, with_status: bool) -> Value {
     let entry = |entry: statistics::Entry<'_>| {
         let executor = entry.executor;
         let mut out = json!({
@@ -173,5 +216,6 @@ fn containers(state: &State, shared: &Shared, with_status: bool) -> Value {
         }
         out
     };
-    statistics::all(state, shared).into_iter().map(entry).collect()
+    let selected = |framework_id: &str, executor: &Executor| selected.has(framework_id, executor);
+    statistics::of(state, shared, selected).into_iter().map(entry).collect()
 }

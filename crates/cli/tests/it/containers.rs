@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::framework::{command_task, text};
 use testkit::http::Connection;
-use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, wait};
+use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, http, wait};
 
 /// Asks the agent, which may just be starting.
 fn call(cluster: &Cluster, call: &Value) -> (u16, String) {
@@ -50,6 +50,33 @@ fn containers_inside_a_task_and_standalone_ones_outlive_the_agent() {
     let lost = json!({"value": "child", "parent": {"value": "nobody"}});
     let answer = call(&cluster, &launch(&lost, "true"));
     assert_eq!(answer, (400, "Parent container nobody does not exist".to_owned()));
+
+    // Operators select executors' containers; what is inside them, or alone, is not shown this way.
+    let selected = |query: &str| {
+        let answer = http::get(&cluster.agent(0), &format!("/containers{query}"));
+        match answer.status {
+            200 => Ok(answer.json().as_array().map_or(0, Vec::len)),
+            status => Err((status, answer.text())),
+        }
+    };
+    let own = framework.id.clone();
+    let with = |more: &str| format!("?framework_id={own}&{more}");
+    for (query, count) in [
+        (String::new(), 1),
+        (format!("?container_id={task}"), 1),
+        ("?container_id=alone&show_standalone=true".to_owned(), 0),
+        (with("show_nested=true"), 1),
+        (with("executor_id=t"), 1),
+        (with("executor_id=u"), 0),
+        ("?framework_id=other".to_owned(), 0),
+    ] {
+        assert_eq!(selected(&query), Ok(count), "{query}");
+    }
+    for query in ["?executor_id=t".to_owned(), with(&format!("container_id={task}"))] {
+        let (status, text) = selected(&query).expect_err("not supported");
+        assert_eq!(status, 400);
+        assert!(text.starts_with("Supported query parameters are container_id only"), "{text}");
+    }
 
     cluster.kill_agent(0);
     cluster.start_agent(0);
