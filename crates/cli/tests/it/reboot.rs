@@ -173,3 +173,56 @@ fn an_agent_of_another_size_is_a_new_one_with_the_reservations_of_the_former() {
     let mut framework = Framework::subscribe(&cluster.master(), &subscription);
     assert!(framework.offers()[0]["resources"].to_string().contains("persistence"));
 }
+
+/// The end of an operation that its framework did not acknowledge is told again by the agent of the next boot.
+#[test]
+fn operations_that_were_not_acknowledged_are_told_again() {
+    let mut cluster = cluster(&[]);
+    let subscription = FrameworkOptions {
+        roles: vec![ROLE.to_owned()],
+        capabilities: vec!["MULTI_ROLE".to_owned(), "RESERVATION_REFINEMENT".to_owned()],
+        failover_timeout: 600.0,
+        ..FrameworkOptions::default()
+    };
+    let mut framework = Framework::subscribe(&cluster.master(), &subscription);
+    let offer = framework.offers().remove(0);
+    let mut disk = reserved(64.0);
+    disk["allocation_info"] = json!({"role": ROLE});
+    let reserve =
+        json!({"type": "RESERVE", "id": {"value": "op"}, "reserve": {"resources": [disk]}});
+    let answer = framework.call(&json!({"type": "ACCEPT", "accept": {
+        "offer_ids": [offer["id"]], "operations": [reserve], "filters": {"refuse_seconds": 0.0}}}));
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let told = |framework: &mut Framework| {
+        let kind = "UPDATE_OPERATION_STATUS";
+        let (_, event) = framework.event(&[kind], |_| true);
+        let status = event["update_operation_status"]["status"].clone();
+        assert_eq!(status["operation_id"]["value"], "op", "{status}");
+        assert_eq!(status["state"], "OPERATION_FINISHED", "{status}");
+        status
+    };
+    let before = told(&mut framework);
+    let left = |cluster: &Cluster| {
+        let call = json!({"type": "GET_OPERATIONS"});
+        let answer = http::post_json(&cluster.agent(0), "/api/v1", &[], &call).json();
+        answer["get_operations"]["operations"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(left(&cluster), 1);
+
+    reboot(&mut cluster, false);
+    cluster.start_agent(0);
+    let again = told(&mut framework);
+    assert_eq!(again["uuid"], before["uuid"]);
+    let answer = framework.call(&json!({"type": "ACKNOWLEDGE_OPERATION_STATUS",
+        "acknowledge_operation_status": {"agent_id": again["agent_id"], "uuid": again["uuid"]["value"],
+            "operation_id": again["operation_id"]}}));
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    wait::until("it is forgotten", LIMIT, || (left(&cluster) == 0).then_some(()));
+    let state = http::get(&cluster.agent(0), "/state").json();
+    assert_eq!(state["reserved_resources"][ROLE]["disk"], 64.0, "{state}");
+    // What was acknowledged is not told after the next boot.
+    reboot(&mut cluster, true);
+    cluster.start_agent(0);
+    cluster.wait_for_agents(1);
+    assert_eq!(left(&cluster), 0);
+}
