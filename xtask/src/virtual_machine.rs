@@ -29,7 +29,7 @@ ip link set lo up
 for module in libcrc32c loop quota_tree quota_v2 xfs; do
   insmod /modules/$module.ko
 done
-export PATH=/bin RUST_BACKTRACE=0
+export PATH=/bin RUST_BACKTRACE=0 PROFFER_TEST_NVML=/lib/nvml-of-tests.so
 echo \"machine: tests begin\"
 for test in /tests/*; do
   $test --test-threads=2 TESTS || failed=1
@@ -37,13 +37,13 @@ done
 echo \"machine: tests ended with ${failed:-0}\"
 poweroff -f
 ";
-/// What is run: the contract of a containerizer, and everything about cgroups and project quotas.
-const TESTS: &str = "cgroups lost inside output_exit_code death_by_signal many_at_once a_signal_reaches containers_survive projects";
+/// What is run: the contract of a containerizer, and everything about cgroups, what needs them and project quotas.
+const TESTS: &str = "cgroups gpu pods:: lost inside output_exit_code death_by_signal many_at_once a_signal_reaches containers_survive projects";
 /// Programs that the tests start, all of them one.
-const PROGRAMS: [&str; 30] = [
+const PROGRAMS: [&str; 31] = [
     "sh", "mount", "ip", "poweroff", "sleep", "cat", "env", "setsid", "echo", "kill", "head",
     "tail", "tr", "dd", "mknod", "pwd", "id", "stat", "touch", "true", "false", "ls", "rm",
-    "mkdir", "seq", "wc", "grep", "insmod", "umount", "sync",
+    "mkdir", "seq", "wc", "grep", "insmod", "umount", "sync", "mv",
 ];
 /// Those that make file systems.
 const MAKERS: [&str; 2] = ["mkfs.xfs", "mkfs.ext4"];
@@ -134,6 +134,14 @@ fn test_program() -> Result<PathBuf, Failure> {
     path.map(PathBuf::from).ok_or_else(|| Failure::new("cargo names no test program"))
 }
 
+/// What stands in for NVIDIA's library: there is no compiler in the machine.
+fn nvml() -> Result<PathBuf, Failure> {
+    let library = Path::new(DIRECTORY).join("nvml.so");
+    let source = "crates/containerizer/tests/it/isolation/nvml.c";
+    run(program("cc", &["-shared", "-fPIC", "-o", text(&library), source]))?;
+    Ok(library)
+}
+
 /// The file system: an archive in the format that the kernel unpacks (cpio, `newc`).
 fn image_of(tests: &Path) -> Result<Vec<u8>, Failure> {
     let mut image = Image::default();
@@ -151,6 +159,7 @@ fn image_of(tests: &Path) -> Result<Vec<u8>, Failure> {
         image.add(&format!("bin/{name}"), 0o120_777, b"busybox");
     }
     image.add("tests/it", 0o100_755, &std::fs::read(tests)?);
+    image.add("lib/nvml-of-tests.so", 0o100_755, &std::fs::read(nvml()?)?);
     image.add_libraries(tests)?;
     for name in MAKERS {
         let found = output(program("sh", &["-c", &format!("command -v {name}")]))?;

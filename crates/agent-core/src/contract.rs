@@ -479,6 +479,25 @@ pub enum Effect {
         /// What it may take beyond that, by name of the resource.
         limits: BTreeMap<String, f64>,
     },
+    /// Show a persistent volume in the sandbox of a running container, before what follows. If that can't be done, the
+    /// container is destroyed for it.
+    ShowVolume {
+        /// The container.
+        container_id: String,
+        /// Its sandbox.
+        directory: String,
+        /// The volume.
+        volume: MountedVolume,
+    },
+    /// Take a volume away from a running container: nothing in it uses it any more.
+    HideVolume {
+        /// The container.
+        container_id: String,
+        /// Its sandbox.
+        directory: String,
+        /// The volume.
+        volume: MountedVolume,
+    },
     /// Send a signal to all processes of a container.
     SignalContainer {
         /// The container.

@@ -321,19 +321,6 @@ impl Agent {
         }
     }
 
-    fn show_volumes(
-        &self,
-        cx: &mut Cx<'_>,
-        framework_id: &str,
-        executor_id: &str,
-        tasks: &[String],
-    ) {
-        let Some(executor) = self.executor(framework_id, executor_id) else { return };
-        for task in tasks.iter().filter_map(|id| executor.tasks.get(id)) {
-            self.link_volumes(cx, &executor.directory, &task.info.resources);
-        }
-    }
-
     /// Starts the container of a command task or of a pod's task.
     pub(crate) fn start_task(
         &mut self,

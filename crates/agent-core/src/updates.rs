@@ -160,6 +160,7 @@ impl Agent {
             self.count_end(status.state());
             if let Some(executor_id) = &executor_id {
                 self.update_container(cx, framework_id, executor_id);
+                self.hide_volumes(cx, framework_id, executor_id, &task_id);
             }
         }
         if terminating {

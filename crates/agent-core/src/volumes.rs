@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Cx};
 use crate::contract::{Effect, MountedVolume, RemovedVolume};
+use crate::state::ExecutorKind;
 use resources::{Entry, Resources};
 use wire::v1;
 use wire::v1::resource::disk_info::source::Type;
@@ -66,19 +67,51 @@ impl Agent {
         mounted.collect()
     }
 
-    /// Shows a task's volumes in the sandbox of its executor, which runs already.
-    pub(crate) fn link_volumes(
+    /// Shows volumes of tasks in the sandbox of their executor, which runs already.
+    pub(crate) fn show_volumes(
         &self,
         cx: &mut Cx<'_>,
-        directory: &str,
-        resources: &[v1::Resource],
+        framework_id: &str,
+        executor_id: &str,
+        tasks: &[String],
     ) {
-        let inside = |part: &str| part != ".." && !part.is_empty();
-        for volume in self.mounted(resources) {
-            if volume.container_path.split('/').all(inside) {
-                let (path, target) = (volume.container_path, volume.path);
-                cx.out.push(Effect::Link { directory: directory.to_owned(), path, target });
-            }
+        let Some(executor) = self.executor(framework_id, executor_id) else { return };
+        let tasks = tasks.iter().filter_map(|id| executor.tasks.get(id));
+        for volume in tasks.flat_map(|task| self.mounted(&task.info.resources)) {
+            cx.out.push(Effect::ShowVolume {
+                container_id: executor.container_id.clone(),
+                directory: executor.directory.clone(),
+                volume,
+            });
+        }
+    }
+
+    /// Takes the volumes of a task that has ended away from its executor, but for those that others in it have.
+    pub(crate) fn hide_volumes(
+        &self,
+        cx: &mut Cx<'_>,
+        framework_id: &str,
+        executor_id: &str,
+        task_id: &str,
+    ) {
+        let Some(executor) = self.executor(framework_id, executor_id) else { return };
+        let Some(task) = executor.tasks.get(task_id) else { return };
+        if executor.kind != ExecutorKind::Custom || executor.pid.is_none() || !task.launched {
+            return;
+        }
+        let others = executor.tasks.values().filter(|other| other.launched && !other.is_terminal());
+        let others = others.flat_map(|other| self.mounted(&other.info.resources));
+        let kept: Vec<MountedVolume> =
+            others.chain(self.mounted(&executor.info.resources)).collect();
+        let is_kept = |volume: &MountedVolume| {
+            kept.iter().any(|other| other.container_path == volume.container_path)
+        };
+        for volume in self.mounted(&task.info.resources).into_iter().filter(|v| !is_kept(v)) {
+            cx.out.push(Effect::HideVolume {
+                container_id: executor.container_id.clone(),
+                directory: executor.directory.clone(),
+                volume,
+            });
         }
     }
 }

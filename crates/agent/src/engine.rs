@@ -243,6 +243,23 @@ impl Engine {
             Effect::UpdateContainer { container_id, resources, limits } => {
                 containerizer.update(&container_id, resources, limits)
             }
+            Effect::ShowVolume { container_id, directory, volume } => {
+                let volume = mounted(volume);
+                let shown =
+                    containerizer.show_volume(&container_id, Path::new(&directory), &volume);
+                if let Err(error) = shown {
+                    tracing::error!(container = %container_id, %error, "a volume can't be shown: the container is ended");
+                    containerizer.destroy(&container_id);
+                }
+            }
+            Effect::HideVolume { container_id, directory, volume } => {
+                let volume = mounted(volume);
+                let hidden =
+                    containerizer.hide_volume(&container_id, Path::new(&directory), &volume);
+                if let Err(error) = hidden {
+                    tracing::warn!(container = %container_id, %error, "a volume is still shown");
+                }
+            }
             Effect::SignalContainer { container_id, signal } => {
                 containerizer.signal(&container_id, signal)
             }

@@ -220,7 +220,7 @@ async fn containerizers(
     config: &Config,
 ) -> Result<(Arc<Composing>, mpsc::UnboundedReceiver<Exited>), StartError> {
     let mut members = Vec::new();
-    let mut fetcher = None;
+    let (mut fetcher, mut gpus) = (None, None);
     if config.mesos {
         let options = MesosOptions {
             runtime_dir: config.runtime_dir.clone(),
@@ -233,12 +233,12 @@ async fn containerizers(
             fetcher: config.fetcher.clone(),
         };
         let (mesos, exits) = Mesos::new(&options).map_err(|e| runtime(config, e.to_string()))?;
-        fetcher = Some(mesos.fetcher());
+        (fetcher, gpus) = (Some(mesos.fetcher()), mesos.gpus());
         members.push(Member { name: "mesos", containerizer: mesos, exits });
     }
     if let Some(options) = &config.docker {
         let fetcher = fetcher.unwrap_or_else(|| Arc::new(Fetcher::new(config.fetcher.clone())));
-        let docker = Docker::new(options, fetcher).await;
+        let docker = Docker::new(options, fetcher, gpus).await;
         let (docker, exits) =
             docker.map_err(|text| StartError::Containerizer { name: "docker", text })?;
         members.push(Member { name: "docker", containerizer: docker, exits });

@@ -57,6 +57,9 @@ pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
     set("containerizer/fetcher/cache_size_used_bytes", json!(fetcher.cache_used));
     set("containerizer/fetcher/task_fetches_failed", json!(fetcher.failed));
     set("containerizer/fetcher/task_fetches_succeeded", json!(fetcher.succeeded));
+    for (name, figure) in shared.containerizer.figures() {
+        set(name, json!(figure));
+    }
     for (name, timings) in shared.containerizer.pull_times() {
         http_api::v0::timed(name, &timings, &mut out);
     }

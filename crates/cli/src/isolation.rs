@@ -153,6 +153,7 @@ fn cni(flags: &Flags) -> Result<CniOptions, String> {
         statistics: NetworkStatistics {
             protocols: flags.is_set("network_enable_snmp_statistics"),
             connections: flags.is_set("network_enable_socket_statistics_summary"),
+            round_trips: flags.is_set("network_enable_socket_statistics_details"),
         },
         rates: Rates { egress: rate(flags, "egress")?, ingress: rate(flags, "ingress")? },
     })

@@ -2,11 +2,12 @@
 
 use crate::isolation::Running;
 use crate::{
-    BoxFuture, ContainerSpec, Containerizer, Exited, FetcherFigures, Found, ProbeAnswer,
-    SecretResolver, StartError, Started, Target, Terminal, secrets,
+    BoxFuture, ContainerSpec, Containerizer, Exited, FetcherFigures, Found, MountedVolume,
+    ProbeAnswer, SecretResolver, StartError, Started, Target, Terminal, secrets,
 };
 use base::Timings;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use wire::v1;
@@ -132,6 +133,10 @@ impl Containerizer for Composing {
         self.members.iter().flat_map(|(_, member)| member.pull_times()).collect()
     }
 
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.members.iter().flat_map(|(_, member)| member.figures()).collect()
+    }
+
     /// All have the same fetcher.
     fn fetcher_figures(&self) -> FetcherFigures {
         let first = self.members.first();
@@ -166,6 +171,26 @@ impl Containerizer for Composing {
         if let Some(owner) = self.owner(container_id) {
             owner.update(container_id, resources, limits);
         }
+    }
+
+    fn show_volume(
+        &self,
+        container_id: &str,
+        sandbox: &Path,
+        volume: &MountedVolume,
+    ) -> Result<(), String> {
+        let owner = self.owner(container_id).ok_or("the container is gone")?;
+        owner.show_volume(container_id, sandbox, volume)
+    }
+
+    fn hide_volume(
+        &self,
+        container_id: &str,
+        sandbox: &Path,
+        volume: &MountedVolume,
+    ) -> Result<(), String> {
+        let owner = self.owner(container_id).ok_or("the container is gone")?;
+        owner.hide_volume(container_id, sandbox, volume)
     }
 
     fn usage(&self, running: &[Running]) -> Vec<v1::ResourceStatistics> {

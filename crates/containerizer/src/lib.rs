@@ -28,6 +28,7 @@ mod supervisor;
 mod systemd;
 mod terminal;
 mod user;
+mod volumes;
 mod watch;
 
 pub use composing::{Composing, Member};
@@ -288,6 +289,10 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
     fn pull_times(&self) -> Vec<(&'static str, Timings)> {
         Vec::new()
     }
+    /// Other metrics, by their names.
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
     /// Figures of what was fetched.
     fn fetcher_figures(&self) -> FetcherFigures {
         FetcherFigures::default()
@@ -306,6 +311,30 @@ pub trait Containerizer: Send + Sync + std::fmt::Debug {
         resources: Vec<v1::Resource>,
         limits: BTreeMap<String, f64>,
     );
+    /// Shows a persistent volume in the sandbox of a running container, for a task that joins it. Blocks for a moment.
+    ///
+    /// # Errors
+    /// Why it is not there; the container has less than it shall have then.
+    fn show_volume(
+        &self,
+        _container_id: &str,
+        sandbox: &Path,
+        volume: &MountedVolume,
+    ) -> Result<(), String> {
+        volumes::link(sandbox, volume)
+    }
+    /// Takes such a volume away, when the task has ended. Blocks for a moment.
+    ///
+    /// # Errors
+    /// Why it is still there.
+    fn hide_volume(
+        &self,
+        _container_id: &str,
+        sandbox: &Path,
+        volume: &MountedVolume,
+    ) -> Result<(), String> {
+        volumes::unlink(sandbox, volume)
+    }
     /// What running containers use, one for each. Blocks.
     fn usage(&self, running: &[isolation::Running]) -> Vec<v1::ResourceStatistics>;
     /// Looks at something from inside the network of a container. Takes as long as the other side does.

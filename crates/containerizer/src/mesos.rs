@@ -4,7 +4,7 @@
 use crate::family::Family;
 use crate::fetcher::{Fetcher, FetcherFigures, FetcherOptions, Wanted};
 use crate::images::{self, Images, Provisioner, ProvisionerOptions};
-use crate::isolation::{Isolator, Isolators, Preparation, Running, Selection, Settings};
+use crate::isolation::{Gpus, Isolator, Isolators, Preparation, Running, Selection, Settings};
 use crate::network::Network;
 use crate::pods::Pods;
 use crate::probe::{self, ProbeAnswer, Target};
@@ -13,8 +13,8 @@ use crate::supervisor::{self, Files};
 use crate::systemd::Slice;
 use crate::watch::Watch;
 use crate::{
-    Appearance, BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, StartError, Started,
-    Terminal, around, limitation, limits, processes, sandbox,
+    Appearance, BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, MountedVolume,
+    StartError, Started, Terminal, around, limitation, limits, processes, sandbox,
 };
 use base::Timings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +75,8 @@ pub struct Mesos {
     /// Where supervisors are, if systemd runs here.
     slice: Option<Slice>,
     pods: Pods,
+    /// `--sandbox_directory`.
+    sandbox_directory: String,
 }
 
 /// A start that is not finished.
@@ -140,6 +142,7 @@ impl Mesos {
             family,
             slice,
             pods: Pods::default(),
+            sandbox_directory: options.settings.sandbox_directory.clone(),
         };
         let mesos = Arc::new(mesos);
         tokio::spawn(destroy_all(Arc::downgrade(&mesos), doomed));
@@ -149,6 +152,11 @@ impl Mesos {
     /// What fetches for its containers, to be shared with other containerizers.
     pub fn fetcher(&self) -> Arc<Fetcher> {
         self.fetcher.clone()
+    }
+
+    /// Who gives out the machine's GPUs, to be shared with other containerizers; None without `gpu/nvidia`.
+    pub fn gpus(&self) -> Option<Arc<Gpus>> {
+        self.isolators.gpus()
     }
 
     fn files(&self, container_id: &str) -> Files {
@@ -165,6 +173,10 @@ impl Mesos {
 
     pub(crate) fn pods(&self) -> &Pods {
         &self.pods
+    }
+
+    pub(crate) fn sandbox_directory(&self) -> &str {
+        &self.sandbox_directory
     }
 
     pub(crate) fn program(&self) -> &Path {
@@ -511,6 +523,15 @@ impl Containerizer for Mesos {
         times.map(|times| (name, times)).into_iter().collect()
     }
 
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        let mut all = self.isolators.figures();
+        if let Some(images) = &self.images {
+            let count = images.containers() as u64;
+            all.push(("containerizer/mesos/filesystem/containers_new_rootfs", count));
+        }
+        all
+    }
+
     fn fetcher_figures(&self) -> FetcherFigures {
         self.fetcher.figures()
     }
@@ -531,6 +552,24 @@ impl Containerizer for Mesos {
     ) {
         let container_id = container_id.to_owned();
         let _ = self.updates.send(Update { container_id, resources, limits });
+    }
+
+    fn show_volume(
+        &self,
+        container_id: &str,
+        sandbox: &Path,
+        volume: &MountedVolume,
+    ) -> Result<(), String> {
+        self.show(container_id, sandbox, volume)
+    }
+
+    fn hide_volume(
+        &self,
+        container_id: &str,
+        sandbox: &Path,
+        volume: &MountedVolume,
+    ) -> Result<(), String> {
+        self.hide(container_id, sandbox, volume)
     }
 
     fn usage(&self, running: &[Running]) -> Vec<v1::ResourceStatistics> {

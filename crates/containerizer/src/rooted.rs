@@ -2,9 +2,11 @@
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// How often a path is looked up while somebody renames what is on it.
@@ -82,5 +84,19 @@ pub(crate) fn link(base: &OwnedFd, path: &Path, target: &Path) -> io::Result<()>
             Ok(rustix::fs::renameat(&parent, &new, &parent, name)?)
         }
         other => Ok(other?),
+    }
+}
+
+/// Removes a symbolic link inside a directory, if it points at `target`.
+pub(crate) fn unlink(base: &OwnedFd, path: &Path, target: &Path) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let parent = open(base, path.parent().unwrap_or(Path::new("")), Within::Bounds, flags)?;
+    match rustix::fs::readlinkat(&parent, name, Vec::new()) {
+        Ok(found) if Path::new(OsStr::from_bytes(found.to_bytes())) == target => {
+            Ok(rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::empty())?)
+        }
+        Ok(_) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

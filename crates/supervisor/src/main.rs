@@ -37,6 +37,7 @@ mod spec;
 mod steps;
 mod terminal;
 mod tree;
+mod volume;
 
 use agent::{Agent, Due};
 use cgroup::Tracker;
@@ -64,6 +65,13 @@ fn main() {
     };
     if directory.as_os_str() == IDLE {
         idle();
+    }
+    if [volume::SHOW, volume::HIDE].iter().any(|what| directory.as_os_str() == *what) {
+        if let Err(text) = volume::run(std::env::args_os().skip(1)) {
+            eprintln!("{text}");
+            std::process::exit(1);
+        }
+        return;
     }
     match supervise(&directory) {
         Ok(()) => {}

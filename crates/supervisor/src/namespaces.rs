@@ -92,7 +92,8 @@ pub(crate) fn needs_init(container: &Container) -> bool {
     container.namespaces & libc::CLONE_NEWPID != 0 || container.parent.as_ref().is_some_and(joins)
 }
 
-fn open_parent(parent: &Parent) -> Result<OwnedFd, String> {
+/// Opens a running container by its first process.
+pub(crate) fn open_parent(parent: &Parent) -> Result<OwnedFd, String> {
     let gone = || "the container around this one has ended".to_owned();
     // SAFETY: a system call without pointers; the descriptor it gives is nobody else's.
     let fd = unsafe {
@@ -107,7 +108,8 @@ fn open_parent(parent: &Parent) -> Result<OwnedFd, String> {
     }
 }
 
-fn enter(fd: &impl AsFd, kinds: libc::c_int) -> io::Result<()> {
+/// Enters namespaces of a process, or one that is open.
+pub(crate) fn enter(fd: &impl AsFd, kinds: libc::c_int) -> io::Result<()> {
     // SAFETY: a system call with an open descriptor.
     match unsafe { libc::setns(fd.as_fd().as_raw_fd(), kinds) } {
         0 => Ok(()),
@@ -123,6 +125,6 @@ fn make(kinds: libc::c_int) -> Result<(), String> {
     }
 }
 
-fn around(kind: &str, error: &io::Error) -> String {
+pub(crate) fn around(kind: &str, error: &io::Error) -> String {
     format!("cannot enter the {kind} namespaces of the container around this one: {error}")
 }

@@ -26,7 +26,8 @@ pub(crate) fn shown(path: &CStr) -> std::borrow::Cow<'_, str> {
     path.to_string_lossy()
 }
 
-fn open(path: &CStr) -> io::Result<OwnedFd> {
+/// A handle (O_PATH) of what is at a path.
+pub(crate) fn open(path: &CStr) -> io::Result<OwnedFd> {
     let path = Path::new(std::ffi::OsStr::new(path.to_str().map_err(io::Error::other)?));
     let mut options = File::options();
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_PATH);
@@ -111,7 +112,12 @@ impl Copies {
 }
 
 /// A copy of a tree of mounts. What the host mounts later appears in it; the other way round only if it is shared.
-fn copy(of: BorrowedFd<'_>, recursive: bool, attributes: u64, shared: bool) -> io::Result<OwnedFd> {
+pub(crate) fn copy(
+    of: BorrowedFd<'_>,
+    recursive: bool,
+    attributes: u64,
+    shared: bool,
+) -> io::Result<OwnedFd> {
     let made = mount::clone(of, recursive)?;
     let propagation = if shared { 0 } else { libc::MS_SLAVE };
     if attributes != 0 || propagation != 0 {

@@ -165,3 +165,50 @@ fn a_shutdown_has_its_grace() {
     );
     assert!(node.wait(1).contains(&Effect::DestroyContainer { container_id }));
 }
+
+/// Volumes that are shown and hidden, by their paths.
+fn shown(effects: &[Effect]) -> Vec<String> {
+    let volumes = effects.iter().filter_map(|effect| match effect {
+        Effect::ShowVolume { volume, .. } => Some(format!("+{}", volume.container_path)),
+        Effect::HideVolume { volume, .. } => Some(format!("-{}", volume.container_path)),
+        Effect::SendEvent { event, .. } => Some(event.r#type().as_str_name().to_owned()),
+        _ => None,
+    });
+    volumes.collect()
+}
+
+#[test]
+fn volumes_of_tasks_come_before_them_and_go_with_the_last_that_has_them() {
+    use crate::operations::{apply, create, node, reserve, reserved, volume};
+    let mut node = node();
+    let mut shared = volume("shared", 10.0);
+    shared["disk"]["volume"]["container_path"] = json!("both");
+    shared["shared"] = json!({});
+    apply(&mut node, 1, reserve(&[reserved("disk", 20.0)]));
+    apply(&mut node, 2, create(&[volume("v", 10.0), shared.clone()]));
+    node.stored();
+    let with = |id: &str, volumes: &[&Value]| {
+        let mut task = own(id);
+        let resources = task["resources"].as_array_mut().expect("a list");
+        resources.extend(volumes.iter().map(|volume| (*volume).clone()));
+        task
+    };
+    let first = with("a", &[&volume("v", 10.0), &shared]);
+    let container_id = started(&node.run(first)).container_id;
+    node.step(Input::ContainerStarted { container_id, result: Ok(42) });
+    let subscribe = call("SUBSCRIBE", json!({"subscribe": {}}));
+    let effects = node.step(Input::ExecutorSubscribe { stream: STREAM, call: subscribe });
+    assert_eq!(shown(&effects), ["SUBSCRIBED", "+data", "+both", "LAUNCH"]);
+    let task = wire::json::from_value(&with("b", &[&shared])).expect("a task");
+    let run = internal::RunTask { framework: framework(), task, launch_executor: false };
+    let mut effects = node.hear(master_to_agent::Message::RunTask(run));
+    effects.extend(node.stored());
+    assert_eq!(shown(&effects), ["+both", "LAUNCH"]);
+    node.stored();
+    let ends = |id: &str, uuid: &str| call("UPDATE", status(id, "TASK_FINISHED", uuid));
+    let end = node.step(Input::ExecutorCall { token: Token(60), call: ends("a", UUID) });
+    assert_eq!(shown(&end), ["-data"]);
+    let other = "BBBBBBBBBBBBBBBBBBBBBA==";
+    let end = node.step(Input::ExecutorCall { token: Token(61), call: ends("b", other) });
+    assert_eq!(shown(&end), ["-both"]);
+}

@@ -25,25 +25,25 @@ fn booted_with(
     (node, effects)
 }
 
-fn node() -> Node {
+pub(crate) fn node() -> Node {
     let (mut node, _) = agent_with(Vec::new(), "cpus:4;mem:1024;disk:100");
     node.connect();
     node
 }
 
-fn reserved(name: &str, amount: f64) -> Value {
+pub(crate) fn reserved(name: &str, amount: f64) -> Value {
     json!({"name": name, "type": "SCALAR", "scalar": {"value": amount},
         "reservations": [{"type": "DYNAMIC", "role": "a/b"}], "allocation_info": {"role": "a/b"}})
 }
 
-fn volume(id: &str, size: f64) -> Value {
+pub(crate) fn volume(id: &str, size: f64) -> Value {
     let mut disk = reserved("disk", size);
     disk["disk"] = json!({"persistence": {"id": id},
         "volume": {"container_path": "data", "mode": "RW"}});
     disk
 }
 
-fn apply(node: &mut Node, uuid: u8, operation: Value) -> Vec<Effect> {
+pub(crate) fn apply(node: &mut Node, uuid: u8, operation: Value) -> Vec<Effect> {
     node.hear(master_to_agent::Message::ApplyOperation(internal::ApplyOperation {
         framework_id: Some("f".into()),
         operation_uuid: vec![uuid; 16],
@@ -51,11 +51,11 @@ fn apply(node: &mut Node, uuid: u8, operation: Value) -> Vec<Effect> {
     }))
 }
 
-fn reserve(resources: &[Value]) -> Value {
+pub(crate) fn reserve(resources: &[Value]) -> Value {
     json!({"type": "RESERVE", "id": {"value": "r"}, "reserve": {"resources": resources}})
 }
 
-fn create(volumes: &[Value]) -> Value {
+pub(crate) fn create(volumes: &[Value]) -> Value {
     json!({"type": "CREATE", "create": {"volumes": volumes}})
 }
 

@@ -1,7 +1,7 @@
 //! Flags of the agent.
 
 use super::master::COMMON;
-use super::{Kind, Row, Table, alias, only, row};
+use super::{Kind, Row, Table, alias, never, only, row};
 
 const ROWS: &[Row] = &[
     row(
@@ -275,6 +275,12 @@ const ROWS: &[Row] = &[
         "tell how many TCP connections there are in containers with networks of their own",
     ),
     row(
+        "network_enable_socket_statistics_details",
+        Kind::Bool,
+        Some("false"),
+        "tell how long the other ends of their TCP connections take to answer",
+    ),
+    row(
         "container_ports_watch_interval",
         Kind::Duration,
         Some("30secs"),
@@ -337,7 +343,7 @@ const ROWS: &[Row] = &[
         "docker_registry",
         Kind::Text,
         Some("https://registry-1.docker.io"),
-        "where images are whose names have no registry: its URL, or a directory of archives of docker save",
+        "where images are whose names have no registry: its URL, or a directory (also hdfs://) of archives of docker save",
     ),
     row(
         "docker_config",
@@ -377,7 +383,11 @@ const ROWS: &[Row] = &[
     only("csi_plugin_config_dir", Kind::Text, None, &[]),
     only("disk_profile_adaptor", Kind::Text, None, &[]),
     only("docker", Kind::Text, Some("docker"), &[]),
-    only("docker_mesos_image", Kind::Text, None, &[]),
+    never(
+        "docker_mesos_image",
+        "tasks in containers of Docker's have no executor that would end with the agent's own container; leave it out, and \
+         give that container the host's pid namespace, the engine's socket, --work_dir and --runtime_dir",
+    ),
     only(
         "docker_volume_checkpoint_dir",
         Kind::Text,

@@ -56,6 +56,8 @@ pub(crate) enum Support {
     Yes,
     /// Only these values, which change nothing; others are refused.
     Only(&'static [&'static str]),
+    /// Never, for this reason; every value is refused.
+    Never(&'static str),
 }
 
 const fn row(
@@ -81,6 +83,11 @@ const fn only(
         support: Support::Only(values),
         help: "not supported yet beyond these values",
     }
+}
+
+const fn never(name: &'static str, why: &'static str) -> Row {
+    let support = Support::Never(why);
+    Row { name, alias: None, default: None, kind: Kind::Text, support, help: why }
 }
 
 const fn alias(alias: &'static str, row: Row) -> Row {

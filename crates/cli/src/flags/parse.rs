@@ -122,6 +122,9 @@ impl Flags {
             value =
                 if matches!(value.as_str(), "true" | "1") { "true" } else { "false" }.to_owned();
         }
+        if let Support::Never(why) = row.support {
+            return Err(format!("{shown} is not supported: {why}"));
+        }
         if let Support::Only(values) = row.support
             && !values.contains(&value.as_str())
             && row.default != Some(&value)
@@ -239,6 +242,9 @@ mod tests {
         refused("--port=x", "--port: expected a number, got 'x'");
         refused("--quiet=maybe", "--quiet: expected true or false");
         refused("--offer_timeout=5", "--offer_timeout: expected a duration");
+        let error = parse(&AGENT, &words("--docker_mesos_image=mesos"), []).expect_err("refused");
+        let why = "--docker_mesos_image is not supported: tasks in containers of Docker's have no executor";
+        assert!(error.starts_with(why), "{error}");
         refused("--authenticate_agents", "--authenticate_agents=true is not supported yet");
     }
 

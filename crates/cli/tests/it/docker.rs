@@ -1,8 +1,12 @@
 //! Tasks in containers of Docker's, from `mesos-execute` to the engine.
 
+use base64::Engine as _;
+use serde_json::{Value, json};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output};
 use testkit::docker::{DockerEngine, IMAGE, wait_for_state};
+use testkit::framework::command_task;
+use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
 
 #[test]
 fn a_task_in_a_container_of_dockers_runs_and_ends_with_a_local_cluster() {
@@ -36,4 +40,40 @@ fn a_task_in_a_container_of_dockers_runs_and_ends_with_a_local_cluster() {
     let _ = long.wait();
     let left = engine.ask("GET", "/containers/json", &[]).expect("an answer");
     assert!(!left.contains("\"Names\""), "{left}");
+}
+
+#[test]
+fn frameworks_learn_the_address_and_the_description_of_a_task_in_dockers_container() {
+    let Some(engine) = DockerEngine::start_with_networks() else { return };
+    let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
+    options.agent_flags = vec![
+        "--containerizers=docker,mesos".to_owned(),
+        format!("--docker_socket={}", engine.socket().display()),
+    ];
+    let cluster = Cluster::start(options);
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let offer = framework.offers().remove(0);
+    let mut task = command_task(&offer, "t", "hostname -i; exec sleep 1000", 0.1, 32.0);
+    task["container"] = json!({
+        "type": "DOCKER", "docker": {"image": IMAGE, "network": "BRIDGE"},
+    });
+    let secret = json!({"type": "VALUE", "value": {"data": "aHVzaA=="}});
+    task["command"]["environment"] = json!({"variables": [
+        {"name": "SHOWN", "value": "yes"}, {"name": "KEY", "type": "SECRET", "secret": secret},
+    ]});
+    framework.launch(&offer, &[task]);
+    let running = framework.until_state("t", "TASK_RUNNING");
+    let infos = &running["container_status"]["network_infos"];
+    let address = infos[0]["ip_addresses"][0]["ip_address"].as_str().expect("an address");
+    assert_eq!(infos.as_array().map(Vec::len), Some(1), "{running}");
+    let data = running["data"].as_str().expect("data");
+    let data = base64::engine::general_purpose::STANDARD.decode(data).expect("base64");
+    let described: Value = serde_json::from_slice(&data).expect("JSON");
+    let bridge = &described[0]["NetworkSettings"]["Networks"]["bridge"];
+    assert_eq!(bridge["IPAddress"], address, "{described}");
+    let variables = described[0]["Config"]["Env"].to_string();
+    assert!(variables.contains("SHOWN=yes") && !variables.contains("KEY"), "{variables}");
+    let id = running["container_status"]["container_id"]["value"].as_str().expect("an id");
+    assert_eq!(described[0]["Name"], format!("/mesos-{id}"));
+    framework.kill_and_wait("t");
 }

@@ -50,6 +50,7 @@ fn networked(number: u8) -> Option<Networked> {
         format!("--network_cni_plugins_dir={PLUGINS}"),
         "--network_enable_snmp_statistics".to_owned(),
         "--network_enable_socket_statistics_summary".to_owned(),
+        "--network_enable_socket_statistics_details".to_owned(),
     ];
     Some(Networked { cluster: Cluster::start(options), bridge })
 }

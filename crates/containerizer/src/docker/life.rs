@@ -109,6 +109,7 @@ impl Shared {
                 _ => Value::Null,
             };
             let limitation = limitation(&inspected);
+            shared.gpus.iter().for_each(|gpus| gpus.release(&container_id));
             let _ = shared.exits.send(Exited { container_id, status, limitation });
         });
     }

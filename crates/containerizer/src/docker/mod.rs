@@ -19,6 +19,7 @@ mod plan;
 mod pull;
 mod record;
 mod recovery;
+mod secrets;
 mod statistics;
 mod volumes;
 
@@ -26,6 +27,7 @@ pub use network::NameServers;
 
 use crate::fetcher::Wanted;
 use crate::images::Credentials;
+use crate::isolation::Gpus;
 use crate::isolation::cgroups::host_memory;
 use crate::network::Network;
 use crate::probe::probe;
@@ -41,6 +43,7 @@ use life::Seen;
 use output::Files;
 use plan::{Circumstances, Plan};
 use record::{Record, Records};
+use secrets::SecretFiles;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -93,6 +96,8 @@ struct Shared {
     config: Credentials,
     remove_delay: Duration,
     kill_orphans: bool,
+    /// Who gives out GPUs, if the agent has any.
+    gpus: Option<Arc<Gpus>>,
     live: Mutex<BTreeMap<String, Live>>,
     /// How long images took to come, those that were there included.
     pulls: Mutex<Timings>,
@@ -132,13 +137,14 @@ struct Running {
 }
 
 impl Docker {
-    /// Reaches the engine. Ends of containers come out of the receiver; there are at most as many as containers.
+    /// Reaches the engine. GPUs are shared with other containerizers. Ends of containers come out of the receiver; there are at most as many as containers.
     ///
     /// # Errors
     /// When there is no engine, or the runtime directory can't be written.
     pub async fn new(
         options: &DockerOptions,
         fetcher: Arc<Fetcher>,
+        gpus: Option<Arc<Gpus>>,
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Exited>), String> {
         let engine = Engine::connect(&options.socket).await.map_err(|e| e.to_string())?;
         let directory = options.runtime_dir.join("docker");
@@ -155,11 +161,13 @@ impl Docker {
             circumstances: Circumstances {
                 sandbox_directory: options.sandbox_directory.clone(),
                 name_servers: options.name_servers.clone(),
+                secrets: options.runtime_dir.join("docker-secrets"),
                 host: Host { quota: options.quota, memory: host_memory() },
             },
             config: options.config.clone(),
             remove_delay: options.remove_delay,
             kill_orphans: options.kill_orphans,
+            gpus,
             live: Mutex::default(),
             pulls: Mutex::default(),
             exits,
@@ -180,6 +188,7 @@ impl Shared {
         let begun = self.begin(spec, &cancel).await;
         if begun.is_err() {
             self.live().remove(&container_id);
+            self.gpus.iter().for_each(|gpus| gpus.release(&container_id));
             if self.records.get(&container_id).is_some() {
                 self.records.remove(&container_id);
                 self.remove_after(plan::name(&container_id), Duration::ZERO);
@@ -206,7 +215,8 @@ impl Shared {
         if let Some(live) = self.live().get_mut(&spec.container_id) {
             live.is_mortal = spec.recovery_timeout.is_zero();
         }
-        let plan = Plan::of(&spec, &self.circumstances)?;
+        let gpus = self.give_gpus(&spec)?;
+        let plan = Plan::of(&spec, &self.circumstances, &gpus)?;
         let container_id = spec.container_id.clone();
         let asked = spec.container.as_ref().and_then(|c| c.network_infos.first());
         let log = plan.body["HostConfig"].pointer("/LogConfig/Type");
@@ -218,6 +228,7 @@ impl Shared {
             unlogged: log.is_some_and(|driver| driver == "none"),
             network: asked.map(wire::json::to_value),
             secret_variables: plan.secret_variables.clone(),
+            gpus,
         };
         // First the record, then the sandbox: who finds neither knows that nothing was started.
         self.records.put(&container_id, &record)?;
@@ -241,6 +252,8 @@ impl Shared {
                 return Err("Container destroyed while pulling image".to_owned().into());
             }
         }
+        let secrets = self.circumstances.secrets_of(&container_id);
+        let _secrets = SecretFiles::write(&secrets, &plan.secrets)?;
         self.create(&container_id, &plan).await?;
         if self.live().get(&container_id).is_some_and(|live| live.is_cancelled) {
             return Err("Container destroyed before it was started".to_owned().into());
@@ -262,6 +275,19 @@ impl Shared {
         let seen = Seen::of(&inspected);
         self.watch(&container_id, &seen, files, attached);
         Ok(Started { pid: seen.pid, appearance: Some(appearance::of(&inspected, &record)) })
+    }
+
+    /// Gives a container the GPUs that it asks for.
+    fn give_gpus(&self, spec: &ContainerSpec) -> Result<Vec<String>, String> {
+        let wanted = amounts::scalar(&spec.resources, "gpus").is_some_and(|gpus| gpus > 0.0);
+        match &self.gpus {
+            _ if !wanted => Ok(Vec::new()),
+            Some(gpus) => gpus.give(&spec.container_id, &spec.resources),
+            None => {
+                Err("GPUs need 'gpu/nvidia' in --isolation, and 'mesos' among the --containerizers"
+                    .to_owned())
+            }
+        }
     }
 
     /// Has the engine make the container. One of its name was made by an agent that was killed before it could start it.

@@ -8,6 +8,7 @@ use crate::ContainerSpec;
 use crate::images::Reference;
 use crate::isolation::volume::secret_variables;
 use serde_json::{Map, Value, json};
+use std::path::PathBuf;
 use wire::v1;
 
 /// Name of a container for the engine, and of it in its own environment.
@@ -22,8 +23,17 @@ pub(super) struct Circumstances {
     pub(super) sandbox_directory: String,
     /// `--default_container_dns`, of what concerns the engine.
     pub(super) name_servers: Vec<NameServers>,
+    /// Below it secrets are files while containers are started.
+    pub(super) secrets: PathBuf,
     /// See there.
     pub(super) host: Host,
+}
+
+impl Circumstances {
+    /// Where the secrets of a container are.
+    pub(super) fn secrets_of(&self, container_id: &str) -> PathBuf {
+        self.secrets.join(container_id)
+    }
 }
 
 /// What to make.
@@ -39,18 +49,24 @@ pub(super) struct Plan {
     pub(super) body: Map<String, Value>,
     /// Names of the variables that are secrets.
     pub(super) secret_variables: Vec<String>,
+    /// Contents of the volumes that are secrets, by the numbers of their files.
+    pub(super) secrets: Vec<Vec<u8>>,
 }
 
 impl Plan {
-    /// Decides all of it.
+    /// Decides all of it; `gpus` are those that the container was given.
     ///
     /// # Errors
     /// With a text for the framework: what can't be done, by name.
-    pub(super) fn of(spec: &ContainerSpec, circumstances: &Circumstances) -> Result<Self, String> {
+    pub(super) fn of(
+        spec: &ContainerSpec,
+        circumstances: &Circumstances,
+        gpus: &[String],
+    ) -> Result<Self, String> {
         let none = || "'ContainerInfo.docker' is not set".to_owned();
         let container = spec.container.as_ref().ok_or_else(none)?;
         let docker = container.docker.as_ref().ok_or_else(none)?;
-        refuse(spec, container)?;
+        refuse(container)?;
         let image = Reference::parse(&docker.image)?;
         let inside = circumstances.sandbox_directory.as_str();
         let mut body = Map::new();
@@ -72,8 +88,9 @@ impl Plan {
         for (variable, value) in [("MESOS_SANDBOX", inside), ("MESOS_CONTAINER_NAME", &name)] {
             parameters::set_variable(&mut body, variable, &format!("{variable}={value}"));
         }
-        let sandbox = Sandbox { host: &spec.directory, inside };
-        volumes::add(&mut body, container, &spec.volumes, sandbox)?;
+        let files = circumstances.secrets_of(&spec.container_id);
+        let sandbox = Sandbox { host: &spec.directory, inside, secrets: &files };
+        let secrets = volumes::add(&mut body, container, &spec.volumes, sandbox)?;
         if let Some(limits) = &container.rlimit_info {
             let limits: Result<Vec<Value>, String> = limits.rlimits.iter().map(ulimit).collect();
             place(&mut body, "HostConfig/Ulimits", json!(limits?));
@@ -83,7 +100,12 @@ impl Plan {
         let beside = parameters::apply(&mut body, &docker.parameters)?;
         network::add_name_servers(&mut body, docker, &circumstances.name_servers);
         parameters::settle_network(&mut body);
-        Ok(Self { image, pull_always: docker.force_pull_image(), beside, body, secret_variables })
+        if !gpus.is_empty() {
+            let request = json!({"DeviceIDs": gpus, "Capabilities": [["gpu"]]});
+            place(&mut body, "HostConfig/DeviceRequests", json!([request]));
+        }
+        let pull_always = docker.force_pull_image();
+        Ok(Self { image, pull_always, beside, body, secret_variables, secrets })
     }
 }
 
@@ -95,7 +117,7 @@ pub(super) fn image_name(image: &Reference) -> String {
     image.to_string()
 }
 
-fn refuse(spec: &ContainerSpec, container: &v1::ContainerInfo) -> Result<(), String> {
+fn refuse(container: &v1::ContainerInfo) -> Result<(), String> {
     let refused =
         |field: &str| Err(format!("'{field}' is not supported for containers of type DOCKER"));
     if container.tty_info.is_some() {
@@ -103,9 +125,6 @@ fn refuse(spec: &ContainerSpec, container: &v1::ContainerInfo) -> Result<(), Str
     }
     if container.linux_info.is_some() {
         return refused("ContainerInfo.linux_info");
-    }
-    if amounts::scalar(&spec.resources, "gpus").is_some_and(|gpus| gpus > 0.0) {
-        return refused("gpus");
     }
     Ok(())
 }

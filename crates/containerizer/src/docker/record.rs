@@ -25,6 +25,9 @@ pub(super) struct Record {
     /// Names of the variables whose values nobody else learns.
     #[serde(default)]
     pub(super) secret_variables: Vec<String>,
+    /// Its GPUs.
+    #[serde(default)]
+    pub(super) gpus: Vec<String>,
 }
 
 /// A directory of records.

@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// Time without progress after which the rest of what a container wrote is left out.
 const STALL: Duration = Duration::from_secs(10);
+/// How often a container's description is asked for.
+const TRIES: u32 = 3;
+/// Time between two of these.
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl Shared {
     /// Finds all, watches over those that run, and removes what is nobody's.
@@ -33,6 +37,8 @@ impl Shared {
         for (container_id, state) in states {
             self.tidy(&container_id, &state).await;
         }
+        // Of starts that were not finished.
+        let _ = std::fs::remove_dir_all(&self.circumstances.secrets);
         Ok(found)
     }
 
@@ -49,20 +55,24 @@ impl Shared {
             // The engine may be about to start it: asked to do so, it has when it answers.
             let started = record.started && self.engine.start(&name).await.is_ok();
             if !started {
-                self.engine.remove(&name).await.map_err(|fault| fault.to_string())?;
+                self.remove_after(name, Duration::ZERO);
                 return Ok(nothing(true));
             }
         }
-        let inspected = match self.engine.inspect(&name).await {
-            Err(fault) if fault.is_missing() => return Ok(nothing(false)),
-            other => other.map_err(|fault| fault.to_string())?,
+        let Some(inspected) = self.describe(&name).await else { return Ok(nothing(false)) };
+        let runs = match &inspected["State"]["Running"] {
+            Value::Bool(runs) => *runs,
+            _ => matches!(state, "running" | "paused" | "restarting"),
         };
         let seen = Seen::of(&inspected);
         let files = Files::open(&record.sandbox, record.before);
         let files = files.inspect_err(|error| {
             tracing::warn!(container = %name, %error, "what the container writes is not kept: its sandbox is gone");
         });
-        if inspected["State"]["Running"] == true {
+        if runs {
+            if let Some(gpus) = &self.gpus {
+                gpus.keep(&container_id, &record.gpus);
+            }
             let files = match files {
                 Ok(files) => files,
                 Err(_) => Files::nowhere().map_err(|e| e.to_string())?,
@@ -84,6 +94,24 @@ impl Shared {
             inspected["State"]["ExitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
         let status = code.map(|code| (code & 0xFF) << 8);
         Ok(Found { status, limitation: limitation(&inspected), ..nothing(false) })
+    }
+
+    /// What the engine says of a container; None if it is gone. One that the engine stumbles over again and again is no
+    /// reason to have none of the others: it is taken as it is in the list.
+    async fn describe(&self, name: &str) -> Option<Value> {
+        let mut tries = 1;
+        loop {
+            match self.engine.inspect(name).await {
+                Ok(inspected) => return Some(inspected),
+                Err(fault) if fault.is_missing() => return None,
+                Err(fault) if tries == TRIES => {
+                    tracing::error!(container = %name, %fault, "a container is taken over without its description");
+                    return Some(Value::Null);
+                }
+                Err(_) => tries += 1,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     async fn attach(&self, record: &Record, name: &str) -> Option<hyper::body::Incoming> {

@@ -2,6 +2,7 @@
 
 use super::parameters::{place, push};
 use crate::MountedVolume;
+use crate::isolation::volume::secret;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use wire::v1;
@@ -14,9 +15,12 @@ pub(super) struct Sandbox<'a> {
     pub(super) host: &'a str,
     /// In the container.
     pub(super) inside: &'a str,
+    /// Where secrets of the container are files, on the host.
+    pub(super) secrets: &'a Path,
 }
 
-/// Adds the sandbox, the volumes of the container's description and persistent volumes.
+/// Adds the sandbox, the volumes of the container's description and persistent volumes. Gives the contents of its
+/// secrets, which are to be files, called by their numbers, when the container is started.
 ///
 /// # Errors
 /// Names the volume.
@@ -25,11 +29,12 @@ pub(super) fn add(
     container: &v1::ContainerInfo,
     persistent: &[MountedVolume],
     sandbox: Sandbox<'_>,
-) -> Result<(), String> {
+) -> Result<Vec<Vec<u8>>, String> {
+    let mut secrets = Vec::new();
     let mut driver = container.docker.as_ref().and_then(|d| d.volume_driver.clone());
     for volume in &container.volumes {
         let named = container.docker.as_ref().is_some_and(|d| d.volume_driver.is_some());
-        add_volume(body, volume, sandbox, named, &mut driver)
+        add_volume(body, volume, sandbox, named, &mut driver, &mut secrets)
             .map_err(|text| format!("volume '{}': {text}", volume.container_path))?;
     }
     bind(body, sandbox.host, sandbox.inside, "")?;
@@ -42,7 +47,7 @@ pub(super) fn add(
     if let Some(driver) = driver {
         place(body, "HostConfig/VolumeDriver", json!(driver));
     }
-    Ok(())
+    Ok(secrets)
 }
 
 fn is_absolute(path: &str) -> bool {
@@ -59,6 +64,7 @@ fn add_volume(
     sandbox: Sandbox<'_>,
     named: bool,
     driver: &mut Option<String>,
+    secrets: &mut Vec<Vec<u8>>,
 ) -> Result<(), String> {
     let inside = &volume.container_path;
     let target = if is_absolute(inside) { inside.clone() } else { joined(sandbox.inside, inside) };
@@ -110,6 +116,12 @@ fn add_volume(
                 return Err("a container of type DOCKER has no parent".to_owned());
             }
             bind(body, &within(sandbox.host, &of.path)?, &target, mode)
+        }
+        Type::Secret => {
+            let of = source.secret.as_ref().ok_or_else(|| unset("secret"))?;
+            let file = sandbox.secrets.join(secrets.len().to_string()).display().to_string();
+            secrets.push(secret(of)?.to_vec());
+            mount(body, &file, &target, mode == "ro", None)
         }
         other => Err(format!(
             "sources of type {} are not supported for containers of type DOCKER",
@@ -169,6 +181,10 @@ mod tests {
     use super::*;
     use wire::v1::volume::{Mode, Source};
 
+    fn sandbox<'a>(host: &'a str, inside: &'a str) -> Sandbox<'a> {
+        Sandbox { host, inside, secrets: Path::new("/run/secrets/c") }
+    }
+
     #[track_caller]
     fn check(host: &str, inside: &str, mode: Mode, want: Result<&str, &str>) {
         let volume = v1::Volume {
@@ -179,8 +195,8 @@ mod tests {
         };
         let container = v1::ContainerInfo { volumes: vec![volume], ..Default::default() };
         let mut body = Map::new();
-        let sandbox = Sandbox { host: "/agent/box", inside: "/mnt/mesos/sandbox" };
-        let got = add(&mut body, &container, &[], sandbox);
+        let got = add(&mut body, &container, &[], sandbox("/agent/box", "/mnt/mesos/sandbox"));
+        let got = got.map(drop);
         let want = want.map_err(|text| format!("volume '{inside}': {text}"));
         assert_eq!(got.as_ref().err(), want.as_ref().err());
         if let Ok(bind) = want {
@@ -239,7 +255,7 @@ mod tests {
             exclusive: true,
             read_only: container_path.starts_with('/'),
         };
-        let sandbox = Sandbox { host: "/agent/a:b", inside: "/box" };
+        let sandbox = sandbox("/agent/a:b", "/box");
         let mut body = Map::new();
         let all = [persistent("data"), persistent("/var/data")];
         add(&mut body, &container, &all, sandbox).expect("good ones");
@@ -261,15 +277,42 @@ mod tests {
     fn other_drivers_and_other_sources_are_refused() {
         let refused = |volumes: Vec<v1::Volume>| {
             let container = v1::ContainerInfo { volumes, ..Default::default() };
-            let sandbox = Sandbox { host: "/agent/box", inside: "/box" };
+            let sandbox = sandbox("/agent/box", "/box");
             add(&mut Map::new(), &container, &[], sandbox).expect_err("refused")
         };
         let two = vec![source("/a", docker_volume("x")), source("/b", docker_volume("y"))];
         assert_eq!(refused(two), "volume '/b': a container has one volume driver");
-        let secret = Source { r#type: Some(Type::Secret as i32), ..Default::default() };
+        let csi = Source { r#type: Some(Type::CsiVolume as i32), ..Default::default() };
         assert_eq!(
-            refused(vec![source("/a", secret)]),
-            "volume '/a': sources of type SECRET are not supported for containers of type DOCKER"
+            refused(vec![source("/a", csi)]),
+            "volume '/a': sources of type CSI_VOLUME are not supported for containers of type DOCKER"
         );
+        let secret = Source { r#type: Some(Type::Secret as i32), ..Default::default() };
+        assert_eq!(refused(vec![source("/a", secret)]), "volume '/a': 'source.secret' must be set");
+    }
+
+    #[test]
+    fn secrets_are_files_elsewhere() {
+        let secret = |content: &str| v1::Secret {
+            r#type: Some(v1::secret::Type::Value as i32),
+            value: Some(v1::secret::Value { data: content.as_bytes().to_vec() }),
+            ..Default::default()
+        };
+        let of = |content: &str| Source {
+            r#type: Some(Type::Secret as i32),
+            secret: Some(secret(content)),
+            ..Default::default()
+        };
+        let mut volumes = vec![source("/etc/key", of("hush")), source("token", of("sesame"))];
+        volumes[0].mode = Mode::Ro as i32;
+        let container = v1::ContainerInfo { volumes, ..Default::default() };
+        let mut body = Map::new();
+        let secrets = add(&mut body, &container, &[], sandbox("/agent/box", "/box"));
+        assert_eq!(secrets, Ok(vec![b"hush".to_vec(), b"sesame".to_vec()]));
+        let want = json!([
+            { "Type": "bind", "Source": "/run/secrets/c/0", "Target": "/etc/key", "ReadOnly": true },
+            { "Type": "bind", "Source": "/run/secrets/c/1", "Target": "/box/token", "ReadOnly": false }
+        ]);
+        assert_eq!(body["HostConfig"]["Mounts"], want);
     }
 }

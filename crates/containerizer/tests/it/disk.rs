@@ -87,7 +87,7 @@ async fn the_reason_outlives_the_agent_and_without_enforcement_it_is_only_told()
     let mut host = host_at(directory.clone(), true);
     let found = host.mesos.recover().await.expect("found").remove(0);
     assert!(found.pid.is_some());
-    let path = directory.join("run/containers/a/disk-over");
+    let path = directory.join("run/containers/a/limitation");
     until("the file", || path.exists()).await;
     let ended = tokio::time::timeout(Duration::from_secs(30), host.exits.recv()).await;
     assert!(ended.expect("an end in time").expect("an end").limitation.is_some());

@@ -171,7 +171,15 @@ async fn numbers_of_projects_are_given_again_when_nothing_has_them_any_more() {
         let refused = host.mesos.start(spec.clone()).await;
         let text = "disk/xfs: no project is left: all of --xfs_project_range=[7001-7003] are taken";
         assert_eq!(refused, Err(StartError::Launch(text.to_owned())));
+        let figures = || {
+            let figures: std::collections::BTreeMap<_, _> =
+                host.mesos.figures().into_iter().collect();
+            ["total", "free"]
+                .map(|name| figures[&*format!("containerizer/mesos/disk/project_ids_{name}")])
+        };
+        assert_eq!(figures(), [3, 0]);
         std::fs::remove_dir_all(host.sandbox("b")).expect("removed");
+        assert_eq!(figures(), [3, 1]);
         // Another agent knows them too.
         let mut host = disk_file.host(false);
         host.mesos.start(spec).await.expect("it starts");

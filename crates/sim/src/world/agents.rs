@@ -138,6 +138,8 @@ impl World {
             | agent::Effect::MeasureDisk
             | agent::Effect::RemoveDirectory { .. }
             | agent::Effect::Touch { .. }
+            | agent::Effect::ShowVolume { .. }
+            | agent::Effect::HideVolume { .. }
             | agent::Effect::Link { .. } => {}
         }
     }

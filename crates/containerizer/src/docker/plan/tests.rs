@@ -43,9 +43,10 @@ fn plan(spec: &ContainerSpec) -> Result<Plan, String> {
     let circumstances = Circumstances {
         sandbox_directory: "/mnt/mesos/sandbox".to_owned(),
         name_servers: Vec::new(),
+        secrets: "/run/secrets".into(),
         host: Host { quota: false, memory: 1 << 30 },
     };
-    Plan::of(spec, &circumstances)
+    Plan::of(spec, &circumstances, &[])
 }
 
 #[track_caller]

@@ -2,6 +2,7 @@
 //! 6.3, `perf_event_open(2)`). No other program is run for it.
 
 use super::{Controller, Group, Groups, Options, Wanted};
+use crate::isolation::rounds;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -214,10 +215,10 @@ impl Perf {
         let Ok(group) = groups.get("perf_event") else { return };
         self.shared.samples().entry(group.path.clone()).or_default();
         self.thread.get_or_init(|| {
-            let shared = Arc::downgrade(&self.shared);
-            let thread = std::thread::Builder::new().name("perf-events".to_owned());
-            if let Err(error) = thread.spawn(move || while sample(&shared) {}) {
-                tracing::error!(%error, "cannot start a thread: no perf events");
+            if let Err(error) =
+                rounds::spawn("perf-events", &self.shared, |shared| while sample(shared) {})
+            {
+                tracing::error!(%error, "no perf events");
             }
         });
     }
@@ -309,7 +310,7 @@ fn sample(shared: &Weak<Shared>) -> bool {
     let counters: Vec<(Vec<Vec<File>>, PathBuf, Instant)> =
         cgroups.into_iter().filter_map(open).collect();
     drop(strong);
-    if !sleep(Instant::now() + duration, shared) {
+    if !rounds::sleep(duration, shared) {
         return false;
     }
     let Some(strong) = shared.upgrade() else { return false };
@@ -321,20 +322,7 @@ fn sample(shared: &Weak<Shared>) -> bool {
         }
     }
     drop(strong);
-    sleep(begun + interval, shared)
-}
-
-/// Sleeps until then; false if nobody waits any more.
-fn sleep(end: Instant, shared: &Weak<Shared>) -> bool {
-    const NAP: Duration = Duration::from_millis(200);
-    while shared.strong_count() > 0 {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        std::thread::sleep(left.min(NAP));
-    }
-    false
+    rounds::sleep(interval.saturating_sub(begun.elapsed()), shared)
 }
 
 #[cfg(test)]

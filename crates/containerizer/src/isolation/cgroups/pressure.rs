@@ -5,6 +5,7 @@
 //! which this agent first sees the container.
 
 use super::Group;
+use crate::isolation::rounds;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -139,10 +140,8 @@ impl Poller {
             OwnedFd::from_raw_fd(fd)
         };
         let poller = Arc::new(Self { epoll, counts: Mutex::default() });
-        let watched = Arc::downgrade(&poller);
-        std::thread::Builder::new()
-            .name("memory-pressure".to_owned())
-            .spawn(move || while watched.upgrade().is_some_and(|poller| poller.poll()) {})?;
+        let poll = |watched: &Weak<Self>| while watched.upgrade().is_some_and(|p| p.poll()) {};
+        rounds::spawn("memory-pressure", &poller, poll).map_err(io::Error::other)?;
         Ok(poller)
     }
 

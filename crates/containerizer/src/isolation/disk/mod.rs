@@ -15,9 +15,8 @@ pub(super) use xfs::Xfs;
 
 use super::{Isolator, Preparation, Processes, Running, rounds};
 use crate::supervisor::Files;
-use crate::{ContainerSpec, Limitation, MesosOptions};
+use crate::{ContainerSpec, Limitation, MesosOptions, limitation};
 use quota::{Asked, Quota, quotas};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -43,14 +42,14 @@ struct Shared {
 struct Container {
     asked: Asked,
     quotas: Vec<Quota>,
-    /// What it is being ended for.
-    over: Option<Limitation>,
+    is_ending: bool,
 }
 
-/// Name of a file in a container's runtime directory: what was asked for.
-const ASKED: &str = "disk";
-/// The same: which directory takes too much, and what is said of that.
-const OVER: &str = "disk-over";
+impl Container {
+    fn of(asked: Asked) -> Self {
+        Self { quotas: quotas(&asked), asked, is_ending: false }
+    }
+}
 
 impl DiskUsage {
     pub(super) fn new(options: &MesosOptions) -> Result<Self, String> {
@@ -60,36 +59,15 @@ impl DiskUsage {
             is_enforced: options.settings.enforce_disk_quota,
             containers: Mutex::default(),
         });
-        let watched = Arc::downgrade(&shared);
-        std::thread::Builder::new()
-            .name("disk-usage".to_owned())
-            .spawn(move || watch(&watched))
-            .map_err(|e| format!("cannot start a thread: {e}"))?;
+        rounds::spawn("disk-usage", &shared, watch)?;
         Ok(Self { shared })
     }
 
     fn keep(&self, container_id: &str, asked: Asked) -> Result<(), String> {
-        let path = self.shared.runtime.join(container_id).join(ASKED);
-        std::fs::write(&path, asked.to_json().to_string())
-            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        let quotas = quotas(&asked);
-        let container = Container { asked, quotas, over: None };
+        asked.store(&self.shared.runtime.join(container_id))?;
+        let container = Container::of(asked);
         self.shared.containers().insert(container_id.to_owned(), container);
         Ok(())
-    }
-
-    /// What a former run of the agent kept of a container.
-    fn find(&self, container_id: &str) -> Option<Container> {
-        let directory = self.shared.runtime.join(container_id);
-        let read = |name| serde_json::from_slice(&std::fs::read(directory.join(name)).ok()?).ok();
-        let asked = Asked::from_json(&read(ASKED)?)?;
-        let quotas = quotas(&asked);
-        let over = read(OVER).and_then(|over: Value| {
-            let (path, message) = (over["path"].as_str()?, over["message"].as_str()?);
-            let quota = quotas.iter().find(|q| q.path == Path::new(path))?;
-            Some(limitation(quota, message.to_owned()))
-        });
-        Some(Container { asked, quotas, over })
     }
 }
 
@@ -98,12 +76,11 @@ impl Isolator for DiskUsage {
         "disk/du"
     }
 
-    fn recover(&self, running: &[Running], ended: &[String]) -> Result<(), String> {
-        let running = running.iter().map(|r| &r.container_id);
-        for container_id in running.chain(ended) {
+    fn recover(&self, running: &[Running], _ended: &[String]) -> Result<(), String> {
+        for Running { container_id, .. } in running {
             // One of before this isolator was chosen has no limit.
-            if let Some(found) = self.find(container_id) {
-                self.shared.containers().insert(container_id.clone(), found);
+            if let Some(asked) = Asked::load(&self.shared.runtime.join(container_id)) {
+                self.shared.containers().insert(container_id.clone(), Container::of(asked));
             }
         }
         Ok(())
@@ -136,19 +113,10 @@ impl Isolator for DiskUsage {
         Ok(())
     }
 
-    fn limitation(&self, container_id: &str, _saw_oom: bool) -> Option<Limitation> {
-        self.shared.containers().get(container_id)?.over.clone()
-    }
-
     fn cleanup(&self, container_id: &str) -> Result<(), String> {
         self.shared.containers().remove(container_id);
         Ok(())
     }
-}
-
-fn limitation(quota: &Quota, message: String) -> Limitation {
-    let reason = Reason::ContainerLimitationDisk;
-    Limitation { reason, message, resources: quota.resources.clone() }
 }
 
 impl Shared {
@@ -173,18 +141,18 @@ impl Shared {
         let Some(quota) = container.quotas.iter_mut().find(|q| q.path == path) else { return };
         quota.used = Some(used);
         let limit = quota.limit();
-        if !self.is_enforced || !quota.is_enforced || used <= limit || container.over.is_some() {
+        if !self.is_enforced || !quota.is_enforced || used <= limit || container.is_ending {
             return;
         }
         let size = base::bytes::format;
         let message = format!("Disk usage ({}) exceeds quota ({})", size(used), size(limit));
-        container.over = Some(limitation(quota, message.clone()));
-        let directory = self.runtime.join(container_id);
-        // Known to the next run of the agent before the container ends.
-        let over = json!({"path": path.display().to_string(), "message": message});
-        let _ = std::fs::write(directory.join(OVER), over.to_string());
         tracing::info!(container = %container_id, %message, path = %path.display(), "it is ended");
-        Files(directory).command("kill\n");
+        let (reason, resources) = (Reason::ContainerLimitationDisk, quota.resources.clone());
+        container.is_ending = true;
+        let files = Files(self.runtime.join(container_id));
+        // Known to the next run of the agent before the container ends.
+        limitation::keep(&files, &Limitation { reason, message, resources });
+        files.command("kill\n");
     }
 }
 

@@ -2,10 +2,12 @@
 
 use crate::{ContainerSpec, MountedVolume};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wire::v1;
 use wire::v1::resource::disk_info::source::Type as Source;
 
+/// Name of a file in a container's runtime directory.
+const FILE: &str = "disk";
 /// Bytes in the unit of the resource `disk`.
 const MEGABYTE: f64 = 1_048_576.0;
 
@@ -28,11 +30,24 @@ impl Asked {
         }
     }
 
+    /// Keeps it in a container's runtime directory.
+    pub(super) fn store(&self, directory: &Path) -> Result<(), String> {
+        let path = directory.join(FILE);
+        std::fs::write(&path, self.to_json().to_string())
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))
+    }
+
+    /// What a former run of the agent kept there, if it did.
+    pub(super) fn load(directory: &Path) -> Option<Self> {
+        let kept = std::fs::read(directory.join(FILE)).ok()?;
+        Self::from_json(&serde_json::from_slice(&kept).ok()?)
+    }
+
     pub(super) fn with(self, resources: &[v1::Resource]) -> Self {
         Self { resources: resources.to_vec(), ..self }
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let text = |path: &PathBuf| path.display().to_string();
         let resource = |r: &v1::Resource| serde_json::from_slice::<Value>(&wire::json::to_vec(r));
         json!({
@@ -42,7 +57,7 @@ impl Asked {
         })
     }
 
-    pub(super) fn from_json(value: &Value) -> Option<Self> {
+    fn from_json(value: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let volume = |v: &Value| Some((PathBuf::from(text(&v[0])?), text(&v[1])?));
         let resources = value["resources"].as_array()?.iter();

@@ -15,9 +15,6 @@ use std::time::Duration;
 use wire::v1;
 use wire::v1::task_status::Reason;
 
-/// Name of a file in a container's runtime directory: what was asked for.
-const ASKED: &str = "disk";
-
 /// Settings: flags of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectOptions {
@@ -95,19 +92,13 @@ impl Xfs {
             format!("cannot learn what file system {} is on: {e}", work_dir.display())
         })?;
         if shared.is_enforced && (shared.options.kill || !holds_all) {
-            let watched = Arc::downgrade(&shared);
-            std::thread::Builder::new()
-                .name("disk-usage".to_owned())
-                .spawn(move || watch(&watched))
-                .map_err(|e| format!("cannot start a thread: {e}"))?;
+            rounds::spawn("disk-usage", &shared, watch)?;
         }
         Ok(Self(shared))
     }
 
     fn keep(&self, container_id: &str, asked: Asked) -> Result<(), String> {
-        let path = self.0.runtime.join(container_id).join(ASKED);
-        std::fs::write(&path, asked.to_json().to_string())
-            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        asked.store(&self.0.runtime.join(container_id))?;
         let quotas = self.0.limit(&asked)?;
         let mut state = self.0.state();
         let is_ending = state.containers.get(container_id).is_some_and(|c| c.is_ending);
@@ -229,10 +220,8 @@ impl Isolator for Xfs {
 
     fn recover(&self, running: &[Running], _ended: &[String]) -> Result<(), String> {
         for Running { container_id, .. } in running {
-            let kept = std::fs::read(self.0.runtime.join(container_id).join(ASKED)).ok();
-            let kept = kept.and_then(|text| serde_json::from_slice(&text).ok());
             // One of before this isolator was chosen has no limit.
-            if let Some(asked) = kept.and_then(|kept| Asked::from_json(&kept)) {
+            if let Some(asked) = Asked::load(&self.0.runtime.join(container_id)) {
                 self.keep(container_id, asked)?;
             }
         }
@@ -267,6 +256,21 @@ impl Isolator for Xfs {
             quota.tell(Some(used), out);
         }
         Ok(())
+    }
+
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        let (first, last) = self.0.options.range;
+        let total = u64::from(last - first) + 1;
+        let state = self.0.state();
+        let taken = state
+            .projects
+            .iter()
+            .filter(|(number, path)| (first..=last).contains(*number) && path.exists());
+        let free = total.saturating_sub(taken.count() as u64);
+        vec![
+            ("containerizer/mesos/disk/project_ids_total", total),
+            ("containerizer/mesos/disk/project_ids_free", free),
+        ]
     }
 
     fn cleanup(&self, container_id: &str) -> Result<(), String> {

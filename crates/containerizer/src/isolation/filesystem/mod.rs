@@ -5,8 +5,8 @@ mod posix;
 mod shared;
 
 pub(super) use linux::Linux;
-pub(crate) use posix::link_volume;
-pub(super) use posix::{Posix, give};
+pub(super) use posix::Posix;
+pub(crate) use posix::{give, link_volume};
 pub(super) use shared::Shared;
 
 use crate::MesosOptions;

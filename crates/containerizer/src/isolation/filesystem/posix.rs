@@ -58,7 +58,7 @@ pub(crate) fn link_volume(
 }
 
 /// Gives a directory to a user.
-pub(in crate::isolation) fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<(), String> {
+pub(crate) fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<(), String> {
     std::os::unix::fs::chown(path, Some(uid), Some(gid))
         .map_err(|e| format!("cannot give {} to the user with id {uid}: {e}", path.display()))
 }

@@ -39,11 +39,41 @@ impl Allotments {
         }
     }
 
+    /// A container that ran on under another agent has these.
+    pub(super) fn keep(&self, container_id: &str, minors: BTreeSet<u32>) {
+        self.taken().insert(container_id.to_owned(), minors);
+    }
+
+    /// Gives a container so many, of which somebody else keeps the books on the disk.
+    pub(super) fn give(&self, container_id: &str, count: usize) -> Result<BTreeSet<u32>, String> {
+        let mut taken = self.taken();
+        let own = self.choose(&taken, container_id, count)?;
+        taken.insert(container_id.to_owned(), own.clone());
+        Ok(own)
+    }
+
     /// Gives a container so many in all, or takes back.
     pub(super) fn set(&self, container_id: &str, count: usize) -> Result<(), String> {
         let mut taken = self.taken();
+        let own = self.choose(&taken, container_id, count)?;
+        if own == taken.get(container_id).cloned().unwrap_or_default() {
+            return Ok(());
+        }
+        let text: Vec<String> = own.iter().map(u32::to_string).collect();
+        let file = self.containers.join(container_id).join(FILE);
+        std::fs::write(&file, text.join(" "))
+            .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+        taken.insert(container_id.to_owned(), own);
+        Ok(())
+    }
+
+    fn choose(
+        &self,
+        taken: &BTreeMap<String, BTreeSet<u32>>,
+        container_id: &str,
+        count: usize,
+    ) -> Result<BTreeSet<u32>, String> {
         let mut own = taken.get(container_id).cloned().unwrap_or_default();
-        let before = own.clone();
         while own.len() > count {
             own.pop_last();
         }
@@ -54,15 +84,7 @@ impl Allotments {
         if own.len() < count {
             return Err(format!("it asks for {count} GPUs, and {} are free", own.len()));
         }
-        if own == before {
-            return Ok(());
-        }
-        let text: Vec<String> = own.iter().map(u32::to_string).collect();
-        let file = self.containers.join(container_id).join(FILE);
-        std::fs::write(&file, text.join(" "))
-            .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
-        taken.insert(container_id.to_owned(), own);
-        Ok(())
+        Ok(own)
     }
 
     /// Those that a container may use: its own, or of the one around all around it.

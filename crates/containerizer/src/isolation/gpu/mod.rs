@@ -117,10 +117,12 @@ pub(super) struct Access {
     pub(super) closed: Vec<(u32, u32)>,
 }
 
-/// What isolators share of GPUs.
+/// The machine's GPUs, and who has them: what isolators and containerizers share.
 #[derive(Debug)]
-pub(super) struct Gpus {
+pub struct Gpus {
     allotments: Allotments,
+    /// What they are called elsewhere, by their minor numbers.
+    uuids: BTreeMap<u32, String>,
     control: Vec<Device>,
     options: GpuOptions,
     /// Where the driver's files are collected.
@@ -147,12 +149,35 @@ impl Gpus {
         let runtime = &options.runtime_dir;
         let name = format!("isolators/gpu/nvidia_{}", found.version.replace('/', "_"));
         let containers = runtime.join("containers");
+        let uuids = found.minors.into_iter().zip(found.uuids).collect();
         Ok(Arc::new(Self {
+            uuids,
             allotments: Allotments::new(chosen.into_iter().collect(), containers),
             control,
             options: settings,
             driver: runtime.join(name),
         }))
+    }
+
+    /// Gives a container of another containerizer as many as it asks for; what they are called.
+    pub(crate) fn give(
+        &self,
+        container_id: &str,
+        resources: &[v1::Resource],
+    ) -> Result<Vec<String>, String> {
+        let minors = self.allotments.give(container_id, whole(resources)?)?;
+        Ok(minors.iter().filter_map(|minor| self.uuids.get(minor).cloned()).collect())
+    }
+
+    /// Such a container was found running with these.
+    pub(crate) fn keep(&self, container_id: &str, uuids: &[String]) {
+        let own = self.uuids.iter().filter(|(_, uuid)| uuids.contains(uuid));
+        self.allotments.keep(container_id, own.map(|(minor, _)| *minor).collect());
+    }
+
+    /// Such a container has ended.
+    pub(crate) fn release(&self, container_id: &str) {
+        self.allotments.release(container_id);
     }
 
     /// What a container may open of the machine's devices for GPUs.
@@ -240,6 +265,10 @@ pub(super) struct Nvidia(pub(super) Arc<Gpus>);
 impl Isolator for Nvidia {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn gpus(&self) -> Option<Arc<Gpus>> {
+        Some(self.0.clone())
     }
 
     fn recover(&self, running: &[Running], _ended: &[String]) -> Result<(), String> {

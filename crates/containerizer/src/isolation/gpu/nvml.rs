@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::path::Path;
 
-/// Longest version of a driver, as the library wants it.
+/// Longest version of a driver or name of a device, as the library wants it.
 const VERSION_MAX: usize = 96;
 
 /// The machine's GPUs.
@@ -14,6 +14,8 @@ pub(super) struct Found {
     pub(super) version: String,
     /// Minor numbers of the devices, in the library's order.
     pub(super) minors: Vec<u32>,
+    /// What the devices are called wherever they are, in the same order.
+    pub(super) uuids: Vec<String>,
 }
 
 type Device = *mut c_void;
@@ -81,11 +83,12 @@ impl Library {
             // SAFETY: the number lives through the call.
             unsafe { get(&raw mut count) }
         })?;
-        let minors = (0..count).map(|index| self.minor(index)).collect::<Result<_, _>>()?;
-        Ok(Found { version: version.to_string_lossy().into_owned(), minors })
+        let devices = (0..count).map(|index| self.device(index)).collect::<Result<Vec<_>, _>>()?;
+        let (minors, uuids) = devices.into_iter().unzip();
+        Ok(Found { version: version.to_string_lossy().into_owned(), minors, uuids })
     }
 
-    fn minor(&self, index: c_uint) -> Result<u32, String> {
+    fn device(&self, index: c_uint) -> Result<(u32, String), String> {
         let mut device: Device = std::ptr::null_mut();
         type Handle = unsafe extern "C" fn(c_uint, *mut Device) -> c_int;
         self.call::<Handle>(c"nvmlDeviceGetHandleByIndex_v2", |get| {
@@ -98,6 +101,13 @@ impl Library {
             // SAFETY: the device is one that the library gave; the number lives through the call.
             unsafe { get(device, &raw mut minor) }
         })?;
-        Ok(minor)
+        let mut text = [0_u8; VERSION_MAX];
+        type Uuid = unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int;
+        self.call::<Uuid>(c"nvmlDeviceGetUUID", |get| {
+            // SAFETY: the device is one that the library gave; the buffer lives, and its length is given.
+            unsafe { get(device, text.as_mut_ptr().cast(), VERSION_MAX as c_uint) }
+        })?;
+        let uuid = CStr::from_bytes_until_nul(&text).map_err(|e| e.to_string())?;
+        Ok((minor, uuid.to_string_lossy().into_owned()))
     }
 }

@@ -5,6 +5,7 @@ mod namespace;
 mod netlink;
 mod ports;
 mod rates;
+mod round_trips;
 mod statistics;
 
 pub(super) use cni::Cni;

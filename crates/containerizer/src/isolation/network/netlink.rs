@@ -53,7 +53,8 @@ impl Netlink {
     pub(super) fn other_end(&self, index: u32) -> io::Result<Option<u32>> {
         let answer = self.ask(GET_LINK, 0, &interface(index))?;
         let attributes = answer.get(16..).unwrap_or_default();
-        Ok(attribute(attributes, IFLA_LINK).map(u32::from_le_bytes))
+        let link = attribute(attributes, IFLA_LINK).and_then(|link| link.first_chunk().copied());
+        Ok(link.map(u32::from_le_bytes))
     }
 
     /// Has an interface send no faster than that, in place of what held before.
@@ -157,15 +158,15 @@ fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// The value of an attribute of four bytes.
-fn attribute(mut rest: &[u8], wanted: u16) -> Option<[u8; 4]> {
+/// The value of an attribute.
+pub(super) fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
     while let Some(([l0, l1, k0, k1], value)) = rest.split_first_chunk() {
         let length = usize::from(u16::from_le_bytes([*l0, *l1]));
         if length < 4 {
             return None;
         }
         if u16::from_le_bytes([*k0, *k1]) == wanted {
-            return value.first_chunk().copied();
+            return value.get(..length - 4);
         }
         rest = rest.get(length.next_multiple_of(4)..)?;
     }

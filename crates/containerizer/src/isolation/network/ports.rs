@@ -73,11 +73,7 @@ impl Ports {
             runtime: options.runtime_dir.join("containers"),
             containers: Mutex::default(),
         });
-        let watched = Arc::downgrade(&shared);
-        std::thread::Builder::new()
-            .name("ports".to_owned())
-            .spawn(move || watch(&watched))
-            .map_err(|e| format!("cannot start a thread: {e}"))?;
+        rounds::spawn("ports", &shared, watch)?;
         Ok(Self(shared))
     }
 

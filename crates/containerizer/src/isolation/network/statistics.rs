@@ -1,7 +1,9 @@
 //! What went through a network namespace, as the container sees it.
 
+use super::round_trips;
 use crate::processes;
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 use wire::v1::{ResourceStatistics, SnmpStatistics};
 
 /// What is told beside what went through interfaces: flags of the agent.
@@ -11,6 +13,8 @@ pub struct NetworkStatistics {
     pub protocols: bool,
     /// `--network_enable_socket_statistics_summary`: how many connections there are.
     pub connections: bool,
+    /// `--network_enable_socket_statistics_details`: how long their other ends take to answer.
+    pub round_trips: bool,
 }
 
 /// Adds what went through all interfaces but the loopback, in the network of a container.
@@ -31,6 +35,16 @@ pub(super) fn add(
         let [active, waiting] = connections(&read("sockstat")?);
         out.net_tcp_active_connections = active;
         out.net_tcp_time_wait_connections = waiting;
+    }
+    if options.round_trips {
+        let namespace = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let times = round_trips::of(&namespace).map_err(|e| {
+            format!("cannot look at the connections in {}: {e}", namespace.display())
+        })?;
+        out.net_tcp_rtt_microsecs_p50 = round_trips::at(&times, 50);
+        out.net_tcp_rtt_microsecs_p90 = round_trips::at(&times, 90);
+        out.net_tcp_rtt_microsecs_p95 = round_trips::at(&times, 95);
+        out.net_tcp_rtt_microsecs_p99 = round_trips::at(&times, 99);
     }
     let table = read("dev")?;
     let [rx_bytes, rx_packets, rx_errors, rx_dropped, tx_bytes, tx_packets, tx_errors, tx_dropped] =

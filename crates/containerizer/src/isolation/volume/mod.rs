@@ -96,7 +96,7 @@ fn attributes(volume: &v1::Volume) -> Attributes {
 }
 
 /// A secret's content.
-fn secret(secret: &v1::Secret) -> Result<&[u8], String> {
+pub(crate) fn secret(secret: &v1::Secret) -> Result<&[u8], String> {
     use v1::secret::Type;
     match (secret.r#type(), &secret.value, &secret.reference) {
         (Type::Value, Some(value), None) => Ok(&value.data),

@@ -36,6 +36,8 @@ struct Container {
     was_oom: bool,
     output: Vec<u8>,
     limits: Vec<Value>,
+    /// What it was made of.
+    body: Value,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +127,11 @@ impl Fake {
         self.engine().containers[name].limits.clone()
     }
 
+    /// What it was told to make a container of.
+    pub(super) fn body(&self, name: &str) -> Value {
+        self.engine().containers[name].body.clone()
+    }
+
     fn change(&self, name: &str, how: impl FnOnce(&mut Container)) {
         how(self.engine().containers.get_mut(name).expect("it is there"));
         self.changed.notify_waiters();
@@ -200,8 +207,8 @@ impl Fake {
             ("POST", ["images", "create"]) if query.contains("fromImage=there") => (200, json!({})),
             ("POST", ["containers", "create"]) => {
                 let name = query.trim_start_matches("name=").to_owned();
-                let container =
-                    Container { labels: body["Labels"].clone(), ..Container::default() };
+                let labels = body["Labels"].clone();
+                let container = Container { labels, body: body.clone(), ..Container::default() };
                 if self.engine().containers.contains_key(&name) {
                     return (409, json!({ "message": "in use" }));
                 }

@@ -228,9 +228,6 @@ async fn a_recovery_that_cannot_be_trusted_is_an_error_and_loses_nothing() {
         ("/containers/json", Mischief::Error(500)),
         ("/containers/json", Mischief::Garbage),
         ("/containers/json", Mischief::OtherShape),
-        ("/containers/mesos-a/json", Mischief::Error(500)),
-        ("/containers/mesos-a/json", Mischief::Cut),
-        ("/containers/mesos-a/json", Mischief::OtherShape),
     ] {
         fake.misbehave("GET", path, way);
         assert!(node.try_recover().await.is_err(), "{path} {way:?}");
@@ -243,6 +240,31 @@ async fn a_recovery_that_cannot_be_trusted_is_an_error_and_loses_nothing() {
     assert!(found[0].pid.is_some());
     fake.exit("mesos-a", 6);
     assert_eq!(node.exit().await, ("a".to_owned(), Some(6 << 8)));
+}
+
+/// A container that the engine can't describe is taken over as the list has it, and the others as they are.
+#[tokio::test]
+async fn one_container_that_the_engine_stumbles_over_is_no_matter_of_the_others() {
+    let (fake, node) = start().await;
+    for id in ["a", "b", "c"] {
+        node.run(spec(&node, id, "here")).await;
+    }
+    let mut node = node.restarted().await;
+    fake.exit("mesos-c", 4);
+    let ways = [Mischief::Error(500), Mischief::Cut, Mischief::OtherShape];
+    for path in ["/containers/mesos-a/json", "/containers/mesos-c/json"] {
+        ways.into_iter().for_each(|way| fake.misbehave("GET", path, way));
+    }
+    let mut found = node.recover().await;
+    found.sort_by(|a, b| a.container_id.cmp(&b.container_id));
+    assert!(fake.is_good_again());
+    let seen: Vec<_> = found.iter().map(|f| (f.pid.is_some(), f.status)).collect();
+    assert_eq!(seen, [(true, None), (true, None), (false, None)]);
+    for (id, code) in [("a", 5), ("b", 6)] {
+        fake.exit(&format!("mesos-{id}"), code);
+        let status = i32::try_from(code).expect("small") << 8;
+        assert_eq!(node.exit().await, (id.to_owned(), Some(status)));
+    }
 }
 
 #[tokio::test]

@@ -2,15 +2,17 @@
 
 mod contract;
 mod fake;
+mod gpus;
 mod hung;
 mod misbehaviour;
 mod networks;
 mod real;
+mod secrets;
 
 use crate::until;
 use containerizer::docker::{Docker, DockerOptions};
 use containerizer::images::Credentials;
-use containerizer::isolation::Running;
+use containerizer::isolation::{Gpus, Running};
 use containerizer::{
     ContainerSpec, Containerizer, Exited, Fetcher, FetcherOptions, Found, StartError, Started,
 };
@@ -48,6 +50,10 @@ impl Node {
     }
 
     async fn with(options: DockerOptions) -> Self {
+        Self::with_gpus(options, None).await
+    }
+
+    async fn with_gpus(options: DockerOptions, gpus: Option<Arc<Gpus>>) -> Self {
         let directory = options.runtime_dir.parent().expect("a directory around it").to_owned();
         let fetcher = FetcherOptions::new(directory.join("fetcher"), directory.join("cache"));
         let fetcher = Arc::new(Fetcher::new(fetcher));
@@ -55,7 +61,7 @@ impl Node {
         let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
         let made = runtime.spawn({
             let options = options.clone();
-            async move { Docker::new(&options, fetcher).await }
+            async move { Docker::new(&options, fetcher, gpus).await }
         });
         let (docker, exits) = made.await.expect("no panic").expect("a containerizer");
         Self { directory, runtime: Some(runtime), options, docker, exits }

@@ -6,36 +6,16 @@ use containerizer::isolation::cgroups::Options;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Its GPUs have the minor numbers 0, 2 and 5.
-const LIBRARY: &str = r#"
-#include <stdio.h>
-#include <string.h>
-static unsigned minors[] = {0, 2, 5};
-int nvmlInit_v2(void) { return 0; }
-int nvmlShutdown(void) { return 0; }
-int nvmlSystemGetDriverVersion(char *out, unsigned length) {
-    snprintf(out, length, "535.1");
-    return 0;
-}
-int nvmlDeviceGetCount_v2(unsigned *out) { *out = 3; return 0; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **out) {
-    if (index > 2) return 2;
-    *out = &minors[index];
-    return 0;
-}
-int nvmlDeviceGetMinorNumber(void *device, unsigned *out) { *out = *(unsigned *)device; return 0; }
-"#;
+const LIBRARY: &str = include_str!("nvml.c");
+/// Where it is built already, if it is.
+const BUILT: &str = "PROFFER_TEST_NVML";
 
 /// The library, and devices and a driver's files beside it; None: there is no compiler.
 fn driver(directory: &Path) -> Option<GpuOptions> {
-    let source = directory.join("nvml.c");
-    std::fs::write(&source, LIBRARY).expect("written");
-    let library = directory.join("libnvidia-ml.so.1");
-    let built =
-        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    if !built.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: there is no compiler of C (package gcc)");
-        return None;
-    }
+    let library = match std::env::var_os(BUILT) {
+        Some(built) => PathBuf::from(built),
+        None => build(directory)?,
+    };
     let files = directory.join("driver");
     std::fs::create_dir(&files).expect("a directory");
     for name in ["nvidia-smi", "libcuda.so.535.1", "libother.so.1"] {
@@ -49,6 +29,19 @@ fn driver(directory: &Path) -> Option<GpuOptions> {
         programs: vec![files.clone()],
         libraries: vec![files],
     })
+}
+
+fn build(directory: &Path) -> Option<PathBuf> {
+    let source = directory.join("nvml.c");
+    std::fs::write(&source, LIBRARY).expect("written");
+    let library = directory.join("libnvidia-ml.so.1");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    if !built.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no compiler of C (package gcc)");
+        return None;
+    }
+    Some(library)
 }
 
 #[test]
@@ -77,10 +70,10 @@ fn how_many_there_are() {
 }
 
 /// A host with GPUs, with cgroups of its own.
-struct Gpus {
-    host: Host,
-    root: String,
-    gpus: GpuOptions,
+pub(crate) struct Gpus {
+    pub(crate) host: Host,
+    pub(crate) root: String,
+    pub(crate) gpus: GpuOptions,
 }
 
 impl Drop for Gpus {
@@ -92,7 +85,7 @@ impl Drop for Gpus {
 const ISOLATION: &str = "filesystem/linux,cgroups/devices,gpu/nvidia";
 
 impl Gpus {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let directory = host(LINUX)?.directory;
         let gpus = driver(&directory)?;
@@ -108,7 +101,7 @@ impl Gpus {
         Some(Self { host, root, gpus })
     }
 
-    fn start(directory: &Path, root: &str, gpus: &GpuOptions) -> Option<Host> {
+    pub(crate) fn start(directory: &Path, root: &str, gpus: &GpuOptions) -> Option<Host> {
         let options = Options { root: root.to_owned(), ..Options::default() };
         let selection = Selection::new(ISOLATION, Some(Launcher::Linux), options);
         let selection = match selection.and_then(|s| s.check_cgroups().map(|()| s)) {
@@ -124,7 +117,7 @@ impl Gpus {
         }))
     }
 
-    fn spec(&self, id: &str, gpus: f64, command: &str) -> ContainerSpec {
+    pub(crate) fn spec(&self, id: &str, gpus: f64, command: &str) -> ContainerSpec {
         let resource = v1::Resource {
             name: "gpus".to_owned(),
             r#type: v1::value::Type::Scalar as i32,

@@ -5,8 +5,9 @@ use containerizer::isolation::{Launcher, Settings, cgroups};
 use std::process::Command;
 use wire::v1;
 
-mod gpu;
+pub(crate) mod gpu;
 mod hostile;
+mod joined;
 mod namespaces;
 mod nested;
 mod refusals;
@@ -124,7 +125,7 @@ impl Host {
 const TOOLS: &[&str] = &[
     "sh", "cat", "id", "ls", "stat", "sleep", "mkdir", "touch", "readlink", "grep", "mknod",
     "setsid", "tty", "kill", "hostname", "mount", "chroot", "dd", "wc", "env", "stty", "unshare",
-    "head", "ln",
+    "head", "ln", "mv",
 ];
 
 /// Copies tools of this host, with the libraries that they need.

@@ -8,6 +8,10 @@ const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0
 /// What plugins find in `args`, beside what the operator writes there.
 pub(super) const ARGUMENTS: &str = "org.apache.mesos";
 
+/// Mesos' plugin for port mappings, which configurations name, and the usual one that does the same.
+const PORT_MAPPER: &str = "mesos-cni-port-mapper";
+const PORT_MAP: &str = "portmap";
+
 /// One network: its plugins, in the order in which they add.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Network {
@@ -62,8 +66,8 @@ impl Network {
             return Err(format!("'cniVersion' {version} is not known; {}", VERSIONS.join(", ")));
         }
         let disable_check = object.get("disableCheck") == Some(&Value::Bool(true));
-        let plugins = match object.remove("plugins") {
-            None => vec![object],
+        let plugins: Vec<Map<String, Value>> = match object.remove("plugins") {
+            None => unfolded(object)?,
             Some(Value::Array(plugins)) if !plugins.is_empty() => plugins
                 .into_iter()
                 .map(|plugin| match plugin {
@@ -136,6 +140,31 @@ impl Network {
     }
 }
 
+/// In the place of Mesos' plugin for port mappings that which it delegates to, and one that maps ports.
+fn unfolded(mut object: Map<String, Value>) -> Result<Vec<Map<String, Value>>, String> {
+    if program(&object) != PORT_MAPPER {
+        return Ok(vec![object]);
+    }
+    let Some(Value::Object(delegate)) = object.remove("delegate") else {
+        return Err(format!("{PORT_MAPPER}: 'delegate' must be the configuration of a plugin"));
+    };
+    let mut mapper = Map::new();
+    mapper.insert("type".to_owned(), json!(PORT_MAP));
+    mapper.insert("capabilities".to_owned(), json!({"portMappings": true}));
+    match object.get("excludeDevices").and_then(Value::as_array).map(Vec::as_slice) {
+        None | Some([]) => {}
+        Some([Value::String(device)]) => {
+            mapper.insert("conditionsV4".to_owned(), json!(["!", "-i", device]));
+        }
+        Some(_) => {
+            return Err(format!(
+                "{PORT_MAPPER}: 'excludeDevices' can have one device only, since '{PORT_MAP}' maps the ports; use that plugin"
+            ));
+        }
+    }
+    Ok(vec![delegate, mapper])
+}
+
 /// The name of a plugin's program.
 pub(super) fn program(plugin: &Map<String, Value>) -> &str {
     plugin.get("type").and_then(Value::as_str).unwrap_or_default()
@@ -186,6 +215,31 @@ mod tests {
         );
         let kept = list.to_json().as_object().cloned().expect("an object");
         assert_eq!(Network::parse(kept), Ok(list));
+    }
+
+    #[test]
+    fn ports_are_mapped_by_the_usual_plugin() {
+        let mapper = |more: Value| {
+            let mut config = json!({"name": "a", "type": "mesos-cni-port-mapper", "chain": "MESOS",
+                "delegate": {"type": "bridge", "bridge": "b0"}});
+            config
+                .as_object_mut()
+                .expect("an object")
+                .extend(more.as_object().cloned().expect("one"));
+            parse(&config).map(|network| json!(network.plugins))
+        };
+        let delegate = json!({"type": "bridge", "bridge": "b0"});
+        let portmap = json!({"type": "portmap", "capabilities": {"portMappings": true}});
+        assert_eq!(mapper(json!({"excludeDevices": []})), Ok(json!([delegate, portmap])));
+        let but_one = json!({"type": "portmap", "capabilities": {"portMappings": true},
+            "conditionsV4": ["!", "-i", "b0"]});
+        assert_eq!(mapper(json!({"excludeDevices": ["b0"]})), Ok(json!([delegate, but_one])));
+        let error = mapper(json!({"excludeDevices": ["b0", "b1"]})).expect_err("too many");
+        assert!(error.contains("can have one device only"), "{error}");
+        let error = mapper(json!({"delegate": null})).expect_err("none");
+        assert!(error.contains("'delegate' must be the configuration of a plugin"), "{error}");
+        let error = mapper(json!({"delegate": {"type": "/x"}})).expect_err("no name");
+        assert!(error.contains("'type' must name a plugin, not '/x'"), "{error}");
     }
 
     #[test]
