@@ -1,4 +1,4 @@
-//! The allocator at scale. `--agents N --frameworks M [--roles R] [--shares S] [--overlap N|all] [--fragmented]
+//! The allocator at scale. `--agents N --frameworks M [--roles R] [--shares S] [--overlap N|all] [--fragmented] [--full]
 //! [--rounds N] [--json]`; without arguments the sizes of docs/benchmarks.md.
 //!
 //! Every framework declines everything with long filters, round after round (the peer's DeclineOffers); then one agent
@@ -31,6 +31,8 @@ struct Size {
     roles: u32,
     /// Whether a part of each agent is in use, in pieces.
     fragmented: bool,
+    /// Whether all but a little of each agent is in use: somebody revives in each round, and nobody is offered anything.
+    full: bool,
     /// So many roles are guaranteed a half percent of the cluster each.
     shares: u32,
     /// Of all roles.
@@ -65,6 +67,7 @@ fn main() {
         frameworks,
         roles,
         fragmented,
+        full: false,
         shares: 0,
         overlap: Overlap::DISJOINT,
         rounds: 50,
@@ -74,6 +77,7 @@ fn main() {
         Some(agents) => vec![Size {
             rounds: u64::from(number("--rounds").unwrap_or(50)),
             shares: number("--shares").unwrap_or(0),
+            full: has("--full"),
             overlap: overlap.unwrap_or_default(),
             refuse: Duration::from_secs(number("--refuse").unwrap_or(REFUSE).into()),
             ..standard(
@@ -114,19 +118,20 @@ fn print(size: Size, figures: &Figures, json: bool) {
     let (median, longest) = (ms(cycles[cycles.len() / 2]), ms(cycles[cycles.len() - 1]));
     let mut changes = figures.incremental.clone();
     changes.sort();
-    let incremental = changes[changes.len() / 2].as_secs_f64() * 1e6;
-    let Size { agents, frameworks, roles, fragmented, shares, overlap, rounds, .. } = size;
+    let incremental = changes.get(changes.len() / 2).map_or(0.0, |d| d.as_secs_f64() * 1e6);
+    let Size { agents, frameworks, roles, fragmented, full, shares, overlap, rounds, .. } = size;
     let waiting = figures.waiting.as_secs_f64() * 1e6;
     let (bytes, starved) = (figures.bytes_per_agent, figures.starved);
     if json {
         println!(
-            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"shares\":{shares},\"overlap\":\"{overlap}\",\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_first_fifth_ms\":{early:.3},\"full_cycle_last_fifth_ms\":{late:.3},\"full_cycle_max_ms\":{longest:.3},\"full_cycle_min_ms\":{shortest:.3},\"waiting_us\":{waiting:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
+            "{{\"agents\":{agents},\"frameworks\":{frameworks},\"roles\":{roles},\"fragmented\":{fragmented},\"full\":{full},\"shares\":{shares},\"overlap\":\"{overlap}\",\"rounds\":{rounds},\"full_cycle_ms\":{median:.3},\"full_cycle_first_ms\":{first:.3},\"full_cycle_last_ms\":{last:.3},\"full_cycle_first_fifth_ms\":{early:.3},\"full_cycle_last_fifth_ms\":{late:.3},\"full_cycle_max_ms\":{longest:.3},\"full_cycle_min_ms\":{shortest:.3},\"waiting_us\":{waiting:.3},\"incremental_us\":{incremental:.3},\"bytes_per_agent\":{bytes},\"add_agents_ms\":{:.3},\"starved_frameworks\":{starved}}}",
             ms(figures.added)
         );
     } else {
         println!(
-            "{agents} agents, {frameworks} frameworks, {roles} roles{}, {shares} shares, overlap {overlap}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms (first fifth {early:.1}, last fifth {late:.1}), round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; who waits for an offer {waiting:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
+            "{agents} agents, {frameworks} frameworks, {roles} roles{}{}, {shares} shares, overlap {overlap}: added in {:.1} ms; cycle: first {first:.1} ms, median {median:.1} ms (first fifth {early:.1}, last fifth {late:.1}), round {rounds} {last:.1} ms, longest {longest:.1} ms; after one agent changed {incremental:.1} us; who waits for an offer {waiting:.1} us; {bytes} bytes per agent; {starved} frameworks without an offer",
             if fragmented { ", fragmented" } else { "" },
+            if full { ", full" } else { "" },
             ms(figures.added)
         );
     }
@@ -183,7 +188,11 @@ fn run(size: Size) -> Figures {
         let total = Resources::parse("cpus:2;mem:1024;disk:4096;ports:[31000-32000]", "*")
             .expect("resources");
         let mut used = BTreeMap::new();
-        if size.fragmented {
+        if size.full {
+            let part = Resources::parse("cpus:2;mem:1000", "*").expect("resources");
+            let framework = agent % size.frameworks;
+            used.insert(FrameworkId(framework), part.allocated_to(&role(framework, size.roles)));
+        } else if size.fragmented {
             let port = 31_001 + u64::from(agent % 7) * 3;
             let part =
                 format!("cpus:0.5;mem:128;ports:[{port}-{port}, {}-{}]", port + 40, port + 45);
@@ -217,10 +226,15 @@ fn run(size: Size) -> Figures {
     let mut now = Now::at_secs(1);
     for _ in 0..size.rounds {
         now.mono = now.mono + Duration::from_secs(1);
+        if size.full {
+            allocator.revive(FrameworkId(0), &BTreeSet::new());
+        }
         let start = Instant::now();
         let offers = allocator.allocate(now, &mut rng);
         cycles.push(start.elapsed());
-        if size.shares == 0 && size.overlap.is_disjoint() {
+        if size.full {
+            assert!(offers.is_empty(), "there is too little for anybody");
+        } else if size.shares == 0 && size.overlap.is_disjoint() {
             assert_eq!(offers.len(), size.agents as usize, "every agent is offered in every round");
         }
         offered.extend(offers.iter().map(|o| o.framework));
@@ -240,7 +254,8 @@ fn run(size: Size) -> Figures {
     }
     let waiting = asked.elapsed() / u32::try_from(held.len().max(1)).unwrap_or(u32::MAX);
     let mut incremental = Vec::new();
-    for change in 0..CHANGES.min(size.agents) {
+    let changes = if held.is_empty() { 0 } else { CHANGES.min(size.agents) };
+    for change in 0..changes {
         let offer = held.swap_remove((change as usize * 7919) % held.len());
         give_back(&mut *allocator, now, &offer, None);
         let start = Instant::now();

@@ -88,7 +88,7 @@ impl Hierarchical {
         } else if !self.is_listed(agent) {
             Some(Reason::NotListed)
         } else {
-            agent.free.is_empty().then_some(Reason::Taken)
+            (agent.free.is_empty() || self.is_used_up(agent)).then_some(Reason::Taken)
         };
         if let Some(reason) = reason {
             if !is_first_stage {

@@ -82,6 +82,34 @@ impl Hierarchical {
 }
 
 impl Circumstances<'_> {
+    /// Why an agent is not for a framework at all, whatever is free there.
+    pub(crate) fn unfit(
+        &self,
+        wants: &Wants,
+        options: &FrameworkOptions,
+        role: u32,
+        agent: &Agent,
+    ) -> Option<Reason> {
+        let traits = agent.traits;
+        let is_counted = |reason| !self.overlooked.contains(&reason);
+        let has_all = !wants.is_multi_role || traits.is_multi_role;
+        let has_all = has_all && (!wants.is_below || traits.is_hierarchical);
+        if !has_all && is_counted(Reason::AgentCapability) {
+            return Some(Reason::AgentCapability);
+        }
+        let keeps_gpus = traits.has_gpus && !wants.takes_gpus && self.config.filter_gpu_resources;
+        if keeps_gpus && is_counted(Reason::Gpus) {
+            return Some(Reason::Gpus);
+        }
+        if traits.is_remote && !wants.takes_remote && is_counted(Reason::Region) {
+            return Some(Reason::Region);
+        }
+        let is_excluded = wants.is_constrained
+            && is_counted(Reason::Constraint)
+            && !options.constraints.allow(self.tree.role_name(role), &agent.options);
+        is_excluded.then_some(Reason::Constraint)
+    }
+
     /// What of `free` on `agent` is to be offered; None: all of it.
     pub(crate) fn decide(
         &self,
@@ -91,38 +119,18 @@ impl Circumstances<'_> {
         agent: &Agent,
         free: &Resources,
     ) -> Result<Option<Resources>, Reason> {
-        let traits = agent.traits;
+        if let Some(reason) = self.unfit(wants, options, role, agent) {
+            return Err(reason);
+        }
         let name = self.tree.role_name(role);
         let is_counted = |reason| !self.overlooked.contains(&reason);
-        let has_all = !wants.is_multi_role || traits.is_multi_role;
-        if !(has_all && (!wants.is_below || traits.is_hierarchical))
-            && is_counted(Reason::AgentCapability)
-        {
-            return Err(Reason::AgentCapability);
-        }
-        if traits.has_gpus
-            && !wants.takes_gpus
-            && self.config.filter_gpu_resources
-            && is_counted(Reason::Gpus)
-        {
-            return Err(Reason::Gpus);
-        }
-        if traits.is_remote && !wants.takes_remote && is_counted(Reason::Region) {
-            return Err(Reason::Region);
-        }
-        if wants.is_constrained
-            && is_counted(Reason::Constraint)
-            && !options.constraints.allow(name, &agent.options)
-        {
-            return Err(Reason::Constraint);
-        }
         let least: &[Quantities] = if is_counted(Reason::BelowMinimum) {
             wants.min_allocatable.as_ref().unwrap_or(&self.config.min_allocatable)
         } else {
             &[]
         };
         let mut part = None;
-        if !traits.is_plain {
+        if !agent.traits.is_plain {
             part = Some(free.allocatable_to(name).filter(|e| wants.takes(e)));
         }
         if part.as_ref().unwrap_or(free).is_empty() {
@@ -260,7 +268,7 @@ impl Reason {
 }
 
 /// Whether something of it is worth an offer: one of the alternatives, or anything if there are none.
-fn is_enough(usable: &Resources, least: &[Quantities]) -> bool {
+pub(crate) fn is_enough(usable: &Resources, least: &[Quantities]) -> bool {
     let has = |least: &Quantities| least.iter().all(|(name, milli)| usable.quantity(name) >= milli);
     !usable.is_empty() && (least.is_empty() || least.iter().any(has))
 }

@@ -2,7 +2,7 @@
 //! changed, or at all when somebody began to want more.
 
 use crate::agent::{Agent, Traits};
-use crate::decide::Wants;
+use crate::decide::{Wants, is_enough};
 use crate::decisions::{Decisions, Recorder};
 use crate::filters::{Filters, Voidings};
 use crate::held_back::HeldBack;
@@ -47,6 +47,8 @@ pub(crate) struct Hierarchical {
     pub(crate) tree: Tree,
     /// By seat.
     pub(crate) wants: Vec<Wants>,
+    /// Frameworks that are offered less, or only more, than the least that others are.
+    own_minimums: BTreeSet<FrameworkId>,
     pub(crate) voidings: Voidings,
     /// By seat.
     pub(crate) standings: Vec<Standing>,
@@ -85,6 +87,7 @@ impl Hierarchical {
             agents: IndexMap::default(),
             tree,
             wants: Vec::new(),
+            own_minimums: BTreeSet::new(),
             voidings: 0,
             standings: Vec::new(),
             joining: Vec::new(),
@@ -122,6 +125,18 @@ impl Hierarchical {
         self.last_full.map_or(Time(0), |at| at + LOOK * agents)
     }
 
+    /// Whether it is less than anybody is offered.
+    pub(crate) fn is_too_little(&self, resources: &Resources) -> bool {
+        self.own_minimums.is_empty() && !is_enough(resources, &self.config.min_allocatable)
+    }
+
+    /// Whether too little of an agent is left for anybody, as of most agents of a busy cluster: nobody needs to be asked.
+    pub(crate) fn is_used_up(&self, agent: &Agent) -> bool {
+        agent.traits.is_plain
+            && self.is_too_little(&agent.free)
+            && !self.is_too_little(&agent.total)
+    }
+
     /// Voids the filters of a seat.
     fn void_filters(&mut self, seat: Seat) {
         self.voidings += 1;
@@ -131,6 +146,11 @@ impl Hierarchical {
     /// Lets a framework compete in exactly the roles in which it wants offers.
     fn refresh(&mut self, id: FrameworkId) {
         let Some(framework) = self.frameworks.get(&id).cloned() else { return };
+        if framework.options.min_allocatable.is_empty() {
+            self.own_minimums.remove(&id);
+        } else {
+            self.own_minimums.insert(id);
+        }
         for role in &framework.options.roles {
             let seat = self.seat(id, role);
             let voided = self.wants[seat as usize].voided;
@@ -160,6 +180,7 @@ impl Allocator for Hierarchical {
 
     fn remove_framework(&mut self, id: FrameworkId) {
         if let Some(framework) = self.frameworks.remove(&id) {
+            self.own_minimums.remove(&id);
             let roles = framework.options.roles;
             self.leave(id, roles.iter().cloned());
             for role in &roles {

@@ -210,7 +210,12 @@ impl<'a> Serving<'a> {
         let decide = |free: &Resources| {
             circumstances.decide(wants, &framework.options, role, self.agent, free)
         };
-        let decided = if visible.is_empty() { Err(Reason::Overlap) } else { decide(&visible) };
+        let decided = if visible.is_empty() {
+            let unfit = circumstances.unfit(wants, &framework.options, role, self.agent);
+            Err(unfit.unwrap_or(Reason::Overlap))
+        } else {
+            decide(&visible)
+        };
         if let Err(reason) = decided
             && reason.is_lack()
             && !self.softs.is_empty()
@@ -247,7 +252,7 @@ impl<'a> Serving<'a> {
         self.quotas.change_free(&policy.tree, &resources, -1);
         let mut rest = free.clone();
         rest -= &resources;
-        let is_over = rest.is_empty();
+        let is_over = rest.is_empty() || self.agent.traits.is_plain && policy.is_too_little(&rest);
         if self.scalars.is_some() {
             self.scalars = self.quotas.scalars(&policy.tree, &rest);
         }

@@ -58,7 +58,12 @@ impl Hierarchical {
             ..self.circumstances(&quotas)
         };
         let decide = |free: &Resources| circumstances.decide(wants, &known.options, role, at, free);
-        let decided = if visible.is_empty() { Err(Reason::Overlap) } else { decide(&visible) };
+        let decided = if visible.is_empty() {
+            let unfit = circumstances.unfit(wants, &known.options, role, at);
+            Err(unfit.unwrap_or(Reason::Overlap))
+        } else {
+            decide(&visible)
+        };
         if let (Err(reason), Cow::Owned(_)) = (&decided, &visible)
             && reason.is_lack()
             && (visible.is_empty() || decide(free).is_ok())

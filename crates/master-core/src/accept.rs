@@ -3,6 +3,7 @@
 use crate::announce::Announcement;
 use crate::calls::refuse;
 use crate::master::{Cx, Master};
+use crate::operator::shown;
 use crate::overlap::DENIED;
 use crate::state::{Agent, Executor, Offer, Task};
 use crate::validate;
@@ -295,7 +296,7 @@ impl Master {
         let used = self.state.used_on(agent);
         let actor = Actor::Framework(framework);
         validate::operation::check(operation, actor, agent, &used)
-            .map_err(|e| format!("{e}; on agent {} ({})", agent.id, agent.info.hostname))?;
+            .map_err(|e| format!("{e}; on agent {}", shown(agent)))?;
         let Some(conversion) = conversion else {
             return Err(format!("the fields of a {} operation are not set", kind.as_str_name()));
         };

@@ -119,6 +119,6 @@ impl Master {
 }
 
 /// An agent as texts name it.
-fn shown(agent: &Agent) -> String {
+pub(crate) fn shown(agent: &Agent) -> String {
     format!("{} at slave(1)@{}:{} ({})", agent.id, agent.ip, agent.info.port(), agent.info.hostname)
 }

@@ -190,24 +190,15 @@ impl Framework {
     /// What its tasks and executors use.
     #[must_use]
     pub fn used(&self) -> Resources {
-        let mut used = Resources::new();
-        for task in self.tasks.values().filter(|t| t.holds_resources()) {
-            used += &task.resources;
-        }
-        for executor in self.executors.values() {
-            used += &executor.resources;
-        }
-        used
+        let tasks = self.tasks.values().filter(|t| t.holds_resources());
+        let executors = self.executors.values().map(|executor| &executor.resources);
+        tasks.map(|task| &task.resources).chain(executors).sum()
     }
 
     /// What is offered to it.
     #[must_use]
     pub fn offered(&self) -> Resources {
-        let mut offered = Resources::new();
-        for offer in self.offers.values() {
-            offered += &offer.resources;
-        }
-        offered
+        self.offers.values().map(|offer| &offer.resources).sum()
     }
 
     /// State for a task that is in a bad way: what partition-aware frameworks are told, and what others are.

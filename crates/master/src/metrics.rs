@@ -161,14 +161,10 @@ pub(crate) fn snapshot(
 }
 
 fn resources(state: &State, set: &mut impl FnMut(&str, Value)) {
-    let (mut total, mut used, mut offered) = (Resources::new(), Resources::new(), Resources::new());
-    for agent in state.agents.values() {
-        total += &agent.total;
-    }
-    for framework in state.frameworks.values() {
-        used += &framework.used();
-    }
-    offered::by_agent(state).values().for_each(|on_agent| offered += on_agent);
+    let total: Resources = state.agents.values().map(|agent| &agent.total).sum();
+    let used: Vec<Resources> = state.frameworks.values().map(|f| f.used()).collect();
+    let used: Resources = used.iter().sum();
+    let offered: Resources = offered::by_agent(state).values().sum();
     for name in ["cpus", "gpus", "mem", "disk"] {
         for (suffix, pick) in [
             ("", Resources::nonrevocable as fn(&Resources) -> Resources),
@@ -186,7 +182,7 @@ fn resources(state: &State, set: &mut impl FnMut(&str, Value)) {
         if name != "gpus" {
             let prefix = format!("allocator/mesos/resources/{name}");
             set(&format!("{prefix}/total"), json!(from_milli(total.scalar(name))));
-            let taken = from_milli(used.scalar(name) + offered.scalar(name));
+            let taken = from_milli(used.scalar(name).saturating_add(offered.scalar(name)));
             set(&format!("{prefix}/offered_or_allocated"), json!(taken));
         }
     }
@@ -323,8 +319,7 @@ fn encode(text: &str) -> String {
 
 /// Dominant shares of roles with frameworks, quota and what it counts.
 fn roles(state: &State, set: &mut impl FnMut(&str, Value)) {
-    let mut total = Resources::new();
-    state.agents.values().for_each(|agent| total += &agent.total);
+    let total: Resources = state.agents.values().map(|agent| &agent.total).sum();
     let mut taken: BTreeMap<String, Resources> = BTreeMap::new();
     for framework in state.frameworks.values() {
         for role in framework.roles() {

@@ -12,11 +12,12 @@ pub(crate) fn by_agent(state: &State) -> BTreeMap<AgentId, Resources> {
 
 /// For each role.
 pub(crate) fn by_role(state: &State) -> BTreeMap<&str, Resources> {
-    let mut roles: BTreeMap<&str, Resources> = BTreeMap::new();
-    for ((role, _), resources) in together(state, |offer| (offer.role.as_str(), offer.agent)) {
-        *roles.entry(role).or_default() += &resources;
+    let by_agent = together(state, |offer| (offer.role.as_str(), offer.agent));
+    let mut roles: BTreeMap<&str, Vec<&Resources>> = BTreeMap::new();
+    for ((role, _), resources) in &by_agent {
+        roles.entry(role).or_default().push(resources);
     }
-    roles
+    roles.into_iter().map(|(role, all)| (role, all.into_iter().sum())).collect()
 }
 
 fn together<'a, K: Ord + Copy>(

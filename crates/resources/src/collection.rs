@@ -31,11 +31,11 @@ impl Resources {
     }
 
     /// Of entries that obey the invariant.
-    fn of(entries: Vec<Counted>) -> Self {
+    pub(crate) fn of(entries: Vec<Counted>) -> Self {
         Self { shared: (!entries.is_empty()).then(|| Arc::new(entries)) }
     }
 
-    fn entries(&self) -> &[Counted] {
+    pub(crate) fn entries(&self) -> &[Counted] {
         self.shared.as_deref().map_or(&[], Vec::as_slice)
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use wire::v1;
 use wire::v1::resource::ReservationInfo;
+use wire::v1::resource::disk_info::Source;
 
 /// Everything about a resource but its amount: only equal identities are added to each other (spec/master.md 3.2).
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -110,22 +111,18 @@ impl Identity {
 
     /// Equality of identities: the volume's mount, the persistence's principal and the order of labels don't count.
     fn is_like(&self, other: &Self) -> bool {
-        let disk = |identity: &Self| {
-            identity.disk.clone().map(|mut disk| {
-                disk.volume = None;
-                if let Some(persistence) = &mut disk.persistence {
-                    persistence.principal = None;
-                }
-                disk
-            })
-        };
+        fn disk(identity: &Identity) -> Option<(Option<&str>, Option<&Source>)> {
+            let disk = identity.disk.as_ref()?;
+            Some((disk.persistence.as_ref().map(|p| p.id.as_str()), disk.source.as_ref()))
+        }
+        // What differs most often comes first.
         self.name == other.name
-            && self.allocated_to == other.allocated_to
             && self.revocable == other.revocable
             && self.shared == other.shared
+            && disk(self) == disk(other)
+            && self.allocated_to == other.allocated_to
             && self.provider == other.provider
             && are_alike(&self.reservations, &other.reservations)
-            && (self.disk.is_none() && other.disk.is_none() || disk(self) == disk(other))
     }
 }
 

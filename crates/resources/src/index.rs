@@ -8,10 +8,12 @@ use wire::v1;
 
 /// Pairs of entries from which on it pays.
 const PAIRS: usize = 1024;
+/// Entries to look for from which on it pays: an index of all others takes as long as looking through them a few times.
+const WANTED: usize = 16;
 
 /// Whether looking for so many entries among so many others takes long.
-pub(crate) fn pays(many: usize, others: usize) -> bool {
-    many.saturating_mul(others) >= PAIRS
+pub(crate) fn pays(many: usize, wanted: usize) -> bool {
+    wanted >= WANTED && many.saturating_mul(wanted) >= PAIRS
 }
 
 /// Places of entries, by a digest of their identities.

@@ -13,6 +13,7 @@ mod index;
 mod operation;
 mod quantities;
 mod roles;
+mod sum;
 mod text;
 mod validate;
 mod value;

@@ -158,3 +158,40 @@ fn the_end_of_tasks_of_a_guaranteed_role_does_not_help_others() {
     c.run();
     assert_eq!(obstacles(&c, 2, "p"), [Reason::Taken, Reason::Headroom]);
 }
+
+#[test]
+fn what_is_left_of_an_agent_is_for_those_who_want_so_little() {
+    let mut c = cluster();
+    c.framework(1, &["a"]);
+    c.agent(1, "cpus:4;mem:1024;ports:[1-9]");
+    let offer = c.allocations().remove(0);
+    let little = resources("cpus:0.005;ports:[1-9]").allocated_to("a");
+    c.allocator.recover(c.now, offer.framework, offer.agent, &little, None);
+    assert!(c.run().is_empty(), "too little for anybody");
+    let min_allocatable =
+        BTreeMap::from([("s".to_owned(), vec![Quantities::parse("ports:1").expect("one")])]);
+    let modest = FrameworkOptions { roles: set(&["s"]), min_allocatable, ..Default::default() };
+    c.allocator.add_framework(FrameworkId(2), modest, true);
+    assert_eq!(c.run(), ["2 s 1 cpus:0.005; ports:[1-9]"]);
+    decided(&mut c);
+    c.allocator.remove_framework(FrameworkId(2));
+    c.framework(3, &["b"]);
+    c.run();
+    assert!(decided(&mut c).contains(&"3 b: 0, Taken 1".to_owned()));
+}
+
+#[test]
+fn an_agent_that_does_not_fit_is_said_not_to_fit_although_it_is_offered_softly() {
+    let mut c = cluster();
+    c.allocator.set_overlap("h", Some("2".parse().expect("an overlap")));
+    let capabilities = BTreeSet::from([Capability::GpuResources]);
+    let options = FrameworkOptions { roles: set(&["h"]), capabilities, ..Default::default() };
+    c.allocator.add_framework(FrameworkId(1), options, true);
+    c.agent(1, "cpus:4;mem:1024;gpus:1");
+    assert_eq!(c.run().len(), 1);
+    decided(&mut c);
+    c.framework(2, &["w"]);
+    c.run();
+    assert_eq!(why(&c, 2, "w"), Reason::Gpus, "it would not help if the offer ended");
+    assert!(decided(&mut c).contains(&"2 w: 0, Gpus 1".to_owned()));
+}

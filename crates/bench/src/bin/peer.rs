@@ -11,7 +11,8 @@ peer: the workloads of the peer's benchmarks
   NAME…          only these workloads (default: all)
   --quick        the smallest of the peer's sizes of each
   --all          all of the peer's sizes (hours)
-  --only A=B     only sizes in which A is B, such as agents=10000; repeat it for more
+  --only A=B,C   only sizes in which A is B or C, such as agents=10000,50000; repeat it for
+                 sizes in which all hold
   --list         print names and sizes, run nothing
   --json         one line of JSON for each size
 
@@ -85,7 +86,8 @@ fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let has = |case: &Case, name: &str, value: &str| {
-        case.size.iter().any(|(n, v)| *n == name && v == value)
+        let is_one = |of: &str| value.split(',').any(|one| one == of);
+        case.size.iter().any(|(n, v)| *n == name && is_one(v))
     };
     let wanted = |case: &Case| {
         (arguments.names.is_empty() || arguments.names.iter().any(|n| n == case.name))

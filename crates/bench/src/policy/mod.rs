@@ -2,6 +2,7 @@
 
 mod cluster;
 mod declines;
+mod metrics;
 mod mix;
 mod quota;
 mod serving;
@@ -16,6 +17,7 @@ pub(crate) fn cases(scale: Scale) -> Vec<Case> {
         serving::cases,
         declines::cases,
         suppress::cases,
+        metrics::cases,
         volumes::cases,
         quota::cases,
         mix::cases,

@@ -73,8 +73,9 @@ fn what_is_too_much_or_for_another_role_is_dropped_and_the_rest_goes_on() {
         reserve(&[reserved("cpus", 1.0)]),
     ]);
     let (_, _, effects) = w.call(accept(&offer, operations));
-    let states: Vec<_> = operation_statuses(&effects).into_iter().map(|s| s.0).collect();
+    let (states, texts): (Vec<_>, Vec<_>) = operation_statuses(&effects).into_iter().unzip();
     assert_eq!(states, ["OPERATION_ERROR"; 3]);
+    assert!(texts[1].ends_with("; on agent m-S0 at slave(1)@10.0.0.1:5051 (host)"), "{texts:?}");
     assert_eq!(applied(&effects).len(), 1);
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use resources::{Entry, Identity, Resources, Value};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use wire::v1;
@@ -98,4 +99,34 @@ fn numbers() -> impl Strategy<Value = BTreeSet<u64>> {
 fn ports(numbers: &BTreeSet<u64>) -> Resources {
     let single: Vec<String> = numbers.iter().map(|n| format!("{n}-{n}")).collect();
     Resources::parse(&format!("ports:[{}]", single.join(",")), "*").expect("ports")
+}
+
+#[test]
+fn a_sum_of_many_is_the_same_as_one_added_after_the_other() {
+    let volume = |id: usize, shared: bool| {
+        let mut volume = json!({"name": "disk", "type": "SCALAR", "scalar": {"value": 5},
+            "reservations": [{"type": "DYNAMIC", "role": "a"}],
+            "disk": {"persistence": {"id": format!("id{id}")},
+                "volume": {"container_path": "data", "mode": "RW"}}});
+        if shared {
+            volume["shared"] = json!({});
+        }
+        wire::json::from_value(&volume).expect("a resource")
+    };
+    let one = |i: usize| {
+        let volumes = [volume(i % 300, false), volume(i % 70, true)];
+        let mut all = Resources::from_wire(&volumes).expect("resources");
+        all += &Resources::parse("cpus:1;mem:5;cpus(a):1;ports:[1-5]", "*").expect("resources");
+        all
+    };
+    let all: Vec<Resources> = (0..600).map(one).collect();
+    let mut expected = Resources::new();
+    all.iter().for_each(|r| expected += r);
+    let sum: Resources = all.iter().sum();
+    assert_eq!(sum, expected);
+    assert_eq!(sum.iter().count(), expected.iter().count());
+    assert_eq!((sum.scalar("cpus"), sum.scalar("disk")), (1_200_000, 6_000_000));
+    all.iter().for_each(|r| expected -= r);
+    assert!(expected.is_empty(), "{expected}");
+    assert!(std::iter::empty::<&Resources>().sum::<Resources>().is_empty());
 }
