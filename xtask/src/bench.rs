@@ -12,14 +12,14 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
             command.args(rest);
             run(command)
         }
-        ["peer", rest @ ..] => {
+        [name @ ("peer" | "failover"), rest @ ..] => {
             let package = ["run", "--release", "--locked", "--package", "proffer-bench"];
             let mut command = cargo(&package);
-            command.args(["--bin", "peer", "--"]).args(rest);
+            command.args(["--bin", name, "--"]).args(rest);
             run(command)
         }
         _ => Err(Failure::new(
-            "expected 'bench launch', 'bench containers', 'bench allocator' or 'bench peer'",
+            "expected 'bench launch', 'bench containers', 'bench allocator', 'bench failover' or 'bench peer'",
         )),
     }
 }

@@ -33,7 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("proffer-executor", &["client", "wire"]),
     ("proffer-fetcher", &["containerizer", "wire"]),
     ("proffer-ui", &["resources", "wire"]),
-    ("proffer-bench", &["allocator", "resources", "wire"]),
+    ("proffer-bench", &["allocator", "resources", "sim", "wire"]),
     ("proffer-sim", &["master-core", "agent-core", "allocator", "resources", "wire"]),
     ("proffer-coordination", &["detector", "wire"]),
     ("proffer-client", &["detector", "wire"]),

@@ -20,11 +20,12 @@ cargo xtask <task>
   test-cgroups2            tests of containers with cgroups of version 2, in a virtual machine; skipped without qemu
   check-layers             crates use only what the design lets them use
   tidy                     licence, length of files, forbidden words
-  sim [ARGS]               the cluster simulator (--seeds N, --seed N, --trace); see docs/testing.md
+  sim [ARGS]               the cluster simulator (--seeds N, --seed N, --masters N, --trace); see docs/testing.md
   sim overlap [ARGS]       the study of offer overlap; draws docs/offer-overlap.svg (--think MS, --load PERCENT, --seeds N: only figures)
   bench launch [--json]    launch latency and rate of a real cluster
   bench containers         how fast containers start, alone and beside many; runc and crun beside it (--isolation LIST)
   bench allocator          allocation cycles of large clusters
+  bench failover           what a new leader does to have 50,000 agents with 500,000 tasks back (--agents N, --tasks N, --json)
   bench peer [NAME…]       the workloads of the peer's benchmarks (--list, --quick, --all, --json)
   help                     this text
 ";

@@ -2,8 +2,9 @@
 
 use crate::options::Options;
 use crate::plan::Plan;
-use base::{Rng, Token};
+use base::{Rng, Time, Token};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use wire::v1::{self, TaskState, scheduler};
 
 /// What the framework knows about one of its tasks.
@@ -55,6 +56,8 @@ pub(crate) struct Framework {
     pub(crate) id: Option<String>,
     pub(crate) stream: Option<Token>,
     pub(crate) stream_id: String,
+    /// When it heard something last.
+    pub(crate) heard: Time,
     pub(crate) partition_aware: bool,
     pub(crate) checkpoint: bool,
     pub(crate) tasks: BTreeMap<String, Task>,
@@ -77,6 +80,10 @@ pub(crate) struct Framework {
     pub(crate) hoards: Option<Hoarding>,
     /// Declines nothing that it can use.
     pub(crate) is_eager: bool,
+    /// Longest time that one of its tasks takes by itself.
+    pub(crate) longest_task: Duration,
+    /// Nothing happens to agents: what runs ends by itself.
+    is_spared: bool,
     /// Set when faults are over: launches nothing more.
     pub(crate) calm: bool,
     /// What went wrong, as the framework sees it.
@@ -91,6 +98,7 @@ impl Framework {
             id: None,
             stream: None,
             stream_id: String::new(),
+            heard: Time(0),
             partition_aware: rng.chance(1, 2),
             checkpoint: rng.chance(3, 4),
             killing_state: rng.chance(1, 2),
@@ -103,6 +111,8 @@ impl Framework {
             hoards: (options.hoarding && index > 0)
                 .then(|| if rng.chance(1, 2) { Hoarding::Keeps } else { Hoarding::Declines }),
             is_eager: options.hoarding,
+            longest_task: options.longest_task,
+            is_spared: options.masters > 1 && options.spares_agents(),
             tasks: BTreeMap::new(),
             operations: BTreeMap::new(),
             wanted: if options.lending || options.hoarding {
@@ -230,6 +240,12 @@ impl Framework {
         task.is_preempted |= is_preempted;
         if is_preempted && !task.revocable {
             self.complaint = Some(format!("task {id} was preempted, but uses nothing revocable"));
+        }
+        if self.is_spared && task.has_run && task.end.is_none() && ends_alone(task, status) {
+            self.complaint = Some(format!(
+                "task {id} ran, and is {} by no fault of its agent",
+                state.as_str_name()
+            ));
         }
         task.state = Some(state);
         if status.source() == v1::task_status::Source::Executor
@@ -409,6 +425,16 @@ impl Framework {
             }
         }
     }
+}
+
+/// Whether something else than the task itself and its framework has ended it.
+fn ends_alone(task: &Task, status: &v1::TaskStatus) -> bool {
+    use TaskState::*;
+    let state = status.state();
+    let is_known =
+        task.kill_asked || task.is_preempted || task.is_checked || !task.group.is_empty();
+    let is_over = is_terminal(state) || state == TaskUnreachable;
+    is_over && !is_known && !matches!(state, TaskFinished | TaskFailed)
 }
 
 /// Whether a framework need not wait any longer. UNKNOWN is the master's word that it never heard of the task.

@@ -92,8 +92,10 @@ impl Framework {
         let mut task_infos: Vec<v1::TaskInfo> = Vec::new();
         for _ in 0..count {
             let name = format!("f{}-t{}", self.index, self.tasks.len());
+            let longest = self.longest_task.as_millis() as u64;
+            let is_long = longest > 60_000 && rng.chance(1, 4);
             let plan = Plan {
-                runs: Duration::from_millis(rng.below(60_000)),
+                runs: Duration::from_millis(rng.below(if is_long { longest } else { 60_000 })),
                 code: if rng.chance(1, 4) { 1 + rng.below(100) as i32 } else { 0 },
                 stubborn: rng.chance(1, 4),
                 // Some take longer than an executor may take to register.

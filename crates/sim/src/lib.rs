@@ -12,11 +12,14 @@
 
 mod agent_node;
 mod checks;
+mod coordination;
 mod executor;
+pub mod failover;
 mod framework;
 pub mod invariants;
 mod launching;
 mod lending;
+pub mod linearizability;
 mod master_node;
 mod network;
 mod operations;
@@ -29,6 +32,7 @@ mod trace;
 pub mod what_if;
 mod world;
 
-pub use options::Options;
+pub use coordination::Pace;
+pub use options::{Fault, Options};
 pub use sabotage::Sabotage;
 pub use world::{Failure, Report, World};

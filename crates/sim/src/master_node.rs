@@ -1,54 +1,106 @@
-//! The master's process: its core, and the registry that survives it.
+//! A master's process: its core, and its part in the coordination.
+
+use crate::coordination::{Member, Pace};
+use crate::invariants::acknowledgements::Acknowledgements;
 
 use allocator::Overlap;
 use base::{Now, Time, WallTime};
 use master_core::Master;
 use master_core::contract::Config;
-use master_core::registry::RegistryOp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::v1;
 
 #[derive(Debug)]
 pub(crate) struct MasterNode {
+    index: usize,
     pub(crate) core: Option<Master>,
     /// Counts starts of the process; what belongs to an older life is void.
     pub(crate) life: u32,
     pub(crate) wake: Option<Time>,
     overlaps: BTreeMap<String, Overlap>,
-    pub(crate) registry: BTreeMap<(String, String), Vec<u8>>,
     /// When the last write is done: writes are in order.
     pub(crate) disk_free: Time,
+    /// Among several masters.
+    pub(crate) member: Option<Member>,
+    /// Stopped, with all that arrives waiting.
+    pub(crate) is_paused: bool,
+    /// How far its wall clock is ahead.
+    pub(crate) skew: Duration,
+    /// Thousandths of a second that its monotonic clock counts in a second.
+    rate: u64,
+    pub(crate) acknowledgements: Acknowledgements,
 }
 
 impl MasterNode {
-    pub(crate) fn new(overlaps: BTreeMap<String, Overlap>) -> Self {
-        let (registry, disk_free) = (BTreeMap::new(), Time(0));
-        Self { core: None, life: 0, wake: None, overlaps, registry, disk_free }
+    /// `rate`: thousandths of a second that its clock counts in one.
+    pub(crate) fn new(index: usize, overlaps: BTreeMap<String, Overlap>, rate: u64) -> Self {
+        Self {
+            index,
+            core: None,
+            life: 0,
+            wake: None,
+            overlaps,
+            disk_free: Time(0),
+            member: None,
+            is_paused: false,
+            skew: Duration::ZERO,
+            rate,
+            acknowledgements: Acknowledgements::default(),
+        }
     }
 
     pub(crate) fn now(now: Time) -> Now {
         Now { mono: now, wall: WallTime(now.0) }
     }
 
-    /// Creates the core of a new life.
-    pub(crate) fn start(&mut self, id: String, seed: u64) {
+    /// What its clocks show; timers of the core run by the time of the world.
+    pub(crate) fn clock(&self, now: Time) -> Now {
+        Now { mono: now, wall: WallTime((now + self.skew).0) }
+    }
+
+    /// What the clock shows by which it measures its lease.
+    pub(crate) fn local(&self, now: Time) -> Time {
+        Time(now.0 / 1000 * self.rate)
+    }
+
+    /// How long it really takes until its clock has gone on by so much.
+    pub(crate) fn really(&self, local: Duration) -> Duration {
+        local * 1000 / u32::try_from(self.rate).unwrap_or(1000)
+    }
+
+    /// Creates the core of a new life; `pace`: it is one of several.
+    pub(crate) fn start(&mut self, id: String, seed: u64, pace: Option<Pace>, heedless: bool) {
         self.life += 1;
         self.wake = None;
+        self.member = pace.map(|pace| Member::new(self.index, pace, heedless));
         let config = Config { offer_overlap: self.overlaps.clone(), ..config(id, seed) };
         let allocator = allocator::hierarchical(config.allocator.clone());
         self.core = Some(Master::new(config, allocator));
     }
 
-    pub(crate) fn apply(&mut self, ops: &[RegistryOp]) {
-        for op in ops {
-            match op.clone() {
-                RegistryOp::Put { section, key, value } => {
-                    self.registry.insert((section, key), value)
-                }
-                RegistryOp::Delete { section, key } => self.registry.remove(&(section, key)),
-            };
-        }
+    /// The process dies.
+    pub(crate) fn die(&mut self) {
+        self.core = None;
+        self.member = None;
+        self.is_paused = false;
+        self.life += 1;
+        self.acknowledgements = Acknowledgements::default();
+    }
+
+    /// Whether agents and frameworks that find it may stay, in its own eyes.
+    pub(crate) fn leads(&self) -> bool {
+        self.core.is_some() && self.member.as_ref().is_none_or(Member::leads)
+    }
+
+    /// The term of its leadership; 0: it has none, or is the only master.
+    pub(crate) fn term(&self) -> u64 {
+        self.member.as_ref().map_or(0, |member| member.term)
+    }
+
+    /// Whether what arrives for its core must wait.
+    pub(crate) fn must_wait(&self, now: Time) -> bool {
+        self.is_paused || self.member.as_ref().is_some_and(|m| !m.may_act(self.local(now)))
     }
 }
 

@@ -1,9 +1,9 @@
-//! Streams between the master and everybody else: in order within one direction, delayed, cut, or broken.
+//! Streams between masters and everybody else: in order within one direction, delayed, cut, or broken.
 
 use base::{Time, Token};
 use std::collections::BTreeMap;
 
-/// Who is at the other end of a stream to the master.
+/// Who is at the other end of a stream to a master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
     Agent(usize),
@@ -20,6 +20,9 @@ pub(crate) enum Direction {
 #[derive(Debug)]
 struct Link {
     peer: Peer,
+    /// At this end: the master, and the term of its leadership.
+    master: usize,
+    term: u64,
     to_master: Time,
     from_master: Time,
 }
@@ -29,8 +32,8 @@ struct Link {
 pub(crate) struct Network {
     links: BTreeMap<Token, Link>,
     next: u64,
-    cut_up: BTreeMap<Peer, Time>,
-    cut_down: BTreeMap<Peer, Time>,
+    cut_up: BTreeMap<(Peer, usize), Time>,
+    cut_down: BTreeMap<(Peer, usize), Time>,
 }
 
 impl Network {
@@ -40,13 +43,14 @@ impl Network {
         Token(self.next)
     }
 
-    pub(crate) fn open(&mut self, token: Token, peer: Peer) {
-        self.links.insert(token, Link { peer, to_master: Time(0), from_master: Time(0) });
+    pub(crate) fn open(&mut self, token: Token, peer: Peer, master: usize, term: u64) {
+        let (to_master, from_master) = (Time(0), Time(0));
+        self.links.insert(token, Link { peer, master, term, to_master, from_master });
     }
 
-    /// Forgets a stream; what is in flight on it is lost.
-    pub(crate) fn close(&mut self, token: Token) -> Option<Peer> {
-        self.links.remove(&token).map(|l| l.peer)
+    /// Forgets a stream; what is in flight on it is lost. Who had it, and with which master.
+    pub(crate) fn close(&mut self, token: Token) -> Option<(Peer, usize)> {
+        self.links.remove(&token).map(|l| (l.peer, l.master))
     }
 
     pub(crate) fn is_open(&self, token: Token) -> bool {
@@ -57,8 +61,19 @@ impl Network {
         self.links.iter().filter(|(_, l)| l.peer == peer).map(|(t, _)| *t).collect()
     }
 
-    pub(crate) fn all(&self) -> Vec<Token> {
-        self.links.keys().copied().collect()
+    /// All streams with a master.
+    pub(crate) fn with(&self, master: usize) -> Vec<Token> {
+        self.links.iter().filter(|(_, l)| l.master == master).map(|(t, _)| *t).collect()
+    }
+
+    /// The master of a stream, while it is open.
+    pub(crate) fn master(&self, token: Token) -> Option<usize> {
+        self.links.get(&token).map(|l| l.master)
+    }
+
+    /// The term in which a stream was opened, while it is open.
+    pub(crate) fn term(&self, token: Token) -> Option<u64> {
+        self.links.get(&token).map(|l| l.term)
     }
 
     /// When a message sent at `now` with this delay arrives: after all sent before it, and after the cut is mended.
@@ -74,22 +89,24 @@ impl Network {
             Direction::ToMaster => (&mut link.to_master, &self.cut_up),
             Direction::FromMaster => (&mut link.from_master, &self.cut_down),
         };
-        let mended = cut.get(&link.peer).copied().unwrap_or_default();
+        let mended = cut.get(&(link.peer, link.master)).copied().unwrap_or_default();
         *last = at.max(mended).max(Time(last.0 + 1));
         Some((link.peer, *last))
     }
 
-    /// Stops messages of a peer until `until`.
-    pub(crate) fn cut(&mut self, peer: Peer, direction: Direction, until: Time) {
+    /// Stops messages between a peer and a master until `until`.
+    pub(crate) fn cut(&mut self, peer: Peer, master: usize, direction: Direction, until: Time) {
         match direction {
-            Direction::ToMaster => self.cut_up.insert(peer, until),
-            Direction::FromMaster => self.cut_down.insert(peer, until),
+            Direction::ToMaster => self.cut_up.insert((peer, master), until),
+            Direction::FromMaster => self.cut_down.insert((peer, master), until),
         };
     }
 
-    /// Until when new connections of this peer fail.
-    pub(crate) fn unreachable_until(&self, peer: Peer) -> Time {
-        let of = |cut: &BTreeMap<Peer, Time>| cut.get(&peer).copied().unwrap_or_default();
+    /// Until when new connections of this peer with this master fail.
+    pub(crate) fn unreachable_until(&self, peer: Peer, master: usize) -> Time {
+        let of = |cut: &BTreeMap<(Peer, usize), Time>| {
+            cut.get(&(peer, master)).copied().unwrap_or_default()
+        };
         of(&self.cut_up).max(of(&self.cut_down))
     }
 }

@@ -1,5 +1,6 @@
 //! What a seed decides: size of the cluster, workload, and which faults are on (swarm testing).
 
+use crate::coordination::Pace;
 use crate::sabotage::Sabotage;
 use allocator::Overlap;
 use base::Rng;
@@ -11,12 +12,28 @@ use std::time::Duration;
 pub struct Options {
     /// The seed all of it follows from.
     pub seed: u64,
+    /// Number of masters. A single one has its registry for itself.
+    pub masters: usize,
+    /// Times of masters among each other.
+    pub pace: Pace,
+    /// Longest delay of a message between masters.
+    pub between_masters_max: Duration,
+    /// Of 1,000 messages between masters, how many are lost.
+    pub lost_between_masters: u64,
+    /// Agents and frameworks are told of a new leader, as by ZooKeeper; else they look for it when a stream breaks.
+    pub watches: bool,
     /// Number of agents.
     pub agents: usize,
     /// Number of frameworks.
     pub frameworks: usize,
     /// Tasks that each framework wants to run.
     pub tasks: usize,
+    /// Longest time that a task of a framework takes by itself.
+    pub longest_task: Duration,
+    /// Tasks are wanted one after the other, over all the time of faults.
+    pub steady: bool,
+    /// Invariants are looked at once in so many events.
+    pub check_every: u64,
     /// Virtual time during which faults happen and tasks are launched.
     pub faulty: Duration,
     /// Virtual time within which everything must converge after the last fault.
@@ -61,6 +78,22 @@ pub enum Fault {
     PartitionUp,
     /// As Partition, but only messages to the agent are stopped.
     PartitionDown,
+    /// A master's process is stopped for a while and goes on then.
+    MasterPause,
+    /// A master and the other masters can't reach each other for a while; agents and frameworks reach all of them.
+    MasterCut,
+    /// As MasterCut, but only in one direction.
+    MasterCutHalf,
+    /// All masters die.
+    AllMastersCrash,
+    /// No majority of masters, or of the servers they meet at, is there for a while.
+    NoMajority,
+    /// Writes of the registry take seconds for a while.
+    SlowRegistry,
+    /// A write of the registry fails, and was made or not.
+    FailedWrite,
+    /// The wall clock of a master jumps by up to hours.
+    ClockJump,
 }
 
 const FAULTS: [Fault; 7] = [
@@ -73,7 +106,79 @@ const FAULTS: [Fault; 7] = [
     Fault::PartitionDown,
 ];
 
+/// What happens to masters; the leader is hit more often than others.
+const OF_MASTERS: [Fault; 9] = [
+    Fault::MasterCrash,
+    Fault::MasterPause,
+    Fault::MasterCut,
+    Fault::MasterCutHalf,
+    Fault::AllMastersCrash,
+    Fault::NoMajority,
+    Fault::SlowRegistry,
+    Fault::FailedWrite,
+    Fault::ClockJump,
+];
+
+/// What happens to agents.
+const OF_AGENTS: [Fault; 5] = [
+    Fault::AgentCrash,
+    Fault::LinkReset,
+    Fault::Partition,
+    Fault::PartitionUp,
+    Fault::PartitionDown,
+];
+
 impl Options {
+    /// An hour of a cluster of 50 agents and 10 frameworks with several masters; the rest is drawn from the seed. In
+    /// half of the seeds nothing happens to agents: there no task may end by a fault.
+    #[must_use]
+    pub fn of_masters(seed: u64, masters: usize) -> Self {
+        let mut rng = Rng::new(seed ^ 0x4A11);
+        let mut pick = |few: u64| usize::try_from(rng.below(few)).unwrap_or(0);
+        let millis = Duration::from_millis;
+        let mut faults: Vec<Fault> = OF_MASTERS.into_iter().filter(|_| pick(2) == 0).collect();
+        if faults.is_empty() {
+            faults.extend(OF_MASTERS);
+        }
+        if pick(2) == 0 {
+            faults.push(Fault::FrameworkReset);
+        }
+        if pick(2) == 0 {
+            faults.extend(OF_AGENTS.into_iter().filter(|_| pick(2) == 0));
+        }
+        let pace = [Pace::QUICK, Pace::SLOW][pick(2)];
+        Self {
+            masters,
+            pace,
+            between_masters_max: millis([1, 20, 200][pick(3)]),
+            lost_between_masters: [0, 10, 100][pick(3)],
+            watches: pick(2) == 0,
+            agents: 50,
+            frameworks: 10,
+            tasks: [40, 80, 160][pick(3)],
+            longest_task: Duration::from_secs(600),
+            steady: true,
+            check_every: 1024,
+            faulty: Duration::from_secs(3600),
+            calm: Duration::from_secs(1800),
+            delay_max: millis([1, 20, 500][pick(3)]),
+            write_max: millis([1, 10, 500][pick(3)]),
+            fault_every: Some(Duration::from_secs([20, 60, 300][pick(3)])),
+            faults,
+            forgotten_acks: [0, 10, 50][pick(3)],
+            share_every: [None, Some(30), Some(120)][pick(3)].map(Duration::from_secs),
+            lending: pick(4) == 0,
+            hoarding: false,
+            ..Self::from_seed(seed)
+        }
+    }
+
+    /// Whether nothing happens to agents by itself.
+    #[must_use]
+    pub fn spares_agents(&self) -> bool {
+        !self.faults.iter().any(|fault| OF_AGENTS.contains(fault))
+    }
+
     /// Draws everything from the seed.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
@@ -108,9 +213,17 @@ impl Options {
         }
         Self {
             seed,
+            masters: 1,
+            pace: Pace::SLOW,
+            between_masters_max: Duration::from_millis(1),
+            lost_between_masters: 0,
+            watches: false,
             agents,
             frameworks,
             tasks,
+            longest_task: Duration::from_secs(60),
+            steady: false,
+            check_every: 16,
             faulty: Duration::from_secs(600),
             calm: Duration::from_secs(3600),
             delay_max,

@@ -2,7 +2,9 @@
 
 use crate::World;
 use crate::framework::is_terminal;
+use wire::internal;
 use wire::internal::master_to_agent::Message;
+use wire::v1::TaskState;
 
 /// A rule of recalls that is broken on the way from the master to its agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,13 +13,31 @@ pub enum Sabotage {
     KillsWhoBorrowsNothing,
     /// Nobody is killed for what is wanted back, so that its owner waits for as long as the tasks run.
     KillsNobody,
+    /// Among several masters: whoever led may write to the registry.
+    NoFence,
+    /// A leader goes on when its place is not confirmed any more.
+    ActsWithoutLease,
+    /// Some writes of the registry are said to be made and are not.
+    ForgetsWrites,
+    /// A master that begins to lead kills a task of an agent that comes back.
+    KillsAtFailover,
+    /// What is acknowledged never gets to agents once another master has led.
+    LosesAcknowledgements,
 }
 
 impl World {
     /// What arrives in place of a message of the master; None: nothing.
     pub(crate) fn sabotaged(&self, agent: usize, message: Message) -> Option<Message> {
         match self.options.sabotage {
-            None => Some(message),
+            None
+            | Some(Sabotage::NoFence | Sabotage::ActsWithoutLease | Sabotage::ForgetsWrites) => {
+                Some(message)
+            }
+            Some(Sabotage::KillsAtFailover) => Some(self.kills(agent, message)),
+            Some(Sabotage::LosesAcknowledgements) => {
+                let is_lost = matches!(message, Message::AcknowledgeStatus(_)) && self.led() > 1;
+                (!is_lost).then_some(message)
+            }
             Some(Sabotage::KillsNobody) => {
                 let is_end = match &message {
                     Message::KillTask(kill) => kill.preemption.is_some(),
@@ -27,6 +47,30 @@ impl World {
                 (!is_end).then_some(message)
             }
             Some(Sabotage::KillsWhoBorrowsNothing) => Some(self.for_another(agent, message)),
+        }
+    }
+
+    /// A ping of a later leader becomes the kill of something that runs.
+    fn kills(&self, agent: usize, message: Message) -> Message {
+        let core = self.agents[agent].core.as_ref();
+        let id = core.and_then(|core| core.view().id.clone());
+        let of = |f: &crate::framework::Framework| {
+            let mut tasks = f.tasks.iter();
+            let runs = |state: TaskState| state == TaskState::TaskRunning;
+            let found =
+                tasks.find(|(_, t)| Some(&t.agent) == id.as_ref() && t.state.is_some_and(runs));
+            found.map(|(task, _)| (f.id.clone().unwrap_or_default(), task.clone()))
+        };
+        let found = self.frameworks.iter().find_map(of);
+        match (found, &message) {
+            (Some((framework, task)), Message::Ping(_)) if self.led() > 1 => {
+                Message::KillTask(internal::KillTask {
+                    framework_id: framework.as_str().into(),
+                    task_id: task.as_str().into(),
+                    ..Default::default()
+                })
+            }
+            _ => message,
         }
     }
 

@@ -5,14 +5,17 @@ mod executors;
 mod faults;
 mod frameworks;
 mod leader;
+mod masters;
 
 use crate::agent_node::AgentNode;
+use crate::coordination::{Answer, Ask, History, Service};
 use crate::framework::{Framework, Request};
 use crate::invariants;
 use crate::master_node::MasterNode;
 use crate::network::{Direction, Network, Peer};
 use crate::operator;
 use crate::options::{Fault, Options};
+use crate::sabotage::Sabotage;
 use crate::trace::Trace;
 use agent_core::Agent;
 use agent_core::contract as agent;
@@ -23,17 +26,18 @@ use std::fmt;
 use std::time::Duration;
 use wire::v1::scheduler;
 
-/// Checks of every invariant happen once in so many events, and after every fault.
-const CHECK_EVERY: u64 = 16;
 /// More events than any sane run has: a core that spins is found by this.
-const EVENTS_MAX: u64 = 3_000_000;
+const EVENTS_MAX: u64 = 20_000_000;
 /// How long a broken connection needs to be noticed and dialled again, at most.
 const REDIAL_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 enum Event {
-    MasterStart,
+    MasterStart {
+        master: usize,
+    },
     MasterInput {
+        master: usize,
         life: u32,
         input: Box<master::Input>,
     },
@@ -42,10 +46,38 @@ enum Event {
         stream: Token,
         input: Box<master::Input>,
     },
+    /// A write on the disk of the only master is done.
     MasterApply {
         life: u32,
-        input: Box<master::Input>,
+        id: base::WriteId,
         ops: Vec<master_core::registry::RegistryOp>,
+    },
+    /// A master gives a sign of life to those it shares the registry with.
+    MasterBeat {
+        master: usize,
+        life: u32,
+    },
+    /// What it asks arrives.
+    MasterAsks {
+        master: usize,
+        life: u32,
+        ask: Box<Ask>,
+    },
+    /// What it is answered arrives.
+    MasterHears {
+        master: usize,
+        life: u32,
+        answer: Box<Answer>,
+    },
+    /// A stopped process goes on.
+    MasterResumes {
+        master: usize,
+        life: u32,
+    },
+    /// An agent or a framework is told who leads.
+    Notice {
+        peer: Peer,
+        master: usize,
     },
     AgentStart {
         agent: usize,
@@ -128,6 +160,8 @@ enum Event {
 pub struct Failure {
     /// The run.
     pub seed: u64,
+    /// Masters of its cluster.
+    pub masters: usize,
     /// What was broken.
     pub what: String,
     /// Virtual time at which it was noticed.
@@ -142,7 +176,11 @@ impl fmt::Display for Failure {
             writeln!(f, "  {line}")?;
         }
         writeln!(f, "seed {} failed at {}: {}", self.seed, self.at, self.what)?;
-        write!(f, "replay: cargo xtask sim --seed {} --trace", self.seed)
+        write!(f, "replay: cargo xtask sim --seed {} --trace", self.seed)?;
+        if self.masters > 1 {
+            write!(f, " --masters {}", self.masters)?;
+        }
+        Ok(())
     }
 }
 
@@ -167,6 +205,12 @@ pub struct Report {
     pub recalled_beside_shares: bool,
     /// Faults injected.
     pub faults: u64,
+    /// Leaderships that began.
+    pub leaderships: u64,
+    /// Reads and writes of the registry in the history that was checked.
+    pub registry: usize,
+    /// Time from the last fault until everything had converged.
+    pub converged: Duration,
 }
 
 /// A cluster under virtual time.
@@ -178,7 +222,8 @@ pub struct World {
     serial: u64,
     agenda: BTreeMap<(Time, u64), Event>,
     network: Network,
-    requests: BTreeMap<Token, (usize, Vec<String>)>,
+    /// Calls that are not answered: framework, tasks, master.
+    requests: BTreeMap<Token, (usize, Vec<String>, usize)>,
     /// Streams and calls of executors: agent, container, and uuid of the update.
     executor_calls: BTreeMap<Token, (usize, String, Vec<u8>)>,
     faults: u64,
@@ -188,8 +233,14 @@ pub struct World {
     pub(crate) promise: Result<(), String>,
     hunger: invariants::starvation::Hunger,
     recalls: invariants::lending::Recalls,
-    acknowledgements: invariants::acknowledgements::Acknowledgements,
-    pub(crate) master: MasterNode,
+    pub(crate) masters: Vec<MasterNode>,
+    /// What waits for each master that is stopped, or may not act.
+    stalled: Vec<Vec<Event>>,
+    service: Service,
+    between: masters::Between,
+    pub(crate) history: History,
+    policy: invariants::policy::Policy,
+    pub(crate) leadership: invariants::leadership::Leadership,
     pub(crate) agents: Vec<AgentNode>,
     pub(crate) frameworks: Vec<Framework>,
 }
@@ -204,6 +255,13 @@ impl World {
             .collect();
         let frameworks =
             (0..options.frameworks).map(|i| Framework::new(i, &options, &mut rng)).collect();
+        // Clocks of masters differ by up to two parts in a hundred.
+        let masters: Vec<MasterNode> = (0..options.masters)
+            .map(|i| {
+                let rate = if options.masters > 1 { 980 + rng.below(41) } else { 1000 };
+                MasterNode::new(i, options.overlaps.clone(), rate)
+            })
+            .collect();
         let mut world = Self {
             rng,
             now: Time(1_000_000_000),
@@ -218,13 +276,20 @@ impl World {
             promise: Ok(()),
             hunger: invariants::starvation::Hunger::default(),
             recalls: invariants::lending::Recalls::default(),
-            acknowledgements: invariants::acknowledgements::Acknowledgements::default(),
-            master: MasterNode::new(options.overlaps.clone()),
+            stalled: masters.iter().map(|_| Vec::new()).collect(),
+            service: Service::default(),
+            between: masters::Between::new(masters.len()),
+            history: History::default(),
+            policy: invariants::policy::Policy::default(),
+            leadership: invariants::leadership::Leadership::default(),
+            masters,
             agents,
             frameworks,
             options,
         };
-        world.after(Duration::ZERO, Event::MasterStart);
+        for master in 0..world.masters.len() {
+            world.after(Duration::ZERO, Event::MasterStart { master });
+        }
         for agent in 0..world.agents.len() {
             world.after(Duration::from_millis(agent as u64), Event::AgentStart { agent });
         }
@@ -259,7 +324,8 @@ impl World {
                 self.frameworks.iter_mut().for_each(|f| f.calm = true);
                 self.trace.line(at, "calm");
             }
-            let check = matches!(event, Event::Check | Event::Fault) || events % CHECK_EVERY == 0;
+            let check = matches!(event, Event::Check | Event::Fault)
+                || events % self.options.check_every == 0;
             let done = matches!(event, Event::Check)
                 && at >= calm_from
                 && invariants::convergence::open(&self).is_empty();
@@ -269,7 +335,8 @@ impl World {
             }
             events += 1;
             if done {
-                return Ok(self.report(events));
+                invariants::registry::check(&self).map_err(|what| self.failure(what))?;
+                return Ok(self.report(events, at.since(calm_from)));
             }
             if at > end {
                 let open = invariants::convergence::open(&self);
@@ -281,7 +348,7 @@ impl World {
         }
     }
 
-    fn report(&self, events: u64) -> Report {
+    fn report(&self, events: u64, converged: Duration) -> Report {
         let tasks = |f: &Framework| f.tasks.len();
         let in_executors = self.frameworks.iter().filter(|f| f.has_executors).map(tasks).sum();
         let all = || self.frameworks.iter().flat_map(|f| f.tasks.values());
@@ -295,12 +362,16 @@ impl World {
             in_executors,
             recalled_beside_shares: self.recalled_beside_shares,
             faults: self.faults,
+            leaderships: self.service.term,
+            registry: self.history.operations().len(),
+            converged,
         }
     }
 
     fn failure(&self, what: String) -> Failure {
         Failure {
             seed: self.options.seed,
+            masters: self.options.masters,
             what,
             at: self.now,
             history: self.trace.last().cloned().collect(),
@@ -325,18 +396,31 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
+        let Some(event) = self.unless_stalled(event) else { return };
         match event {
-            Event::MasterStart => self.master_start(),
-            Event::MasterInput { life, input } if life == self.master.life => {
-                self.step_master(*input)
+            Event::MasterStart { master } => self.master_start(master),
+            Event::MasterInput { master, life, input } if life == self.masters[master].life => {
+                self.step_master(master, *input);
             }
-            Event::ToMaster { stream, input } if self.network.is_open(stream) => {
-                self.step_master(*input)
+            Event::ToMaster { stream, input } => {
+                if let Some(master) = self.network.master(stream) {
+                    self.step_master(master, *input);
+                }
             }
-            Event::MasterApply { life, input, ops } if life == self.master.life => {
-                self.master.apply(&ops);
-                self.step_master(*input);
+            Event::MasterApply { life, id, ops } if life == self.masters[0].life => {
+                self.registry_written(id, ops);
             }
+            Event::MasterBeat { master, life } if life == self.masters[master].life => {
+                self.master_beat(master);
+            }
+            Event::MasterAsks { master, life, ask } => self.master_asks(master, life, *ask),
+            Event::MasterHears { master, life, answer } if life == self.masters[master].life => {
+                self.master_hears(master, *answer);
+            }
+            Event::MasterResumes { master, life } if life == self.masters[master].life => {
+                self.master_resumes(master);
+            }
+            Event::Notice { peer, master } => self.notice(peer, master),
             Event::AgentStart { agent } => self.agent_start(agent),
             Event::AgentDial { agent, life } if life == self.agents[agent].life => {
                 self.agent_dial(agent)
@@ -347,6 +431,7 @@ impl World {
             Event::ToAgent { stream, agent, life, input }
                 if life == self.agents[agent].life && self.network.is_open(stream) =>
             {
+                self.obeys(agent, stream);
                 self.step_agent(agent, *input);
             }
             Event::AgentStore { agent, life, input, record } if life == self.agents[agent].life => {
@@ -367,6 +452,7 @@ impl World {
             }
             Event::FrameworkDial { framework } => self.framework_dial(framework),
             Event::ToFramework { stream, framework, event } if self.network.is_open(stream) => {
+                self.frameworks[framework].heard = self.now;
                 self.framework_event(framework, &event);
             }
             Event::Request { framework, stream, request } => {
@@ -387,7 +473,8 @@ impl World {
                     self.promise = self.promise.clone().and_then(|()| hunger.look(self, self.now));
                     self.hunger = hunger;
                 }
-                self.after(Duration::from_secs(1), Event::Check);
+                let pause = if self.options.steady { 10 } else { 1 };
+                self.after(Duration::from_secs(pause), Event::Check);
             }
             // What belongs to an older life or a closed stream is void.
             _ => {}

@@ -61,3 +61,20 @@ fn orders_hold_through_changes() {
 fn arithmetic_comes_out() {
     run(&["Arithmetic", "Filters", "Contains", "Parse", "ArithmeticOverlapping"]);
 }
+
+#[test]
+fn after_a_failover_everything_is_back() {
+    use sim::failover::{Failover, Size};
+    use std::time::Duration;
+    let over = Duration::from_secs(1);
+    let mut failover = Failover::new(Size { agents: 20, tasks: 3, frameworks: 4, roles: 2, over });
+    let registry = failover.registry();
+    failover.elect(registry);
+    let calls = failover.subscriptions(0..4);
+    failover.subscribe(calls);
+    let messages = failover.registrations(0..20);
+    failover.take_back(messages);
+    failover.pass(Duration::from_secs(2));
+    assert_eq!(failover.check(), Ok(()));
+    assert_eq!(failover.offers, 20, "each agent has room left, and is offered once");
+}

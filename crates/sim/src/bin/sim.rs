@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 const HELP: &str = "\
 sim: the cluster simulator
@@ -12,6 +13,7 @@ sim: the cluster simulator
   --seeds N    run N seeds (default 100), every tenth twice to see that a seed decides everything
   --first N    the first of them (default 1)
   --seed N     run one seed
+  --masters N  with so many masters: an hour of 50 agents and 10 frameworks a seed (default 1: seeds draw smaller ones)
   --trace      print the history of that seed
 ";
 
@@ -32,11 +34,12 @@ fn main() -> ExitCode {
 struct Arguments {
     first: u64,
     seeds: u64,
+    masters: usize,
     trace: bool,
 }
 
 fn arguments() -> Result<Option<Arguments>, String> {
-    let mut arguments = Arguments { first: 1, seeds: 100, trace: false };
+    let mut arguments = Arguments { first: 1, seeds: 100, masters: 1, trace: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || {
@@ -47,12 +50,23 @@ fn arguments() -> Result<Option<Arguments>, String> {
             "--seeds" => arguments.seeds = number()?,
             "--first" => arguments.first = number()?,
             "--seed" => (arguments.first, arguments.seeds) = (number()?, 1),
+            "--masters" => match usize::try_from(number()?) {
+                Ok(masters @ 1..=9) => arguments.masters = masters,
+                _ => return Err("--masters: expected 1 to 9".to_owned()),
+            },
             "--trace" => arguments.trace = true,
             "--help" => return Ok(None),
             _ => return Err(format!("unknown argument '{word}'; --help lists them")),
         }
     }
     Ok(Some(arguments))
+}
+
+fn options(arguments: &Arguments, seed: u64) -> Options {
+    match arguments.masters {
+        1 => Options::from_seed(seed),
+        masters => Options::of_masters(seed, masters),
+    }
 }
 
 fn run(arguments: &Arguments) -> ExitCode {
@@ -69,14 +83,14 @@ fn run(arguments: &Arguments) -> ExitCode {
                     if seed >= last {
                         return;
                     }
-                    match World::new(Options::from_seed(seed), arguments.trace).run() {
+                    match World::new(options(arguments, seed), arguments.trace).run() {
                         Ok(report) => {
                             if let Ok(mut sums) = sums.lock() {
                                 sums.add(&report);
                             }
                             let again = seed.is_multiple_of(10) && !arguments.trace;
                             if again
-                                && World::new(Options::from_seed(seed), false).run().ok()
+                                && World::new(options(arguments, seed), false).run().ok()
                                     != Some(report)
                             {
                                 eprintln!("seed {seed} did something else the second time");
@@ -94,7 +108,8 @@ fn run(arguments: &Arguments) -> ExitCode {
     });
     let failed = failed.load(Ordering::Relaxed);
     let sums = sums.into_inner().unwrap_or_default();
-    println!("{} seeds from {}: {sums}, {failed} failed", arguments.seeds, arguments.first);
+    let of = if arguments.masters > 1 { sums.of_masters() } else { String::new() };
+    println!("{} seeds from {}: {sums}{of}, {failed} failed", arguments.seeds, arguments.first);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -108,6 +123,9 @@ struct Sums {
     recalled_beside_shares: usize,
     faults: u64,
     events: u64,
+    leaderships: u64,
+    registry: usize,
+    longest: Duration,
 }
 
 impl Sums {
@@ -119,6 +137,18 @@ impl Sums {
         self.recalled_beside_shares += usize::from(report.recalled_beside_shares);
         self.faults += report.faults;
         self.events += report.events;
+        self.leaderships += report.leaderships;
+        self.registry += report.registry;
+        self.longest = self.longest.max(report.converged);
+    }
+
+    fn of_masters(&self) -> String {
+        format!(
+            ", {} leaderships, {} reads and writes of registries, converged after {} s at the latest",
+            self.leaderships,
+            self.registry,
+            self.longest.as_secs()
+        )
     }
 }
 

@@ -7,8 +7,10 @@ use crate::World;
 /// # Errors
 /// What one of them says.
 pub fn check(world: &World) -> Result<(), String> {
-    if let Some(master) = &world.master.core {
-        master.check().map_err(|e| format!("master: {e}"))?;
+    for (index, node) in world.masters.iter().enumerate() {
+        if let Some(master) = &node.core {
+            master.check().map_err(|e| format!("master {index}: {e}"))?;
+        }
     }
     for node in &world.agents {
         if let Some(agent) = &node.core {

@@ -27,7 +27,16 @@ pub fn open(world: &World) -> Vec<String> {
             framework.stream.is_none().then(|| format!("framework {index} is not subscribed")),
         );
     }
+    let leader = world.leader().and_then(|m| m.core.as_ref());
+    if leader.is_none() {
+        open.push("no master leads".to_owned());
+    }
     for node in &world.agents {
+        let id = node.core.as_ref().and_then(|agent| agent.view().id.clone());
+        let known = id.and_then(|id| leader?.state().agents.values().find(|a| a.id == id));
+        if world.has_coordination() && !known.is_some_and(|agent| agent.is_connected()) {
+            open.push(format!("agent {} is not registered", node.index));
+        }
         for (id, container) in &node.containers {
             let state = if container.status.is_none() { "runs" } else { "is not forgotten" };
             open.push(format!("agent {}: container {id} {state}", node.index));

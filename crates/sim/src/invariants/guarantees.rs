@@ -10,10 +10,15 @@ use std::collections::BTreeMap;
 /// # Errors
 /// The first offer that takes what is promised to others.
 pub fn check(state: &State, now: base::Time) -> Result<(), String> {
-    let guarantees = state.guarantees();
     let frameworks = state.frameworks.values();
     // A soft offer takes nothing: what it may take is decided when it is accepted.
     let offers = frameworks.flat_map(|f| f.offers.values()).filter(|o| o.made == now && !o.soft);
+    let mut offers = offers.peekable();
+    if offers.peek().is_none() {
+        return Ok(());
+    }
+    let guarantees = state.guarantees();
+    let mut known: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     for offer in offers {
         let is_promised = |name: &str| {
             let roles = std::iter::once(offer.role.as_str());
@@ -25,7 +30,9 @@ pub fn check(state: &State, now: base::Time) -> Result<(), String> {
             if is_promised(name) {
                 continue;
             }
-            let (free, required) = (free(state, name), required(state, &guarantees, name));
+            let (free, required) = *known
+                .entry(name.to_owned())
+                .or_insert_with(|| (free(state, name), required(state, &guarantees, name)));
             if free < required {
                 let id = &offer.id;
                 return Err(format!(

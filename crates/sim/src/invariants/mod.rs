@@ -11,6 +11,9 @@
 //! | [`oracle`]: no framework sees a contradiction | during the run | master.md 1.7, agent.md 4.1 |
 //! | [`reservations`]: master, agent and directories agree on volumes | after the calm | agent.md 7.1 |
 //! | [`starvation`]: who wants more is offered what is free in time | where others hoard | docs/sharing.md |
+//! | [`leadership`]: at most one leader acts | at each effect, with several masters | docs/operating.md |
+//! | [`policy`]: no acknowledged update is lost | at each election | operations.md 1.1 |
+//! | [`registry`]: the registry is linearizable | at the end, over the whole history | operations.md 1.3 |
 //! | [`convergence`]: every task has ended for its framework, nothing is left behind | after the calm | master.md 1.7 |
 
 pub mod acknowledgements;
@@ -18,9 +21,12 @@ pub mod books;
 pub mod capacity;
 pub mod convergence;
 pub mod guarantees;
+pub mod leadership;
 pub mod lending;
 pub mod limits;
 pub mod oracle;
+pub mod policy;
+pub mod registry;
 pub mod reservations;
 pub mod starvation;
 

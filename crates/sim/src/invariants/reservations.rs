@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 /// What does not agree yet; empty when all does.
 #[must_use]
 pub fn open(world: &World) -> Vec<String> {
-    let Some(master) = world.master.core.as_ref().map(|m| m.view()) else { return Vec::new() };
+    let Some(master) = world.leader().and_then(|m| m.core.as_ref()).map(|m| m.view()) else {
+        return Vec::new();
+    };
     let mut open = Vec::new();
     for node in &world.agents {
         let Some(agent) = node.core.as_ref().map(|a| a.view()) else { continue };

@@ -38,7 +38,7 @@ impl Hunger {
 
 /// Whether tasks leave room for one more on some agent.
 fn has_room(world: &World) -> bool {
-    let Some(master) = &world.master.core else { return false };
+    let Some(master) = world.leader().and_then(|m| m.core.as_ref()) else { return false };
     let state = master.state();
     state.agents.values().filter(|a| a.is_connected()).any(|agent| {
         let mut free = agent.total.clone();

@@ -39,14 +39,13 @@ impl World {
             return;
         }
         let life = node.life;
-        let reachable = self.network.unreachable_until(Peer::Agent(agent)) <= self.now;
-        if self.master.core.is_none() || !reachable {
+        let Some(master) = self.find(Peer::Agent(agent)) else {
             let delay = self.random(REDIAL_MAX);
             self.after(delay, Event::AgentDial { agent, life });
             return;
-        }
+        };
         let connection = self.network.token();
-        self.network.open(connection, Peer::Agent(agent));
+        self.network.open(connection, Peer::Agent(agent), master, self.masters[master].term());
         self.agents[agent].master = Some(connection);
         self.step_agent(agent, agent::Input::MasterConnected { connection });
     }

@@ -2,19 +2,23 @@
 
 use super::*;
 
+/// Longest time without a heartbeat, of which there is one in 15 seconds, until a framework looks for the leader anew.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+
 impl World {
     pub(super) fn framework_dial(&mut self, framework: usize) {
         if self.frameworks[framework].stream.is_some() {
             return;
         }
         let peer = Peer::Framework(framework);
-        if self.master.core.is_none() || self.network.unreachable_until(peer) > self.now {
+        let Some(master) = self.find(peer) else {
             let delay = self.random(REDIAL_MAX);
             self.after(delay, Event::FrameworkDial { framework });
             return;
-        }
+        };
         let stream = self.network.token();
-        self.network.open(stream, peer);
+        self.network.open(stream, peer, master, self.masters[master].term());
+        self.frameworks[framework].heard = self.now;
         let stream_id = self.rng.uuid();
         self.frameworks[framework].stream = Some(stream);
         self.frameworks[framework].stream_id.clone_from(&stream_id);
@@ -48,6 +52,16 @@ impl World {
     }
 
     pub(super) fn framework_tick(&mut self, framework: usize) {
+        let silent = self.now.since(self.frameworks[framework].heard);
+        if self.has_coordination() && silent > SILENCE_MAX {
+            self.reset(Peer::Framework(framework));
+        }
+        if self.options.steady && !self.frameworks[framework].calm {
+            let passed = self.now.since(Time(0)).as_secs();
+            let whole = self.options.faulty.as_secs().max(1);
+            let wanted = self.options.tasks as u64 * passed / whole;
+            self.frameworks[framework].wanted = 1 + usize::try_from(wanted).unwrap_or(0);
+        }
         if self.frameworks[framework].stream.is_some() && self.frameworks[framework].id.is_some() {
             let requests = self.frameworks[framework].tick(&mut self.rng);
             self.send_requests(framework, requests);
@@ -72,11 +86,15 @@ impl World {
 
     /// A call reaches the master, or is lost with the stream it belongs to.
     pub(super) fn request(&mut self, framework: usize, stream: Token, request: Request) {
-        let cut = self.network.unreachable_until(Peer::Framework(framework)) > self.now;
-        if self.master.core.is_none() || !self.network.is_open(stream) || cut {
+        let peer = Peer::Framework(framework);
+        let master = self.network.master(stream).filter(|master| {
+            self.masters[*master].leads()
+                && self.network.unreachable_until(peer, *master) <= self.now
+        });
+        let Some(master) = master else {
             self.frameworks[framework].settle(&request.tasks);
             return;
-        }
+        };
         let token = self.network.token();
         let call = request.call;
         if !request.tasks.is_empty() {
@@ -94,14 +112,11 @@ impl World {
             self.trace
                 .line(self.now, &format!("framework {framework} kills {}", kill.task_id.value));
         }
-        self.acknowledgements.asked(token, &call);
-        self.requests.insert(token, (framework, request.tasks));
+        self.masters[master].acknowledgements.asked(token, &call);
+        self.requests.insert(token, (framework, request.tasks, master));
         let stream_id = Some(self.frameworks[framework].stream_id.clone());
-        self.step_master(master::Input::SchedulerCall {
-            token,
-            stream_id,
-            call: Box::new(call),
-            principal: None,
-        });
+        let call = Box::new(call);
+        let input = master::Input::SchedulerCall { token, stream_id, call, principal: None };
+        self.step_master(master, input);
     }
 }

@@ -1,4 +1,5 @@
 //! The simulator from outside.
 
+mod masters;
 mod sabotage;
 mod what_if;
