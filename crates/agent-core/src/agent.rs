@@ -221,6 +221,12 @@ impl Agent {
         self.timers.next()
     }
 
+    /// The state as it is now, for those who need no copy.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
     /// What readers see.
     #[must_use]
     pub fn view(&self) -> Arc<State> {

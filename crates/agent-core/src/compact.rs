@@ -11,6 +11,7 @@ fn compact_operations(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
     let mut kept = Vec::with_capacity(records.len());
     let mut checkpointed = None;
     let mut boot = None;
+    let mut drain = None;
     let mut open: Vec<internal::OperationRecord> = Vec::new();
     for record in records {
         match record.record {
@@ -23,10 +24,12 @@ fn compact_operations(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
                 open.retain(|o| o.operation.uuid.value != ack.operation_uuid);
             }
             Some(Record::Resources(resources)) => checkpointed = Some(resources),
+            Some(Record::Drain(record)) => drain = record.config.map(|_| Record::Drain(record)),
             Some(Record::Boot(record)) => {
                 if record.anew() {
                     kept.clear();
                     open.clear();
+                    drain = None;
                 }
                 boot = Some(internal::BootRecord { anew: None, ..record });
             }
@@ -37,7 +40,12 @@ fn compact_operations(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
     let open = open.into_iter().map(Record::Operation);
     let boot = boot.map(Record::Boot);
     kept.extend(
-        resources.into_iter().chain(open).chain(boot).map(|r| AgentRecord { record: Some(r) }),
+        resources
+            .into_iter()
+            .chain(open)
+            .chain(boot)
+            .chain(drain)
+            .map(|r| AgentRecord { record: Some(r) }),
     );
     kept
 }
@@ -57,6 +65,7 @@ fn framework_of(record: &Record) -> Option<&str> {
         | Record::Resources(_)
         | Record::Operation(_)
         | Record::OperationAck(_)
+        | Record::Drain(_)
         | Record::Container(_)
         | Record::Boot(_) => return None,
     };

@@ -197,6 +197,7 @@ impl Agent {
         self.timers.cancel(&Timer::RetryOperation(uuid.clone()));
         let record = internal::OperationAckRecord { operation_uuid: uuid };
         self.store(cx, Record::OperationAck(record), false, Waiting::Nothing);
+        self.end_drain(cx);
     }
 
     /// After a restart: resources are what the store says; what was begun is done again.

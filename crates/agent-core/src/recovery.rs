@@ -76,6 +76,8 @@ impl Agent {
             self.recover_executor(cx, framework, executor, &found);
         }
         self.begin_oversubscription(cx);
+        self.end_drain(cx);
+        self.end_for_drain(cx);
         self.state.recovered = true;
         self.timers.set(Timer::WatchDisk, cx.now.mono + self.config.gc.interval);
         if cleans_up {
@@ -89,6 +91,7 @@ impl Agent {
         self.state.frameworks.clear();
         self.state.launched.clear();
         self.state.operations.clear();
+        self.state.drain = None;
         self.operations.found.clear();
         self.updates = Updates::default();
     }
@@ -194,6 +197,7 @@ impl Agent {
                 }
             }
             Record::Container(record) => self.replay_container(record),
+            Record::Drain(record) => self.replay_drain(&record),
             Record::ForgetFramework(record) => {
                 self.state.frameworks.remove(&record.framework_id.value);
                 self.updates.remove_framework(&record.framework_id.value);

@@ -46,6 +46,10 @@ impl Agent {
             );
             return Some(Refusal::drop(Reason::TaskInvalid, message));
         }
+        if self.state.drain.is_some() {
+            let message = "Task was received while agent was already draining";
+            return Some(Refusal::drop(Reason::AgentDraining, message));
+        }
         let lists = tasks.iter().map(|t| &t.resources).chain(executor.map(|e| &e.resources));
         if lists.into_iter().any(|list| !self.has_checkpointed(list)) {
             let message =

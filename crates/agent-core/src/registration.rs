@@ -23,12 +23,13 @@ const COMPLETED_TASKS_TOLD_MAX: usize = 200;
 const BACKLOG_MAX: usize = 10_000;
 
 /// What the agent can do (spec/agent.md 1.4), as far as it is there.
-pub const CAPABILITIES: [Capability; 6] = [
+pub const CAPABILITIES: [Capability; 7] = [
     Capability::MultiRole,
     Capability::HierarchicalRole,
     Capability::ReservationRefinement,
     Capability::ResizeVolume,
     Capability::AgentOperationFeedback,
+    Capability::AgentDraining,
     Capability::TaskResourceLimits,
 ];
 
@@ -178,6 +179,7 @@ impl Agent {
             M::AcknowledgeStatus(m) => self.on_acknowledge(cx, m),
             M::ApplyOperation(m) => self.on_apply_operation(cx, m),
             M::AcknowledgeOperation(m) => self.on_operation_acknowledged(cx, m),
+            M::Drain(m) => self.set_drain(cx, m.config),
         }
     }
 
@@ -259,6 +261,7 @@ impl Agent {
         self.timers.set(Timer::Ping, cx.now.mono + self.ping_timeout);
         self.resume_updates(cx, None);
         self.resume_operations(cx);
+        self.set_drain(cx, message.drain);
         // Sends by itself what it finds.
         for reconciliation in message.reconciliations {
             self.reconcile(cx, reconciliation);

@@ -88,6 +88,7 @@ impl Agent {
         }
         let directory = self.framework_directory(framework_id);
         self.discard(cx, directory);
+        self.end_drain(cx);
         if self.state.frameworks.is_empty()
             && let Some(message) = self.terminating.clone()
         {

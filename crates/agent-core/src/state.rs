@@ -44,8 +44,19 @@ pub struct State {
     pub operations: BTreeMap<Vec<u8>, Arc<v1::Operation>>,
     /// Greatest age of a directory that nobody needs, as of the last look at the disk.
     pub directory_max_age: Option<Duration>,
+    /// How the agent is being drained, if it is.
+    pub drain: Option<Drain>,
     /// Counts of events, by metric name (`slave/…`).
     pub counters: BTreeMap<&'static str, u64>,
+}
+
+/// A drain of the agent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drain {
+    /// As the master asked for it.
+    pub config: v1::DrainConfig,
+    /// When that was, by the wall clock: seconds since 1970.
+    pub since: f64,
 }
 
 /// A framework that runs something here.

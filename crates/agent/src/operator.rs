@@ -218,7 +218,14 @@ pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encod
         Type::GetAgent => {
             let id = view.id.as_deref().map(Into::into);
             let agent_info = Some(v1::AgentInfo { id, ..shared.config.info.clone() });
-            answer.get_agent = Some(response::GetAgent { agent_info, ..Default::default() });
+            // Whole seconds, as in the peer.
+            #[expect(clippy::cast_possible_truncation, reason = "a time of this century")]
+            let time = |since: f64| v1::TimeInfo { nanoseconds: since as i64 * 1_000_000_000 };
+            answer.get_agent = Some(response::GetAgent {
+                agent_info,
+                drain_config: view.drain.map(|drain| drain.config),
+                estimated_drain_start_time: view.drain.map(|drain| time(drain.since)),
+            });
             Answered::GetAgent
         }
         Type::GetResourceProviders => {

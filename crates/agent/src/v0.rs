@@ -119,6 +119,10 @@ fn all(state: &State, shared: &Shared) -> Value {
     if let Some(domain) = &info.domain {
         out["domain"] = message(domain);
     }
+    if let Some(drain) = &state.drain {
+        out["drain_config"] = message(&drain.config);
+        out["estimated_drain_start_time_seconds"] = json!(drain.since);
+    }
     out
 }
 

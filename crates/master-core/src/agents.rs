@@ -5,7 +5,7 @@ use crate::contract::Effect;
 use crate::liveness::time_info;
 use crate::master::{Cx, Master, Timer, Waiting};
 use crate::registration::refuse;
-use crate::registry::{AGENTS, GONE, RegistryOp, UNREACHABLE};
+use crate::registry::{AGENTS, DEACTIVATED, GONE, RegistryOp, UNREACHABLE};
 use allocator::AgentId;
 use base::Token;
 use wire::internal;
@@ -19,8 +19,10 @@ impl Master {
         agent.leaving = true;
         let id = agent.id.clone();
         let message = format!("Agent {} removed: {cause}", agent.info.hostname);
+        let deactivated = self.forget_deactivated(&id);
         let op = RegistryOp::Delete { section: AGENTS.to_owned(), key: id };
-        self.write(cx, vec![op], Waiting::Removed { agent: key, message });
+        let ops = [op].into_iter().chain(deactivated).collect();
+        self.write(cx, ops, Waiting::Removed { agent: key, message });
     }
 
     pub(crate) fn on_removed(&mut self, cx: &mut Cx<'_>, key: AgentId, message: &str) {
@@ -31,21 +33,25 @@ impl Master {
         self.forget_agent(cx, key, TaskState::TaskLost, Reason::AgentRemoved, message);
     }
 
-    pub(crate) fn mark_gone(&mut self, cx: &mut Cx<'_>, token: Token, id: String) {
+    /// Marks an agent gone, for an operator who waits for it or because it is drained.
+    pub(crate) fn mark_gone(&mut self, cx: &mut Cx<'_>, token: Option<Token>, id: String) {
+        let mut respond = |status, text: &str| {
+            token.iter().for_each(|token| cx.respond(*token, status, text));
+        };
         if self.state.gone.contains_key(&id) {
-            return cx.respond(token, 200, "");
+            return respond(200, "");
         }
         let registered = self.agent_keys.get(&id).copied();
         if let Some(agent) = registered.and_then(|key| self.agent_mut(key)) {
             if agent.leaving {
                 let text = format!("Agent '{id}' is already being transitioned; try again");
-                return cx.respond(token, 503, text);
+                return respond(503, &text);
             }
             agent.leaving = true;
         } else if !self.state.recovered_agents.contains_key(&id)
             && !self.state.unreachable.contains_key(&id)
         {
-            return cx.respond(token, 404, format!("Agent '{id}' not found"));
+            return respond(404, &format!("Agent '{id}' not found"));
         }
         let record =
             internal::RegistryAgentGone { id: id.as_str().into(), since: time_info(cx.now.wall) };
@@ -56,11 +62,14 @@ impl Master {
             key: id.clone(),
             value: wire::protobuf::to_vec(&record),
         };
-        let ops = vec![delete(AGENTS), delete(UNREACHABLE), put];
+        let ops = vec![delete(AGENTS), delete(UNREACHABLE), delete(DEACTIVATED), put];
+        self.leaving_for_good.insert(id.clone());
         self.write(cx, ops, Waiting::Gone { token, id });
     }
 
-    pub(crate) fn on_gone(&mut self, cx: &mut Cx<'_>, token: Token, id: &str) {
+    pub(crate) fn on_gone(&mut self, cx: &mut Cx<'_>, token: Option<Token>, id: &str) {
+        self.leaving_for_good.remove(id);
+        self.forget_deactivated(id);
         self.state.gone.insert(id.to_owned(), time_info(cx.now.wall));
         self.forget_recovered(id);
         self.state.unreachable.remove(id);
@@ -77,7 +86,7 @@ impl Master {
                 message,
             );
         }
-        cx.respond(token, 200, "");
+        token.into_iter().for_each(|token| cx.respond(token, 200, ""));
     }
 
     /// Takes an agent out of the books: offers, tasks, executors, connection.
@@ -90,6 +99,7 @@ impl Master {
         message: &str,
     ) {
         self.rescind_on(cx, key);
+        self.unschedule(cx, key);
         let Some(agent) = self.state.agents.get(&key).cloned() else { return };
         let (id, connection) = (agent.id.clone(), agent.connection);
         let (fate, why) = match state {

@@ -1,6 +1,7 @@
 //! Scheduler calls on a subscribed framework: checks in the order of spec/master.md 1.1, then one function per call.
 
 use crate::acknowledged::Status;
+use crate::inverse_offers::Answer;
 use crate::master::{Cx, Master};
 use crate::state::Framework;
 use crate::validate;
@@ -103,12 +104,14 @@ impl Master {
                 self.on_operation_acknowledged(cx, &acknowledge);
             }
             Type::AcceptInverseOffers => {
-                let ids = call.accept_inverse_offers.unwrap_or_default().inverse_offer_ids;
-                self.answer_inverse(key, &ids, "master/inverse_offers_accepted");
+                let accept = call.accept_inverse_offers.unwrap_or_default();
+                let time = refuse(accept.filters.as_ref());
+                self.answer_inverse(cx, key, &accept.inverse_offer_ids, Answer::Accept, time);
             }
             Type::DeclineInverseOffers => {
-                let ids = call.decline_inverse_offers.unwrap_or_default().inverse_offer_ids;
-                self.answer_inverse(key, &ids, "master/inverse_offers_declined");
+                let decline = call.decline_inverse_offers.unwrap_or_default();
+                let time = refuse(decline.filters.as_ref());
+                self.answer_inverse(cx, key, &decline.inverse_offer_ids, Answer::Decline, time);
             }
             // Whatever exactly it wants: it does want something.
             Type::Request => self.allocator.request(key),
@@ -150,6 +153,7 @@ impl Master {
         if let Some(framework) = self.framework_mut(key) {
             framework.suppressed.retain(|role| !roles.contains(role));
         }
+        self.warnings.forget_filters(|_, framework| framework == key);
         self.allocator.revive(key, &roles);
     }
 

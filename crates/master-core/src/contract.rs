@@ -94,6 +94,33 @@ pub enum OperatorCall {
         /// Its id.
         agent_id: String,
     },
+    /// Ends everything on an agent and keeps it out of use.
+    DrainAgent(Drain),
+    /// Keeps an agent out of use; what runs there goes on.
+    DeactivateAgent {
+        /// Its id.
+        agent_id: String,
+    },
+    /// Takes an agent back into use.
+    ReactivateAgent {
+        /// Its id.
+        agent_id: String,
+    },
+    /// Sets the whole maintenance schedule.
+    UpdateMaintenanceSchedule {
+        /// Windows with machines.
+        schedule: v1::maintenance::Schedule,
+    },
+    /// Brings machines of the schedule down.
+    StartMaintenance {
+        /// The machines.
+        machines: Vec<v1::MachineId>,
+    },
+    /// Brings machines up again and takes them out of the schedule.
+    StopMaintenance {
+        /// The machines.
+        machines: Vec<v1::MachineId>,
+    },
     /// Sets quotas, all or none.
     UpdateQuota {
         /// Whether consumption and capacity are left unchecked.
@@ -144,6 +171,17 @@ pub enum OperatorCall {
         /// Authenticated principal.
         principal: Option<String>,
     },
+}
+
+/// How an agent shall be drained.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Drain {
+    /// Its id.
+    pub agent_id: String,
+    /// Longest time that a task has to end; its own grace period if that is shorter.
+    pub max_grace_period: Option<wire::google::protobuf::Duration>,
+    /// Whether the agent is marked gone when nothing is left there.
+    pub mark_gone: bool,
 }
 
 /// Answer to an HTTP request. `body` is plain text (an explanation) or empty.

@@ -32,6 +32,8 @@ impl Master {
         for ((section, key), value) in registry {
             self.recover_policy(cx, &section, &key, &value);
             self.recover_overlap(&section, &key, &value);
+            self.recover_maintenance(&section, &value);
+            self.recover_deactivated(&section, &key, &value);
             if section == AGENTS {
                 if let Ok(agent) = wire::protobuf::from_slice::<internal::RegistryAgent>(&value) {
                     self.state.recovered_agents.insert(key, agent.info);
@@ -49,6 +51,7 @@ impl Master {
                 }
             }
         }
+        self.forget_strays(cx);
         if !self.state.recovered_agents.is_empty() {
             self.timers.set(Timer::Recovered, cx.now.mono + self.config.agent_reregister_timeout);
         }

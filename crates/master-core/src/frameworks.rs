@@ -61,6 +61,7 @@ impl Master {
             suppressed: BTreeSet::new(),
             constraints: None,
             offers: BTreeMap::new(),
+            inverse_offers: BTreeMap::new(),
             counters: BTreeMap::new(),
         };
         self.state.frameworks.insert(key, Arc::new(framework));
@@ -93,10 +94,12 @@ impl Master {
     pub(crate) fn disconnect(&mut self, cx: &mut Cx<'_>, key: FrameworkId) {
         self.timers.cancel(&Timer::Heartbeat(key));
         self.discard_offers_of(cx, key);
+        self.warnings.forget_framework(key);
         self.allocator.deactivate_framework(key);
         if let Some(framework) = self.framework_mut(key)
             && let Some(stream) = framework.stream.take()
         {
+            framework.inverse_offers.clear();
             framework.disconnected = Some(cx.now.wall);
             self.streams.remove(&stream);
         }

@@ -65,7 +65,8 @@ impl Master {
             Reason::Inactive => self.who_is_away(now, framework, role),
             Reason::Suppressed => format!("the framework suppressed offers for role '{role}'"),
             Reason::AgentInactive => {
-                "the agent is not connected, or uses more than it has".to_owned()
+                "the agent is not connected, was taken out of use, or uses more than it has"
+                    .to_owned()
             }
             Reason::NotListed => format!("host '{}' is not on the whitelist", agent.info.hostname),
             Reason::Taken => self.who_took(about),

@@ -13,13 +13,16 @@ mod announce;
 mod borrowers;
 mod calls;
 pub mod contract;
+mod draining;
 mod election;
 mod frameworks;
 pub mod history;
 mod in_words;
+mod inverse_offers;
 mod lease;
 mod lending;
 mod liveness;
+mod maintenance;
 mod master;
 mod offers;
 mod operations;
@@ -43,7 +46,9 @@ mod validate;
 pub mod why;
 
 pub use announce::Announcement;
+pub use draining::Deactivated;
 pub use frameworks::options as framework_options;
+pub use maintenance::{Machine, Maintenance, Scheduled};
 pub use master::Master;
 pub use share::{Share, ShareConfig};
 pub use state::{

@@ -1,7 +1,7 @@
 //! Agents that fall silent: pings, disconnection, the rate of removals (spec/master.md 1.9).
 
 use crate::master::{Cx, Master, Timer, Waiting};
-use crate::registry::{AGENTS, GONE, RegistryOp, UNREACHABLE};
+use crate::registry::{AGENTS, DEACTIVATED, GONE, RegistryOp, UNREACHABLE};
 use allocator::AgentId;
 use base::{Token, WallTime};
 use std::time::Duration;
@@ -36,6 +36,7 @@ impl Master {
         self.timers.set(Timer::Reregister(key), cx.now.mono + self.config.agent_reregister_timeout);
         self.allocator.deactivate_agent(key);
         self.rescind_on(cx, key);
+        self.rescind_warnings_on(cx, key);
         // What does not checkpoint does not survive its agent's absence.
         let message = format!("Agent {hostname} disconnected");
         let lost: Vec<_> = self
@@ -173,7 +174,7 @@ impl Master {
         };
         let ops = unreachable
             .iter()
-            .map(|id| delete(UNREACHABLE, id))
+            .flat_map(|id| [delete(UNREACHABLE, id), delete(DEACTIVATED, id)])
             .chain(gone.iter().map(|id| delete(GONE, id)));
         let ops = ops.collect();
         self.write(cx, ops, Waiting::Forgotten { unreachable, gone });

@@ -6,6 +6,7 @@ use crate::election::Awaited;
 use crate::history::{History, MINUTE};
 use crate::lease::Leases;
 use crate::lending::is_overlent;
+use crate::maintenance::{Maintenance, Warnings};
 use crate::overlap::SoftOffers;
 use crate::recall::Notice;
 use crate::registry::RegistryOp;
@@ -35,6 +36,10 @@ pub(crate) enum Timer {
     Lease,
     /// What a framework was told of by an inverse offer is over.
     Preempt(String),
+    /// An inverse offer for maintenance is too old.
+    Warning(AgentId, FrameworkId),
+    /// What a framework said of maintenance has grown old.
+    Warnings,
     /// Agents of the registry did not come back.
     Recovered,
     /// Take the next agent out of the queue of removals.
@@ -61,9 +66,17 @@ pub(crate) enum Waiting {
     /// An agent of the registry, not registered, is unreachable.
     RecoveredUnreachable { id: String },
     /// An agent is gone.
-    Gone { token: Token, id: String },
+    Gone { token: Option<Token>, id: String },
     /// An agent is removed.
     Removed { agent: AgentId, message: String },
+    /// An agent is out of use.
+    Deactivated { token: Token, id: String, drain: Option<v1::DrainInfo> },
+    /// Nothing is left on an agent that was drained in this way.
+    Drained { id: String, config: v1::DrainConfig },
+    /// An agent is in use again.
+    Reactivated { token: Token, id: String },
+    /// Maintenance is planned.
+    Maintenance { token: Token, next: Arc<Maintenance> },
     /// Quotas are set.
     Quota { token: Token, configs: Vec<v1::quota::QuotaConfig> },
     /// Weights are set.
@@ -74,6 +87,8 @@ pub(crate) enum Waiting {
     Overlap { token: Token, role: String, overlap: Option<Overlap> },
     /// Entries are forgotten.
     Forgotten { unreachable: Vec<String>, gone: Vec<String> },
+    /// Nothing.
+    Nothing,
 }
 
 /// The master.
@@ -96,6 +111,15 @@ pub struct Master {
     pub(crate) offers: BTreeMap<String, Arc<Offer>>,
     /// Inverse offers, by id.
     pub(crate) notices: BTreeMap<String, Notice>,
+    pub(crate) warnings: Warnings,
+    /// Maintenance as it will be when all writes are done.
+    pub(crate) planned: Arc<Maintenance>,
+    /// Agents that are being marked gone in the registry.
+    pub(crate) leaving_for_good: BTreeSet<String>,
+    /// Agents that are being marked drained in the registry.
+    pub(crate) drained: BTreeSet<String>,
+    /// Agents on which something has ended in this step.
+    pub(crate) emptied: BTreeSet<AgentId>,
     pub(crate) leases: Leases,
     pub(crate) history: History,
     pub(crate) soft_offers: SoftOffers,
@@ -152,6 +176,11 @@ impl Master {
             streams: BTreeMap::new(),
             offers: BTreeMap::new(),
             notices: BTreeMap::new(),
+            warnings: Warnings::default(),
+            planned: Arc::default(),
+            leaving_for_good: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            emptied: BTreeSet::new(),
             leases: Leases::default(),
             history: History::default(),
             soft_offers: SoftOffers::new(),
@@ -199,6 +228,7 @@ impl Master {
         {
             self.make_offers(&mut Cx { now, out });
         }
+        self.end_drains(&mut Cx { now, out });
     }
 
     /// When the master next wants [`Input::Wake`].
@@ -251,6 +281,8 @@ impl Master {
             Timer::Offer(id) => self.time_out(cx, &id),
             Timer::Lease => self.sweep_leases(cx),
             Timer::Preempt(id) => self.preempt(cx, &id),
+            Timer::Warning(agent, framework) => self.time_out_warning(cx, agent, framework),
+            Timer::Warnings => self.warn_of_maintenance(cx),
             Timer::Recovered => self.on_recovered_timeout(cx),
             Timer::AllocatorRecovery => self.expect_nobody(),
             Timer::Removal => self.next_removal(cx),
@@ -294,6 +326,13 @@ impl Master {
                 Waiting::Admit { id, connection, ip, register } => {
                     self.admit(cx, &id, connection, ip, *register)
                 }
+                Waiting::Deactivated { token, id, drain } => {
+                    self.on_deactivated(cx, token, id, drain)
+                }
+                Waiting::Drained { id, config } => self.on_drained(cx, &id, config),
+                Waiting::Reactivated { token, id } => self.on_reactivated(cx, token, &id),
+                Waiting::Maintenance { token, next } => self.on_planned(cx, token, next),
+                Waiting::Nothing => {}
                 Waiting::Return { connection, ip, register } => {
                     let open = self.registering.remove(&connection).is_some();
                     self.take_back(cx, connection, ip, *register, open);
@@ -309,7 +348,10 @@ impl Master {
                     self.on_overlap(cx, token, &role, overlap)
                 }
                 Waiting::Forgotten { unreachable, gone } => {
-                    unreachable.iter().for_each(|id| self.acknowledged.forget(id));
+                    for id in &unreachable {
+                        self.acknowledged.forget(id);
+                        self.forget_deactivated(id);
+                    }
                     self.state.unreachable.retain(|id, _| !unreachable.contains(id));
                     self.state.gone.retain(|id, _| !gone.contains(id));
                 }

@@ -31,12 +31,13 @@ impl Master {
             self.send_event(cx, framework, Event { offers, ..event(event::Type::Offers) });
         }
         self.call_back(cx);
+        self.warn_of_maintenance(cx);
     }
 
     fn make_offer(&mut self, cx: &Cx<'_>, allocation: Allocation) -> Option<v1::Offer> {
         let usable = self.framework(allocation.framework).is_some_and(|f| f.is_connected())
-            && self.agent(allocation.agent).is_some_and(|a| a.is_connected());
-        let id = format!("{}-O{}", self.config.info.id, self.next_offer);
+            && self.agent(allocation.agent).is_some_and(|a| self.state.is_active(a));
+        let id = self.next_offer_id();
         let Allocation { framework, role, agent, resources, soft } = allocation;
         let made = cx.now.mono;
         let offer = Offer { id: id.clone(), framework, agent, role, resources, soft, made };
@@ -44,7 +45,6 @@ impl Master {
             self.give_back(cx, &offer, None);
             return None;
         }
-        self.next_offer += 1;
         let offer = Arc::new(offer);
         self.index_soft(&offer, true);
         if let Some(timeout) = self.config.offer_timeout {
@@ -182,23 +182,14 @@ impl State {
             framework_id: framework.id.as_str().into(),
             agent_id: agent.id.as_str().into(),
             hostname: agent.info.hostname.clone(),
-            url: Some(v1::Url {
-                scheme: "http".to_owned(),
-                address: v1::Address {
-                    hostname: Some(agent.info.hostname.clone()),
-                    ip: Some(agent.ip.clone()),
-                    port: agent.info.port(),
-                },
-                path: Some("/slave(1)".to_owned()),
-                ..Default::default()
-            }),
+            url: Some(agent.url()),
             domain: agent.info.domain.clone(),
             resources,
             attributes: agent.info.attributes.clone(),
             executor_ids: executors.map(|(_, id)| id.as_str().into()).collect(),
+            unavailability: self.scheduled.get(&offer.agent).map(|s| s.unavailability),
             allocation_info: multi_role
                 .then(|| v1::resource::AllocationInfo { role: Some(offer.role.clone()) }),
-            ..Default::default()
         })
     }
 }

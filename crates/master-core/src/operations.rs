@@ -161,6 +161,7 @@ impl Master {
         if let Some(agent) = self.agent_mut(on) {
             agent.operations.remove(uuid);
         }
+        self.note_end_on(on);
     }
 
     pub(crate) fn send_operation_status(

@@ -41,7 +41,15 @@ impl Master {
             OperatorCall::SetOverlap { role, overlap } => {
                 self.set_overlap(cx, token, role, overlap)
             }
-            OperatorCall::MarkAgentGone { agent_id } => self.mark_gone(cx, token, agent_id),
+            OperatorCall::MarkAgentGone { agent_id } => self.mark_gone(cx, Some(token), agent_id),
+            OperatorCall::DrainAgent(drain) => self.drain(cx, token, &drain),
+            OperatorCall::DeactivateAgent { agent_id } => self.deactivate(cx, token, agent_id),
+            OperatorCall::ReactivateAgent { agent_id } => self.reactivate(cx, token, agent_id),
+            OperatorCall::UpdateMaintenanceSchedule { schedule } => {
+                self.update_schedule(cx, token, schedule)
+            }
+            OperatorCall::StartMaintenance { machines } => self.bring_down(cx, token, &machines),
+            OperatorCall::StopMaintenance { machines } => self.bring_up(cx, token, &machines),
             OperatorCall::Apply { agent_id, operation, principal } => {
                 match self.operate(cx, &agent_id, *operation, principal.as_deref()) {
                     Ok(()) => cx.respond(token, 202, ""),

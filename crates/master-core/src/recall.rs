@@ -4,7 +4,6 @@
 //! A task that uses nothing revocable, nor runs in an executor that does, is never killed for it.
 
 use crate::borrowers::{Unit, choose, helps, take, tasks_of, uses_revocable};
-use crate::frameworks::event;
 use crate::lending::revocable;
 use crate::master::{Cx, Master, Timer};
 use crate::quota::Amounts;
@@ -15,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::internal::master_to_agent::Message;
 use wire::v1::framework_info::capability::Type as Capability;
-use wire::v1::scheduler::{Event, event};
 use wire::{internal, v1};
 
 /// Grace period of a task that names none (spec/agent.md 3.2).
@@ -33,8 +31,6 @@ pub(crate) struct Notice {
     pub(crate) executors: BTreeSet<String>,
     /// When the tasks are killed, in nanoseconds since 1970.
     until: i64,
-    /// The framework said what it thinks of it.
-    is_answered: bool,
     /// What is told of the end of the tasks, once they are killed.
     killed_for: Option<String>,
 }
@@ -152,14 +148,7 @@ impl Master {
     fn withdraw_notice(&mut self, cx: &mut Cx<'_>, id: &str) {
         let Some(notice) = self.notices.remove(id) else { return };
         self.timers.cancel(&Timer::Preempt(id.to_owned()));
-        if notice.is_answered {
-            return;
-        }
-        self.count("master/inverse_offers_rescinded");
-        let rescind = event::RescindInverseOffer { inverse_offer_id: id.into() };
-        let kind = event(event::Type::RescindInverseOffer);
-        let rescind = Event { rescind_inverse_offer: Some(rescind), ..kind };
-        self.send_event(cx, notice.framework, rescind);
+        self.rescind_inverse(cx, notice.framework, id);
     }
 
     /// Tells the frameworks of those who have to give back so much.
@@ -175,16 +164,14 @@ impl Master {
                 tasks: BTreeSet::new(),
                 executors: BTreeSet::new(),
                 until,
-                is_answered: false,
                 killed_for: None,
             });
             notice.tasks.extend(unit.tasks);
             notice.executors.extend(unit.executor);
         }
         for (framework, notice) in notices {
-            let id = format!("{}-O{}", self.config.info.id, self.next_offer);
-            self.next_offer += 1;
-            let offer = self.inverse_offer(&id, &notice);
+            let id = self.next_offer_id();
+            let offer = self.recalling(&id, &notice);
             self.notices.insert(id.clone(), notice);
             self.timers.set(Timer::Preempt(id), cx.now.mono + grace);
             self.send_inverse_offers(cx, framework, vec![offer]);
@@ -194,31 +181,15 @@ impl Master {
     /// A framework that was away hears again what it is to give back.
     pub(crate) fn repeat_notices(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
         let open = |notice: &Notice| notice.framework == framework && notice.killed_for.is_none();
-        for notice in self.notices.values_mut().filter(|notice| open(notice)) {
-            notice.is_answered = false;
-        }
         let notices = self.notices.iter().filter(|(_, notice)| open(notice));
-        let offers: Vec<_> = notices.map(|(id, notice)| self.inverse_offer(id, notice)).collect();
+        let offers: Vec<_> = notices.map(|(id, notice)| self.recalling(id, notice)).collect();
         if !offers.is_empty() {
             self.send_inverse_offers(cx, framework, offers);
         }
     }
 
-    fn send_inverse_offers(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: FrameworkId,
-        inverse_offers: Vec<v1::InverseOffer>,
-    ) {
-        for _ in &inverse_offers {
-            self.count("master/inverse_offers_sent");
-        }
-        let offers = event::InverseOffers { inverse_offers };
-        let kind = event(event::Type::InverseOffers);
-        self.send_event(cx, framework, Event { inverse_offers: Some(offers), ..kind });
-    }
-
-    fn inverse_offer(&self, id: &str, notice: &Notice) -> v1::InverseOffer {
+    /// The inverse offer of a notice.
+    fn recalling(&self, id: &str, notice: &Notice) -> v1::InverseOffer {
         let mut wanted = Resources::new();
         let framework = self.framework(notice.framework);
         if let Some(framework) = framework {
@@ -235,17 +206,10 @@ impl Master {
                 wanted = wanted.unallocated();
             }
         }
-        v1::InverseOffer {
-            id: id.into(),
-            framework_id: framework.map_or("", |f| f.id.as_str()).into(),
-            agent_id: self.agent(notice.agent).map(|a| a.id.as_str().into()),
-            unavailability: v1::Unavailability {
-                start: v1::TimeInfo { nanoseconds: notice.until },
-                duration: None,
-            },
-            resources: wanted.to_wire(),
-            ..Default::default()
-        }
+        let start = v1::TimeInfo { nanoseconds: notice.until };
+        let unavailability = v1::Unavailability { start, duration: None };
+        let (framework, agent) = (notice.framework, notice.agent);
+        self.inverse_offer(id, framework, agent, unavailability, wanted.to_wire())
     }
 
     /// A grace period is over: tasks are killed, and what outlives that is shut down.
@@ -348,22 +312,6 @@ impl Master {
         let has =
             |n: &&Notice| n.framework == framework && n.agent == agent && n.tasks.contains(task);
         notices.find(has)?.killed_for.clone()
-    }
-
-    /// A framework says what it thinks of inverse offers; those that it does not have are ignored.
-    pub(crate) fn answer_inverse(
-        &mut self,
-        framework: FrameworkId,
-        ids: &[v1::OfferId],
-        metric: &str,
-    ) {
-        for id in ids {
-            let notice = self.notices.get_mut(&id.value).filter(|n| n.framework == framework);
-            if let Some(notice) = notice.filter(|n| !n.is_answered) {
-                notice.is_answered = true;
-                self.count(metric);
-            }
-        }
     }
 }
 

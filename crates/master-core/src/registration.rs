@@ -102,6 +102,10 @@ impl Master {
             cx.out.push(Effect::Log { text });
             return;
         }
+        if self.is_down(&register.info.hostname, &ip) {
+            refuse(cx, connection, "Machine is `DOWN`".to_owned());
+            return;
+        }
         match register.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()) {
             None => self.on_new_agent(cx, connection, ip, register),
             Some(id) => self.on_returning_agent(cx, connection, ip, id, register),
@@ -206,6 +210,7 @@ impl Master {
             self.connect_agent(cx, key, connection);
             self.announce(cx, || Announcement::AgentAdded { agent: key });
             self.send_registered(cx, key, Vec::new());
+            self.keep_down(cx, key);
         } else {
             // It hung up meanwhile and will register as a new one.
             self.remove_agent(cx, key, "the connection closed during registration");
@@ -214,7 +219,7 @@ impl Master {
 
     pub(crate) fn make_agent(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
         id: &str,
         ip: String,
         register: &internal::Register,
@@ -244,6 +249,7 @@ impl Master {
         self.agent_keys.insert(id.to_owned(), key);
         self.allocator.add_agent(key, options, total, &BTreeMap::new());
         self.allocator.deactivate_agent(key);
+        self.reschedule(cx, key);
         key
     }
 
@@ -258,7 +264,9 @@ impl Master {
             let id = agent.id.clone();
             self.acknowledged.returned(cx.now.mono, &id);
         }
-        self.allocator.activate_agent(key);
+        if self.agent(key).is_some_and(|a| self.state.is_active(a)) {
+            self.allocator.activate_agent(key);
+        }
     }
 
     pub(crate) fn send_registered(
@@ -274,6 +282,7 @@ impl Master {
             total_ping_timeout_seconds: pings.as_secs_f64(),
             master_info: self.config.info.clone(),
             reconciliations,
+            drain: self.drain_config(&agent.id),
         };
         self.send_to_agent(cx, key, Message::Registered(registered));
     }

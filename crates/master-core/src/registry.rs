@@ -6,6 +6,10 @@ pub const AGENTS: &str = "agents";
 pub const UNREACHABLE: &str = "unreachable";
 /// Section of agents marked gone: agent id to `internal::RegistryAgentGone`.
 pub const GONE: &str = "gone";
+/// Section of agents that operators took out of use: agent id to `internal::RegistryDeactivated`.
+pub const DEACTIVATED: &str = "deactivated";
+/// Section of maintenance: `schedule` to `internal::RegistryMaintenance`.
+pub const MAINTENANCE: &str = "maintenance";
 
 /// Section of quotas: role to `v1::quota::QuotaConfig`.
 pub const QUOTA: &str = "quota";

@@ -38,10 +38,7 @@ impl Master {
             if task.holds_resources() {
                 self.allocator.recover(cx.now, key, task.agent, &task.resources, None);
             }
-            if let Some(agent) = self.agent_mut(task.agent) {
-                agent.tasks.remove(&(key, task.id().to_owned()));
-                agent.killed.remove(&(key, task.id().to_owned()));
-            }
+            self.take_off(task.agent, key, task.id());
             if !crate::is_terminal(task.wire.state()) {
                 let message = format!("Framework {id} removed");
                 let status = v1::TaskStatus {
@@ -59,6 +56,7 @@ impl Master {
         framework.unregistered = Some(cx.now.wall);
         let info = v1::FrameworkInfo { id: Some(id.as_str().into()), ..framework.info.clone() };
         self.announce(cx, || Announcement::FrameworkRemoved { info: Box::new(info) });
+        self.state.forget_answers(key);
         self.allocator.remove_framework(key);
         self.history.forget(key);
         self.framework_keys.remove(&id);

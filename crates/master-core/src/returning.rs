@@ -63,16 +63,22 @@ impl Master {
         if known.is_none() {
             self.announce(cx, || Announcement::AgentAdded { agent: key });
         }
+        self.resume_drain(cx, key);
         self.send_registered(cx, key, reconciliations);
         self.remind(cx, key, &register);
+        self.keep_down(cx, key);
     }
 
     pub(crate) fn refresh_agent(&mut self, key: AgentId, register: &internal::Register) {
         let Some(agent) = self.agent_mut(key) else { return };
+        let is_other = agent.info.attributes != register.info.attributes;
         agent.info = register.info.clone();
         agent.version.clone_from(&register.version);
         agent.capabilities.clone_from(&register.capabilities);
         self.set_total(key, registered_total(register));
+        if is_other {
+            self.warnings.forget_filters(|agent, _| agent == key);
+        }
     }
 
     /// Takes over frameworks, executors and tasks that the agent lists and the master does not know.

@@ -1,6 +1,8 @@
 //! What a master knows; published to readers as a whole. Cheap to clone: frameworks, agents and tasks are shared until
 //! they change.
 
+use crate::draining::Deactivated;
+use crate::maintenance::{Maintenance, Scheduled};
 use crate::share::Share;
 use allocator::{AgentId, FrameworkId, Overlap};
 use base::{Time, Token, WallTime};
@@ -28,6 +30,12 @@ pub struct State {
     pub unreachable: BTreeMap<String, v1::TimeInfo>,
     /// Agents marked gone, with when.
     pub gone: BTreeMap<String, v1::TimeInfo>,
+    /// Agents that operators took out of use, by id: registered, not back yet, or unreachable.
+    pub deactivated: BTreeMap<String, Deactivated>,
+    /// What operators plan for machines.
+    pub maintenance: Arc<Maintenance>,
+    /// Registered agents on machines that have a maintenance window.
+    pub scheduled: BTreeMap<AgentId, Arc<Scheduled>>,
     /// Counts of events, by metric name (`master/…`).
     pub counters: BTreeMap<String, u64>,
     /// Every flag's name and value.
@@ -81,6 +89,8 @@ pub struct Framework {
     pub constraints: Option<v1::scheduler::OfferConstraints>,
     /// Its open offers, by id.
     pub offers: BTreeMap<String, Arc<Offer>>,
+    /// What it was asked to give back and has not answered, by id.
+    pub inverse_offers: BTreeMap<String, Arc<v1::InverseOffer>>,
     /// Counts of its calls, events, operations, offers and ended tasks, by metric name (`calls/accept`).
     pub counters: BTreeMap<String, u64>,
 }
@@ -244,6 +254,21 @@ impl Agent {
     pub fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
+
+    /// Where its own API is.
+    #[must_use]
+    pub fn url(&self) -> v1::Url {
+        v1::Url {
+            scheme: "http".to_owned(),
+            address: v1::Address {
+                hostname: Some(self.info.hostname.clone()),
+                ip: Some(self.ip.clone()),
+                port: self.info.port(),
+            },
+            path: Some("/slave(1)".to_owned()),
+            ..Default::default()
+        }
+    }
 }
 
 impl Operation {
@@ -265,6 +290,12 @@ impl State {
     #[must_use]
     pub fn agent(&self, id: &str) -> Option<&Arc<Agent>> {
         self.agents.values().find(|a| a.id == id)
+    }
+
+    /// Whether an agent may be offered: it is connected, and no operator took it out of use.
+    #[must_use]
+    pub fn is_active(&self, agent: &Agent) -> bool {
+        agent.is_connected() && !self.deactivated.contains_key(&agent.id)
     }
 
     /// What is used on an agent, by framework.

@@ -127,10 +127,17 @@ impl Master {
         let Some(task) = framework.tasks.remove(id) else { return };
         let agent = task.agent;
         push_bounded(&mut framework.completed_tasks, task, keep);
+        self.take_off(agent, key, id);
+    }
+
+    /// A task is no longer its agent's.
+    pub(crate) fn take_off(&mut self, agent: AgentId, key: FrameworkId, id: &str) {
         if let Some(agent) = self.agent_mut(agent) {
-            agent.tasks.remove(&(key, id.to_owned()));
-            agent.killed.remove(&(key, id.to_owned()));
+            let task = (key, id.to_owned());
+            agent.tasks.remove(&task);
+            agent.killed.remove(&task);
         }
+        self.note_end_on(agent);
     }
 
     /// Ends a task by the master's own word and takes it off its agent: it is lost, unreachable, or gone.
@@ -174,10 +181,7 @@ impl Master {
         } else {
             push_bounded(&mut framework.completed_tasks, task, keep_completed);
         }
-        if let Some(agent) = self.agent_mut(agent) {
-            agent.tasks.remove(&(key, id.to_owned()));
-            agent.killed.remove(&(key, id.to_owned()));
-        }
+        self.take_off(agent, key, id);
         if let Some(freed) = freed {
             self.allocator.recover(cx.now, key, agent, &freed, None);
         }

@@ -118,9 +118,10 @@ pub(crate) fn snapshot(
     let agents = state.agents.len();
     let connected = state.agents.values().filter(|a| a.is_connected()).count();
     set("master/slaves_connected", json!(connected));
-    set("master/slaves_active", json!(connected));
+    let usable = state.agents.values().filter(|a| state.is_active(a)).count();
+    set("master/slaves_active", json!(usable));
     set("master/slaves_disconnected", json!(agents - connected));
-    set("master/slaves_inactive", json!(agents - connected));
+    set("master/slaves_inactive", json!(agents - usable));
     set("master/slaves_unreachable", json!(state.unreachable.len()));
     let frameworks = state.frameworks.len();
     let active = state.frameworks.values().filter(|f| f.is_connected()).count();

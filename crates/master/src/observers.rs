@@ -78,7 +78,7 @@ fn event(announcement: Announcement, state: &State) -> Option<Event> {
             ..of(event::Type::TaskUpdated)
         },
         Announcement::AgentAdded { agent } => {
-            let agent = reads::agent(state.agents.get(&agent)?, &Usage::of(state));
+            let agent = reads::agent(state, state.agents.get(&agent)?, &Usage::of(state));
             Event { agent_added: Some(event::AgentAdded { agent }), ..of(event::Type::AgentAdded) }
         }
         Announcement::AgentRemoved { agent_id } => Event {

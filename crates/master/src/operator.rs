@@ -217,13 +217,14 @@ fn from_snapshot(
             answer.get_quota = Some(response::GetQuota { status: quota_status(view) });
             Answered::GetQuota
         }
-        // Nothing of these can be set yet, so there is nothing in them.
         Type::GetMaintenanceStatus => {
-            answer.get_maintenance_status = Some(response::GetMaintenanceStatus::default());
+            let status = view.maintenance_status();
+            answer.get_maintenance_status = Some(response::GetMaintenanceStatus { status });
             Answered::GetMaintenanceStatus
         }
         Type::GetMaintenanceSchedule => {
-            answer.get_maintenance_schedule = Some(response::GetMaintenanceSchedule::default());
+            let schedule = view.maintenance.schedule().clone();
+            answer.get_maintenance_schedule = Some(response::GetMaintenanceSchedule { schedule });
             Answered::GetMaintenanceSchedule
         }
         Type::Unknown => return respond::text(501, "Unknown call type"),

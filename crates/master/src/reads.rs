@@ -14,15 +14,25 @@ fn time(at: WallTime) -> v1::TimeInfo {
     v1::TimeInfo { nanoseconds: at.0.cast_signed() }
 }
 
-pub(crate) fn agent(agent: &Agent, usage: &Usage) -> get_agents::Agent {
+/// As the peer tells the start of a drain.
+fn whole_seconds(at: WallTime) -> v1::TimeInfo {
+    const SECOND: u64 = 1_000_000_000;
+    time(WallTime(at.0 / SECOND * SECOND))
+}
+
+pub(crate) fn agent(state: &State, agent: &Agent, usage: &Usage) -> get_agents::Agent {
+    let deactivated = state.deactivated.get(&agent.id);
+    let drain = deactivated.filter(|d| d.drain.is_some());
     get_agents::Agent {
         agent_info: v1::AgentInfo {
             id: Some(agent.id.as_str().into()),
             checkpoint: Some(true),
             ..agent.info.clone()
         },
-        active: agent.is_connected(),
-        deactivated: Some(false),
+        active: state.is_active(agent),
+        deactivated: Some(deactivated.is_some()),
+        drain_info: drain.and_then(|d| d.drain),
+        estimated_drain_start_time: drain.and_then(|d| d.drain_started).map(whole_seconds),
         version: agent.version.clone(),
         pid: Some(format!("slave(1)@{}:{}", agent.ip, agent.info.port())),
         registered_time: Some(time(agent.registered)),
@@ -38,7 +48,7 @@ pub(crate) fn agent(agent: &Agent, usage: &Usage) -> get_agents::Agent {
 pub(crate) fn agents(state: &State) -> GetAgents {
     let usage = Usage::of(state);
     GetAgents {
-        agents: state.agents.values().map(|a| agent(a, &usage)).collect(),
+        agents: state.agents.values().map(|a| agent(state, a, &usage)).collect(),
         recovered_agents: state.recovered_agents.values().cloned().collect(),
     }
 }
@@ -57,10 +67,10 @@ pub(crate) fn framework(state: &State, framework: &Framework) -> get_frameworks:
         reregistered_time: Some(time(framework.reregistered)),
         unregistered_time: framework.unregistered.map(time),
         offers: offers.collect(),
+        inverse_offers: framework.inverse_offers.values().map(|o| (**o).clone()).collect(),
         allocated_resources: framework.used().to_wire_endpoint(),
         offered_resources: framework.offered().to_wire_endpoint(),
         offer_constraints: Some(framework.constraints.clone().unwrap_or_default()),
-        ..Default::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Paths of the master, with and without `/master` before them.
 
 use crate::shared::{Leader, Shared};
-use crate::{masters, metrics, operator, overlaps, shares, v0, why, writes};
+use crate::{maintenance, masters, metrics, operator, overlaps, shares, v0, why, writes};
 use base::Token;
 use http::HeaderValue;
 use http_api::prometheus::Exposition;
@@ -58,6 +58,12 @@ impl Handler for Routes {
             "/offer-overlap" => overlaps::answer(&self.shared, request).await,
             "/masters" => masters::answer(&self.shared, request).await,
             "/redirect" => self.redirect(),
+            "/maintenance/schedule" | "/maintenance/status" | "/machine/down" | "/machine/up" => {
+                match maintenance::change(&self.shared, &path, request).await {
+                    Ok(response) => response,
+                    Err(request) => self.read(&path, request).await,
+                }
+            }
             path if writes::is_form(path) => writes::form(&self.shared, path, request).await,
             path if path == "/weights" || path == "/quota" || path.starts_with("/quota/") => {
                 match writes::policy(&self.shared, path, request).await {

@@ -41,8 +41,8 @@ pub(crate) fn answer(path: &str, query: &str, state: &State, started: SystemTime
             .map(|(role, weight)| json!({"role": role, "weight": weight}))
             .collect(),
         "/quota" => message(&crate::operator::quota_status(state)),
-        // Nothing of these can be set yet, so there is nothing in them.
-        "/maintenance/schedule" | "/maintenance/status" => json!({}),
+        "/maintenance/schedule" => message(state.maintenance.schedule()),
+        "/maintenance/status" => message(&state.maintenance_status()),
         _ => return None,
     })
 }
@@ -50,7 +50,7 @@ pub(crate) fn answer(path: &str, query: &str, state: &State, started: SystemTime
 fn all(state: &State, started: SystemTime) -> Value {
     let mut out = http_api::version::json();
     let usage = Usage::of(state);
-    let connected = state.agents.values().filter(|a| a.is_connected()).count();
+    let active = state.agents.values().filter(|a| state.is_active(a)).count();
     let info = &state.info;
     let more = json!({
         "start_time": started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
@@ -59,13 +59,13 @@ fn all(state: &State, started: SystemTime) -> Value {
         "pid": info.pid(),
         "hostname": info.hostname(),
         "capabilities": info.capabilities.iter().map(|c| c.r#type().as_str_name()).collect::<Vec<_>>(),
-        "activated_slaves": f64::from(u32::try_from(connected).unwrap_or(u32::MAX)),
-        "deactivated_slaves": f64::from(u32::try_from(state.agents.len() - connected).unwrap_or(u32::MAX)),
+        "activated_slaves": f64::from(u32::try_from(active).unwrap_or(u32::MAX)),
+        "deactivated_slaves": f64::from(u32::try_from(state.agents.len() - active).unwrap_or(u32::MAX)),
         "unreachable_slaves": f64::from(u32::try_from(state.unreachable.len()).unwrap_or(u32::MAX)),
         "leader": info.pid(),
         "leader_info": {"id": info.id, "pid": info.pid(), "port": info.port, "hostname": info.hostname()},
         "flags": state.flags,
-        "slaves": state.agents.values().map(|a| slave(&usage, a)).collect::<Value>(),
+        "slaves": state.agents.values().map(|a| slave(state, &usage, a)).collect::<Value>(),
         "recovered_slaves": recovered(state),
         "frameworks": state.frameworks.values().map(|f| framework(f, state)).collect::<Value>(),
         "completed_frameworks": state.completed_frameworks.iter().map(|f| framework(f, state)).collect::<Value>(),
@@ -96,7 +96,8 @@ fn sum<'a>(parts: impl Iterator<Item = &'a Resources>) -> Resources {
     sum
 }
 
-fn slave(usage: &Usage, agent: &Agent) -> Value {
+fn slave(state: &State, usage: &Usage, agent: &Agent) -> Value {
+    let deactivated = state.deactivated.get(&agent.id);
     let mut out = json!({
         "id": agent.id,
         "hostname": agent.info.hostname,
@@ -109,8 +110,8 @@ fn slave(usage: &Usage, agent: &Agent) -> Value {
         "offered_resources": summary(&usage.offered(agent.key)),
         "reserved_resources": reserved(&agent.total),
         "unreserved_resources": summary(&agent.total.unreserved()),
-        "active": agent.is_connected(),
-        "deactivated": false,
+        "active": state.is_active(agent),
+        "deactivated": deactivated.is_some(),
         "version": agent.version,
         "capabilities": agent.capabilities.iter().map(|c| c.r#type().as_str_name()).collect::<Vec<_>>(),
     });
@@ -119,6 +120,12 @@ fn slave(usage: &Usage, agent: &Agent) -> Value {
     }
     if let Some(domain) = &agent.info.domain {
         out["domain"] = message(domain);
+    }
+    if let Some((known, drain)) = deactivated.and_then(|d| Some((d, d.drain.as_ref()?))) {
+        out["drain_info"] = message(drain);
+        if let Some(started) = known.drain_started {
+            out["estimated_drain_start_time_seconds"] = json!(started.as_secs_f64());
+        }
     }
     out
 }
@@ -133,7 +140,7 @@ fn slaves(state: &State, query: &str) -> Value {
     let chosen = state.agents.values().filter(|a| wanted.as_ref().is_none_or(|id| *id == a.id));
     let usage = Usage::of(state);
     let list = chosen.map(|agent| {
-        let mut out = slave(&usage, agent);
+        let mut out = slave(state, &usage, agent);
         extend(
             &mut out,
             json!({
@@ -335,7 +342,7 @@ fn state_summary(state: &State) -> Value {
         .agents
         .values()
         .map(|agent| {
-            let mut out = slave(&usage, agent);
+            let mut out = slave(state, &usage, agent);
             let none = (Counts::default(), BTreeSet::new());
             let (counts, ids) = on_agents.get(agent.id.as_str()).unwrap_or(&none);
             counts.write(&mut out);

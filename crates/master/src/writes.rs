@@ -2,7 +2,7 @@
 
 use crate::shared::Shared;
 use http_api::{Request, Response, respond};
-use master_core::contract::{Input, OperatorCall};
+use master_core::contract::{Drain, Input, OperatorCall};
 use std::sync::Arc;
 use wire::v1;
 use wire::v1::master::Call;
@@ -24,6 +24,40 @@ pub(crate) fn change(call: &Call) -> Option<Result<OperatorCall, &'static str>> 
             .as_ref()
             .ok_or("mark_agent_gone")
             .map(|gone| OperatorCall::MarkAgentGone { agent_id: gone.agent_id.value.clone() }),
+        Type::DrainAgent => call.drain_agent.as_ref().ok_or("drain_agent").map(|drain| {
+            OperatorCall::DrainAgent(Drain {
+                agent_id: drain.agent_id.value.clone(),
+                max_grace_period: drain.max_grace_period,
+                mark_gone: drain.mark_gone(),
+            })
+        }),
+        Type::DeactivateAgent => call
+            .deactivate_agent
+            .as_ref()
+            .ok_or("deactivate_agent")
+            .map(|m| OperatorCall::DeactivateAgent { agent_id: m.agent_id.value.clone() }),
+        Type::ReactivateAgent => call
+            .reactivate_agent
+            .as_ref()
+            .ok_or("reactivate_agent")
+            .map(|m| OperatorCall::ReactivateAgent { agent_id: m.agent_id.value.clone() }),
+        Type::UpdateMaintenanceSchedule => {
+            let field = "update_maintenance_schedule";
+            call.update_maintenance_schedule
+                .as_ref()
+                .ok_or(field)
+                .map(|m| OperatorCall::UpdateMaintenanceSchedule { schedule: m.schedule.clone() })
+        }
+        Type::StartMaintenance => call
+            .start_maintenance
+            .as_ref()
+            .ok_or("start_maintenance")
+            .map(|m| OperatorCall::StartMaintenance { machines: m.machines.clone() }),
+        Type::StopMaintenance => call
+            .stop_maintenance
+            .as_ref()
+            .ok_or("stop_maintenance")
+            .map(|m| OperatorCall::StopMaintenance { machines: m.machines.clone() }),
         Type::ReserveResources => {
             call.reserve_resources.as_ref().ok_or("reserve_resources").map(|m| {
                 let (source, resources) = (m.source.clone(), m.resources.clone());
@@ -223,7 +257,7 @@ async fn body(request: Request) -> Result<String, Box<Response>> {
 }
 
 /// Has the core carry out what a body asks for, as `parse` understands it.
-async fn ask_as(
+pub(crate) async fn ask_as(
     shared: &Arc<Shared>,
     request: Request,
     parse: fn(&str) -> Result<OperatorCall, String>,

@@ -152,6 +152,15 @@ impl AgentNode {
         self.unstarted.extend(std::mem::take(&mut self.fetching).into_keys());
     }
 
+    /// Nothing is left of what the machine had.
+    pub(crate) fn wipe(&mut self) {
+        self.disk.clear();
+        self.containers.clear();
+        self.executors.clear();
+        self.unstarted.clear();
+        self.volumes.clear();
+    }
+
     /// What is kept of a container goes.
     pub(crate) fn forget(&mut self, container_id: &str) {
         self.containers.remove(container_id);

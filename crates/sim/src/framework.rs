@@ -78,6 +78,8 @@ pub(crate) struct Framework {
     dozes: bool,
     /// What it does with all offers, if it uses nothing.
     pub(crate) hoards: Option<Hoarding>,
+    /// Agents that an operator drained: their tasks may be killed.
+    pub(crate) drained: BTreeSet<String>,
     /// Declines nothing that it can use.
     pub(crate) is_eager: bool,
     /// Longest time that one of its tasks takes by itself.
@@ -110,6 +112,7 @@ impl Framework {
             dozes: options.lending && rng.chance(1, 2),
             hoards: (options.hoarding && index > 0)
                 .then(|| if rng.chance(1, 2) { Hoarding::Keeps } else { Hoarding::Declines }),
+            drained: BTreeSet::new(),
             is_eager: options.hoarding,
             longest_task: options.longest_task,
             is_spared: options.masters > 1 && options.spares_agents(),
@@ -258,10 +261,13 @@ impl Framework {
             }
             let expected =
                 if task.plan.code == 0 { TaskState::TaskFinished } else { TaskState::TaskFailed };
-            let is_killed = state == TaskState::TaskKilled;
+            let is_drained = self.drained.contains(&task.agent);
+            let is_gone = is_drained && state == TaskState::TaskGoneByOperator;
+            let is_killed = state == TaskState::TaskKilled || is_gone;
             let (asked, plan, group) = (task.kill_asked, task.plan, task.group.clone());
             let is_unhealthy = task.is_checked && status.healthy == Some(false);
-            let may_end_early = asked || is_unhealthy || task.revocable && !group.is_empty();
+            let may_end_early =
+                asked || is_drained || is_unhealthy || task.revocable && !group.is_empty();
             task.end = Some(state);
             let is_ended = is_killed && (may_end_early || self.may_end(&group));
             // Of a preempted one its executor says that it ended; the agent adds what for.

@@ -50,6 +50,8 @@ pub struct Options {
     pub forgotten_acks: u64,
     /// Mean time between two changes of shares, quotas and weights; None: there are none.
     pub share_every: Option<Duration>,
+    /// Mean time between two actions of an operator who drains agents and brings machines down; None: there are none.
+    pub maintain_every: Option<Duration>,
     /// To how many frameworks at a time the same resources are offered, by role.
     pub overlaps: BTreeMap<String, Overlap>,
     /// A part of each agent is reserved to a role, and lent when nobody of it wants it.
@@ -146,6 +148,8 @@ impl Options {
         if pick(2) == 0 {
             faults.extend(OF_AGENTS.into_iter().filter(|_| pick(2) == 0));
         }
+        let is_spared = !faults.iter().any(|fault| OF_AGENTS.contains(fault));
+        let maintain_every = if is_spared { None } else { [None, Some(60)][pick(2)] };
         let pace = [Pace::QUICK, Pace::SLOW][pick(2)];
         Self {
             masters,
@@ -167,6 +171,7 @@ impl Options {
             faults,
             forgotten_acks: [0, 10, 50][pick(3)],
             share_every: [None, Some(30), Some(120)][pick(3)].map(Duration::from_secs),
+            maintain_every: maintain_every.map(Duration::from_secs),
             lending: pick(4) == 0,
             hoarding: false,
             ..Self::from_seed(seed)
@@ -204,11 +209,14 @@ impl Options {
         let mut share_every = share_every;
         let mut overlaps: BTreeMap<String, Overlap> = overlaps.collect();
         let hoarding = between(0, 9) == 0;
+        let mut maintain_every =
+            [None, None, Some(20), Some(60)][between(0, 3) as usize].map(Duration::from_secs);
         let mut frameworks = frameworks;
         let mut fault_every = fault_every;
         if hoarding {
             (frameworks, fault_every, share_every, lending) =
                 (3 * frameworks + 1, None, None, false);
+            maintain_every = None;
             overlaps.clear();
         }
         Self {
@@ -232,6 +240,7 @@ impl Options {
             faults,
             forgotten_acks,
             share_every,
+            maintain_every,
             overlaps,
             lending,
             hoarding,

@@ -5,6 +5,7 @@ mod executors;
 mod faults;
 mod frameworks;
 mod leader;
+mod maintenance;
 mod masters;
 
 use crate::agent_node::AgentNode;
@@ -152,6 +153,8 @@ enum Event {
     Fault,
     /// An operator changes a share, a quota or a weight.
     Share,
+    /// An operator takes an agent or a machine out of use, or back.
+    Maintain,
     Check,
 }
 
@@ -302,6 +305,9 @@ impl World {
         }
         if world.options.share_every.is_some() {
             world.after(Duration::from_secs(1), Event::Share);
+        }
+        if world.options.maintain_every.is_some() {
+            world.after(Duration::from_secs(10), Event::Maintain);
         }
         world.after(Duration::from_secs(1), Event::Check);
         world
@@ -467,6 +473,7 @@ impl World {
             Event::FrameworkTick { framework } => self.framework_tick(framework),
             Event::Fault => self.fault(),
             Event::Share => self.share(),
+            Event::Maintain => self.maintain(),
             Event::Check => {
                 if self.options.hoarding {
                     let mut hunger = std::mem::take(&mut self.hunger);

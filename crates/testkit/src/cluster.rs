@@ -216,6 +216,11 @@ impl Cluster {
         self.masters[master].as_mut()?.try_wait().ok().flatten()
     }
 
+    /// How an agent ended; None: it runs, or was killed here.
+    pub fn ended_agent(&mut self, agent: usize) -> Option<std::process::ExitStatus> {
+        self.agents[agent].as_mut()?.try_wait().ok().flatten()
+    }
+
     /// Waits until the master counts `count` active agents.
     ///
     /// # Panics

@@ -53,7 +53,7 @@ pub struct Framework {
 }
 
 /// States that end a task.
-pub const TERMINAL: [&str; 7] = [
+pub const TERMINAL: [&str; 8] = [
     "TASK_FINISHED",
     "TASK_FAILED",
     "TASK_KILLED",
@@ -61,6 +61,7 @@ pub const TERMINAL: [&str; 7] = [
     "TASK_ERROR",
     "TASK_DROPPED",
     "TASK_GONE",
+    "TASK_GONE_BY_OPERATOR",
 ];
 
 impl Framework {

@@ -13,6 +13,7 @@ mod appearance;
 mod checks;
 mod compact;
 mod docker;
+mod draining;
 mod executors;
 mod gc;
 mod limits;
@@ -109,6 +110,7 @@ impl Node {
             total_ping_timeout_seconds: 75.0,
             master_info: v1::MasterInfo::default(),
             reconciliations: Vec::new(),
+            drain: None,
         };
         let mut effects = self.hear(master_to_agent::Message::Registered(registered));
         effects.extend(self.stored());

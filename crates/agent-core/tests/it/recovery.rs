@@ -156,6 +156,7 @@ fn told_of_unknown(lost: &serde_json::Value) -> Vec<v1::TaskStatus> {
             framework: framework(),
             statuses: vec![wire::json::from_value(lost).expect("a status")],
         }],
+        drain: None,
     };
     let mut effects = node.hear(master_to_agent::Message::Registered(registered));
     effects.extend(node.stored());

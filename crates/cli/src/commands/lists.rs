@@ -56,11 +56,14 @@ pub(crate) async fn agents(
             format!("{name}:{}", value.as_str().map_or_else(|| number(value), str::to_owned))
         });
         let state = match (slave["active"] == true, slave["deactivated"] == true) {
-            (_, true) => "deactivated",
-            (true, _) => "active",
-            _ => "disconnected",
+            (_, true) => match slave["drain_info"]["state"].as_str() {
+                Some(drain) => drain.to_lowercase(),
+                None => "deactivated".to_owned(),
+            },
+            (true, _) => "active".to_owned(),
+            _ => "disconnected".to_owned(),
         };
-        let row = [text(slave, "id"), text(slave, "hostname"), state].map(str::to_owned);
+        let row = [text(slave, "id").to_owned(), text(slave, "hostname").to_owned(), state];
         let numbers = three("cpus").into_iter().chain(three("mem"));
         table.row(row.into_iter().chain(numbers).chain([attributes.collect::<Vec<_>>().join(";")]));
     }

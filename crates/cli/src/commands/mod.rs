@@ -4,9 +4,12 @@
 
 mod attach;
 mod completion;
+mod drain;
 mod exec;
 mod known;
 mod lists;
+mod machines;
+mod maintenance;
 mod masters;
 mod overlap;
 mod quota;
@@ -15,6 +18,7 @@ mod reserve;
 mod share;
 mod simulate;
 mod status;
+mod times;
 mod volume;
 mod weight;
 mod why;
@@ -28,7 +32,9 @@ use std::process::ExitCode;
 /// Name of each command, and what it needs to know.
 fn all() -> Vec<Command> {
     let lists = lists::commands();
+    let drains = drain::commands();
     let more = [
+        maintenance::command(),
         why::command(),
         exec::command(),
         attach::command(),
@@ -44,7 +50,7 @@ fn all() -> Vec<Command> {
         volume::command(),
         completion::command(),
     ];
-    [status::command()].into_iter().chain(lists).chain(more).collect()
+    [status::command()].into_iter().chain(lists).chain(drains).chain(more).collect()
 }
 
 async fn dispatch(
@@ -56,14 +62,18 @@ async fn dispatch(
         "agents" => lists::agents(client, matches).await,
         "attach" => attach::run(client, matches).await,
         "completion" => completion::run(matches),
+        "deactivate" => drain::deactivate(client, matches).await,
+        "drain" => drain::drain(client, matches).await,
         "exec" => exec::run(client, matches).await,
         "flags" => lists::flags(client, matches).await,
         "frameworks" => lists::frameworks(client, matches).await,
         "offers" => lists::offers(client, matches).await,
+        "maintenance" => maintenance::run(client, matches).await,
         "masters" => masters::run(client, matches).await,
         "overlap" => overlap::run(client, matches).await,
         "quota" => quota::run(client, matches).await,
         "reservations" => reserve::reservations(client, matches).await,
+        "reactivate" => drain::reactivate(client, matches).await,
         "reserve" => reserve::reserve(client, matches).await,
         "roles" => lists::roles(client, matches).await,
         "share" => share::run(client, matches).await,

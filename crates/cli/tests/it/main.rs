@@ -17,6 +17,7 @@ mod images;
 mod isolation;
 mod lending;
 mod local;
+mod maintenance;
 mod metrics;
 mod networks;
 mod operator;

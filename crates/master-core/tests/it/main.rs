@@ -12,9 +12,11 @@ use wire::v1::{self, scheduler};
 
 mod agents;
 mod calls;
+mod draining;
 mod launch;
 mod lease;
 mod lending;
+mod maintenance;
 mod offers;
 mod old_agents;
 mod operations;
@@ -272,6 +274,7 @@ fn registration(resources: &str) -> internal::Register {
             Type::ReservationRefinement,
             Type::ResizeVolume,
             Type::AgentOperationFeedback,
+            Type::AgentDraining,
         ]
         .map(|c| v1::agent_info::Capability { r#type: Some(c as i32) })
         .to_vec(),

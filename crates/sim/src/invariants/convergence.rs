@@ -43,5 +43,6 @@ pub fn open(world: &World) -> Vec<String> {
         }
     }
     open.extend(super::reservations::open(world));
+    open.extend(super::maintenance::open(world));
     open
 }

@@ -8,6 +8,7 @@
 //! | [`guarantees`]: what is promised to roles is not offered to others | at each offer | docs/sharing.md |
 //! | [`lending`]: what is lent is there once and comes back | at each step of the master | docs/sharing.md |
 //! | [`limits`]: no role is offered more than it may have | at each offer | master.md 4.3 |
+//! | [`maintenance`]: what is out of use is not used, and is in use again when it should be | during the run | master.md 1.10, 1.11 |
 //! | [`oracle`]: no framework sees a contradiction | during the run | master.md 1.7, agent.md 4.1 |
 //! | [`reservations`]: master, agent and directories agree on volumes | after the calm | agent.md 7.1 |
 //! | [`starvation`]: who wants more is offered what is free in time | where others hoard | docs/sharing.md |
@@ -24,6 +25,7 @@ pub mod guarantees;
 pub mod leadership;
 pub mod lending;
 pub mod limits;
+pub mod maintenance;
 pub mod oracle;
 pub mod policy;
 pub mod registry;
@@ -39,6 +41,7 @@ use crate::World;
 pub fn always(world: &World) -> Result<(), String> {
     books::check(world)?;
     capacity::check(world)?;
+    maintenance::check_agents(world)?;
     world.promise.clone()?;
     oracle::check(world)
 }

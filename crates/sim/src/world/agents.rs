@@ -115,6 +115,10 @@ impl World {
             agent::Effect::Exit { message, .. } => {
                 self.trace.line(self.now, &format!("agent {agent} exits: {message}"));
                 self.agent_crash(agent);
+                if message.contains("marked gone") {
+                    // Its machine begins anew.
+                    self.agents[agent].wipe();
+                }
             }
             agent::Effect::Probe { id, .. } => {
                 let result = Ok(agent::ProbeAnswer::Connected(self.rng.chance(3, 4)));

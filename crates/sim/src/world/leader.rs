@@ -52,9 +52,14 @@ impl World {
             let within = || invariants::limits::check(state, now.mono);
             self.promise = self.promise.clone().and_then(|()| kept()).and_then(|()| within());
         }
+        if self.options.maintain_every.is_some() {
+            let kept = invariants::maintenance::check(state, now.mono);
+            self.promise = self.promise.clone().and(kept);
+        }
         // In a large cluster it is seen soon enough all the same.
         if self.options.lending && (!self.options.steady || self.serial.is_multiple_of(64)) {
-            let is_whole = self.options.fault_every.is_none() || self.options.faults.is_empty();
+            let is_faultless = self.options.fault_every.is_none() || self.options.faults.is_empty();
+            let is_whole = is_faultless && self.options.maintain_every.is_none();
             let recalls = self.recalls.check(core, self.now, is_whole);
             let mut shares = state.shares.values();
             self.recalled_beside_shares |= !core.recalls().is_empty()
@@ -202,6 +207,13 @@ impl World {
     pub(super) fn share(&mut self) {
         let Some(every) = self.options.share_every.filter(|_| !self.is_calm()) else { return };
         let call = operator::next(&mut self.rng);
+        self.operate(call);
+        let delay = self.random(2 * every);
+        self.after(delay, Event::Share);
+    }
+
+    /// An operator asks the leader, if there is one.
+    pub(super) fn operate(&mut self, call: master::OperatorCall) {
         self.trace.line(self.now, &format!("operator asks for {call:?}"));
         let leader = self.masters.iter().position(|m| m.leads() && !m.is_paused);
         if let Some(master) = leader.filter(|m| !self.masters[*m].must_wait(self.now)) {
@@ -209,8 +221,6 @@ impl World {
             self.policy.asks(master, token, &call);
             self.step_master(master, master::Input::Operator { token, call });
         }
-        let delay = self.random(2 * every);
-        self.after(delay, Event::Share);
     }
 
     pub(super) fn is_calm(&self) -> bool {

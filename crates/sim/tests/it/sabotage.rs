@@ -13,6 +13,7 @@ fn options(seed: u64, sabotage: Option<Sabotage>) -> Options {
         faulty: Duration::from_secs(300),
         fault_every: None,
         share_every: None,
+        maintain_every: None,
         overlaps: std::collections::BTreeMap::new(),
         lending: true,
         hoarding: false,
