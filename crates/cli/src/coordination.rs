@@ -3,12 +3,15 @@
 use crate::flags::Flags;
 use crate::host::Address;
 use detector::{Service, Url};
-use master::{Backend, Meeting, Timeouts};
+use master::{Backend, Meeting, Replicas, Secret, Timeouts};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Bounds of `--zk_session_timeout`.
 const SESSION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
+
+/// Fewest bytes of a secret that masters share.
+const SECRET_MIN: usize = 16;
 
 /// The backend that the flags of a master ask for.
 ///
@@ -43,8 +46,8 @@ pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, Strin
     if text == "raft" && flag == "coordination" {
         return raft(flags, address);
     }
-    if flags.text("peers").is_some() {
-        return Err("--peers: only masters with --coordination=raft have peers".to_owned());
+    if let Some(flag) = ["peers", "peers_secret"].into_iter().find(|f| flags.text(f).is_some()) {
+        return Err(format!("--{flag}: only masters with --coordination=raft have peers"));
     }
     match text {
         "embedded" if flag == "coordination" => {}
@@ -139,7 +142,21 @@ fn raft(flags: &Flags, address: &Address) -> Result<Backend, String> {
         );
     }
     let me = named.unwrap_or(&own[0]).clone();
-    Ok(Backend::Raft { directory: crate::daemon::absolute(directory)?, me, peers })
+    let directory = crate::daemon::absolute(directory)?;
+    let (secret, timeouts) = (secret(flags)?, timeouts(flags)?);
+    Ok(Backend::Raft(Replicas { directory, me, peers, secret, timeouts }))
+}
+
+/// `--peers_secret`.
+fn secret(flags: &Flags) -> Result<Option<Secret>, String> {
+    let Some(path) = flags.text("peers_secret") else { return Ok(None) };
+    let fault = |why: &str| format!("--peers_secret: {path}: {why}");
+    let text = std::fs::read(path).map_err(|e| fault(&e.to_string()))?;
+    let text = text.trim_ascii();
+    if text.len() < SECRET_MIN {
+        return Err(fault(&format!("expected at least {SECRET_MIN} bytes")));
+    }
+    Ok(Some(Secret(text.to_vec())))
 }
 
 /// `--zk_session_timeout`.
@@ -215,7 +232,8 @@ mod tests {
         assert_eq!(backend(&flags("--registry=in_memory")), Ok(Backend::InMemory));
         for (peers, me) in [("", "10.0.0.1:5050"), (" --peers=m1:5050,m2:5050", "m1:5050")] {
             let text = format!("--coordination=raft --work_dir=/w{peers}");
-            let Ok(Backend::Raft { me: found, peers: all, .. }) = backend(&flags(&text)) else {
+            let Ok(Backend::Raft(Replicas { me: found, peers: all, .. })) = backend(&flags(&text))
+            else {
                 panic!("{text}")
             };
             assert_eq!((found.as_str(), all.len()), (me, peers.matches("m").count()));
@@ -242,6 +260,10 @@ mod tests {
             ("--coordination=raft --work_dir=/w --peers=m1", "--peers: expected host:port"),
             ("--coordination=raft --work_dir=/w --registry=in_memory", "--registry=in_memory"),
             ("--work_dir=/w --peers=m1:5050", "--peers: only masters with --coordination=raft"),
+            (
+                "--coordination=raft --work_dir=/w --peers_secret=/dev/null",
+                "--peers_secret: /dev/null: expected at least 16 bytes",
+            ),
             ("--coordination=etcds://h/m", "--coordination: TLS to etcd is not supported"),
             ("--coordination=etcd://h", "--coordination: a path is missing"),
             ("--zk=etcd://h/m", "--zk: expected zk://"),

@@ -37,16 +37,34 @@ pub enum Backend {
     /// One master that forgets.
     InMemory,
     /// Several masters that replicate the registry among themselves.
-    Raft {
-        /// Directory of this master's part.
-        directory: PathBuf,
-        /// Where others reach this master, `host:port`.
-        me: String,
-        /// The first masters of a new cluster, this one among them; none when this one is to be added to others.
-        peers: Vec<String>,
-    },
+    Raft(Replicas),
     /// Election and registry in ZooKeeper or etcd.
     Meeting(Meeting),
+}
+
+/// Masters that replicate the registry among themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replicas {
+    /// Directory of this master's part.
+    pub directory: PathBuf,
+    /// Where others reach this master, `host:port`.
+    pub me: String,
+    /// The first masters of a new cluster, this one among them; none when this one is to be added to others.
+    pub peers: Vec<String>,
+    /// What only masters of this cluster know; None: whoever reaches a master may take part.
+    pub secret: Option<Secret>,
+    /// Longest times for the registry.
+    pub timeouts: Timeouts,
+}
+
+/// What nobody else may see.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(not shown)")
+    }
 }
 
 /// Where masters meet that leave election and registry to a service.
@@ -122,8 +140,8 @@ pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Regis
             tokio::spawn(alone(Box::new(Embedded::open(directory)?), standing, left))
         }
         Backend::InMemory => tokio::spawn(alone(Box::new(InMemory::default()), standing, left)),
-        Backend::Raft { directory, me, peers: first } => {
-            let group = raft::take_part(directory, me, first).await?;
+        Backend::Raft(settings) => {
+            let group = raft::take_part(settings).await?;
             peers = Some(group.peers());
             tokio::spawn(group.follow(standing, left))
         }

@@ -25,7 +25,7 @@ mod why;
 mod writes;
 
 use coordination::RegistryError;
-pub use coordination::{Backend, Meeting, Timeouts};
+pub use coordination::{Backend, Meeting, Replicas, Secret, Timeouts};
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;

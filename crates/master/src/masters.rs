@@ -25,8 +25,8 @@ pub(crate) async fn call(shared: &Arc<Shared>, kind: &str, request: Request) -> 
         Err(refusal) => return *refusal,
     };
     match peers.answer(kind, &body).await {
-        Some(answer) => respond::content("application/octet-stream", answer),
-        None => respond::text(400, "This is no call of a master of this version"),
+        Ok(answer) => respond::content("application/octet-stream", answer),
+        Err(why) => respond::text(403, why),
     }
 }
 

@@ -279,6 +279,13 @@ const ROWS: &[Row] = &[
         "with --coordination=raft: host:port of all first masters of a new cluster; left out when this master is added to \
          others by `proffer masters add`",
     ),
+    row(
+        "peers_secret",
+        Kind::Path,
+        None,
+        "with --coordination=raft: file with a secret of at least 16 bytes that all masters share; nobody else can take \
+         part in elections or change the registry then",
+    ),
     row("zk", Kind::Text, None, "the same as --coordination, for zk://… or file:///path"),
 ];
 

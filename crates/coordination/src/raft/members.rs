@@ -1,11 +1,16 @@
 //! Calls of other masters, and masters that come and go.
 
+use super::election::{self, Question};
+use super::identity::Identity;
+use super::store::{Store, WeakStore};
 use super::{Raft, id_of};
 use openraft::error::{ClientWriteError, RaftError};
-use openraft::{BasicNode, ChangeMembers};
+use openraft::raft::AppendEntriesResponse;
+use openraft::{BasicNode, ChangeMembers, ServerState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest time for a new master to take the registry over.
@@ -17,6 +22,8 @@ const CHANGE_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Peers {
     raft: openraft::Raft<Raft>,
+    identity: Arc<Identity>,
+    store: WeakStore,
 }
 
 impl std::fmt::Debug for Peers {
@@ -48,12 +55,23 @@ pub enum MembersError {
 }
 
 impl Peers {
-    pub(super) fn new(raft: openraft::Raft<Raft>) -> Self {
-        Self { raft }
+    pub(super) fn new(raft: openraft::Raft<Raft>, identity: Arc<Identity>, store: &Store) -> Self {
+        Self { raft, identity, store: store.downgrade() }
     }
 
-    /// Answers a call of another master; None: there is no such call, or its body is not understood.
-    pub async fn answer(&self, kind: &str, body: &[u8]) -> Option<Vec<u8>> {
+    /// Answers a call of another master.
+    ///
+    /// # Errors
+    /// Why this master does not answer it: the other one has another secret, is of another cluster or version, or this
+    /// one must not take part.
+    pub async fn answer(&self, kind: &str, call: &[u8]) -> Result<Vec<u8>, String> {
+        let (nonce, body) = self.identity.open(kind, call)?;
+        let answer = self.carry_out(kind, body).await;
+        let answer = answer.ok_or("this is no call of a master of this version")?;
+        Ok(self.identity.answer(&nonce, answer))
+    }
+
+    async fn carry_out(&self, kind: &str, body: &[u8]) -> Option<Vec<u8>> {
         fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
             postcard::from_bytes(body).ok()
         }
@@ -61,9 +79,31 @@ impl Peers {
             postcard::to_stdvec(answer).ok()
         }
         match kind {
-            "append" => answer(&self.raft.append_entries(read(body)?).await),
+            "append" => {
+                let appended = self.raft.append_entries(read(body)?).await;
+                if !matches!(appended, Err(_) | Ok(AppendEntriesResponse::HigherVote(_))) {
+                    self.identity.heard.now();
+                }
+                answer(&appended)
+            }
+            "snapshot" => {
+                let installed = self.raft.install_snapshot(read(body)?).await;
+                if installed.is_ok() {
+                    self.identity.heard.now();
+                }
+                answer(&installed)
+            }
             "vote" => answer(&self.raft.vote(read(body)?).await),
-            "snapshot" => answer(&self.raft.install_snapshot(read(body)?).await),
+            "prevote" => {
+                let question: Question = read(body)?;
+                let (store, heard) = (self.store.upgrade()?, &self.identity.heard);
+                answer(&election::agrees(&self.raft, &store, heard, &question))
+            }
+            "hello" => answer(&self.identity.hello()),
+            "invite" => {
+                let store = self.store.upgrade()?;
+                answer(&self.identity.invited(&store, read(body)?))
+            }
             _ => None,
         }
     }
@@ -91,7 +131,14 @@ impl Peers {
     pub async fn add(&self, addresses: &[String]) -> Result<(), MembersError> {
         let new: BTreeMap<u64, BasicNode> =
             addresses.iter().map(|a| (id_of(a), BasicNode::new(a))).collect();
+        for member in self.members().iter().filter(|m| m.votes) {
+            if new.contains_key(&id_of(&member.address)) {
+                let text = format!("{} is a master of this cluster already", member.address);
+                return Err(MembersError::Refused(text));
+            }
+        }
         for (id, node) in &new {
+            self.invite(&node.addr).await?;
             let learned = self.raft.add_learner(*id, node.clone(), true);
             let late = || {
                 MembersError::Refused(format!(
@@ -109,6 +156,22 @@ impl Peers {
             }
         }
         self.change(ChangeMembers::AddVoterIds(new.into_keys().collect())).await
+    }
+
+    /// Lets a new master take part.
+    async fn invite(&self, address: &str) -> Result<(), MembersError> {
+        let refused = |why: String| MembersError::Refused(format!("{address} is not added: {why}"));
+        if self.raft.metrics().borrow().state != ServerState::Leader {
+            return Err(MembersError::NotLeading);
+        }
+        let cluster = self.identity.begun().map(|begun| begun.cluster);
+        let body = postcard::to_stdvec(&cluster.unwrap_or_default());
+        let body = body.map_err(|e| refused(e.to_string()))?;
+        let answer = self.identity.ask(address, "invite", &body).await.map_err(|error| {
+            refused(format!("{error}; does a master with --coordination=raft run there?"))
+        })?;
+        let answer: Result<Result<(), String>, _> = postcard::from_bytes(&answer);
+        answer.map_err(|e| refused(e.to_string()))?.map_err(refused)
     }
 
     /// Removes masters. What stays must have a majority that runs.

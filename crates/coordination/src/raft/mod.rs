@@ -1,20 +1,24 @@
 //! Masters that replicate the registry among themselves and elect their leader, with no other service.
 
+mod election;
+mod identity;
 mod members;
 mod network;
 mod replicated;
+mod sealed;
 mod store;
 
 pub use members::{MemberState, MembersError, Peers};
 
-use crate::{Change, Registry as _, RegistryError, Standing};
+use crate::{Change, Registry as _, RegistryError, Replicas, Standing, Timeouts};
+use identity::{Begun, Identity};
 use network::Network;
+use openraft::error::{InitializeError, RaftError};
 use openraft::{BasicNode, Config, ServerState};
 use replicated::Replicated;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use store::STATE;
@@ -30,10 +34,13 @@ pub const PATH: &str = "/coordination/raft/";
 /// Time between signs of life of the leader.
 const HEARTBEAT: Duration = Duration::from_millis(150);
 /// Time without a sign of life after which another master may lead: it differs from election to election.
-const ELECTION: (Duration, Duration) = (Duration::from_millis(1100), Duration::from_millis(1700));
-/// Time without an answer of a majority after which a leader gives up: before another one may lead.
+const ELECTION: (Duration, Duration) = (Duration::from_millis(1100), Duration::from_millis(1600));
+/// Time without an answer of a majority after which a leader gives up, and for which nobody votes for another one after
+/// a sign of life: before another one may lead.
 const LEASE: Duration = Duration::from_millis(1000);
 
+/// Longest time for a leader who is alone to answer itself.
+const CALL_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for the end of Raft's tasks.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
 
@@ -82,39 +89,41 @@ fn info_of(address: &str) -> Option<v1::MasterInfo> {
     })
 }
 
-/// Takes part; `peers` are the first masters of the cluster, this one among them, or none to be added later.
-pub(crate) async fn take_part(
-    directory: &Path,
-    me: &str,
-    peers: &[String],
-) -> Result<Group, RegistryError> {
+/// Takes part.
+pub(crate) async fn take_part(settings: &Replicas) -> Result<Group, RegistryError> {
+    let Replicas { directory, me, peers, secret, timeouts } = settings;
     let store = Store::open(directory)?;
     let place = store.place().to_owned();
     let fault =
         |error: &dyn std::error::Error| RegistryError::unavailable(&place, error.to_string());
+    let secret = secret.as_ref().map_or(&[][..], |secret| &secret.0);
+    let identity = Arc::new(Identity::new(&store, me, peers, secret)?);
     let config = Config {
         cluster_name: "proffer".to_owned(),
         heartbeat_interval: millis(HEARTBEAT),
-        election_timeout_min: millis(ELECTION.0),
-        election_timeout_max: millis(ELECTION.1),
+        // openraft has its lease as long as the longest time until an election; when there is one, `election` says.
+        election_timeout_min: millis(LEASE) - 1,
+        election_timeout_max: millis(LEASE),
+        enable_elect: false,
         // A new master counts for majorities when it has everything.
         replication_lag_threshold: 0,
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|e| fault(&e))?);
-    let raft = openraft::Raft::new(id_of(me), config, Network, store.clone(), store.clone())
+    let network = Network(identity.clone());
+    let raft = openraft::Raft::new(id_of(me), config, network, store.clone(), store.clone())
         .await
         .map_err(|e| fault(&e))?;
-    let group = Group { raft, store, me: me.to_owned() };
+    let group = Group { raft, store, identity, timeouts: *timeouts };
     let is_new = !group.raft.is_initialized().await.map_err(|e| fault(&e))?;
-    if is_new && peers.iter().any(|peer| peer == me) {
-        if peers.len() > 1 && !group.store.of_one_master()?.is_empty() {
-            group.close().await;
-            return Err(RegistryError::NotEmpty { place, me: me.to_owned() });
-        }
-        let members: BTreeMap<u64, BasicNode> =
-            peers.iter().map(|peer| (id_of(peer), BasicNode::new(peer))).collect();
-        group.raft.initialize(members).await.map_err(|e| fault(&e))?;
+    if is_new && peers.len() > 1 && !group.store.of_one_master()?.is_empty() {
+        group.close().await;
+        return Err(RegistryError::NotEmpty { place, me: me.clone() });
+    }
+    if !is_new && group.identity.begun().is_none() {
+        // Its file is older than the names of clusters.
+        let begun = Begun { cluster: Default::default(), founders: Vec::new() };
+        group.identity.begin(&group.store, begun)?;
     }
     Ok(group)
 }
@@ -123,12 +132,32 @@ pub(crate) async fn take_part(
 pub(crate) struct Group {
     raft: openraft::Raft<Raft>,
     store: Store,
-    me: String,
+    identity: Arc<Identity>,
+    timeouts: Timeouts,
 }
 
 impl Group {
     pub(crate) fn peers(&self) -> Peers {
-        Peers::new(self.raft.clone())
+        Peers::new(self.raft.clone(), self.identity.clone(), &self.store)
+    }
+
+    /// Begins a cluster with the other first masters, unless it has begun.
+    async fn begin(&self) -> Result<(), String> {
+        if !self.identity.is_founder() {
+            return Ok(());
+        }
+        if self.identity.begun().is_none() {
+            self.identity.meet(&self.store).await?;
+        }
+        if self.raft.is_initialized().await.map_err(|e| e.to_string())? {
+            return Ok(());
+        }
+        let members: BTreeMap<u64, BasicNode> =
+            self.identity.peers().iter().map(|peer| (id_of(peer), BasicNode::new(peer))).collect();
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Tells of this master's standing until it leaves.
@@ -156,7 +185,18 @@ impl Group {
     }
 
     async fn watch(&self, standing: &mpsc::Sender<Standing>) -> String {
-        let id = id_of(&self.me);
+        if let Err(why) = self.begin().await {
+            return why;
+        }
+        let elections = election::run(self.raft.clone(), self.store.clone(), self.identity.clone());
+        tokio::select! {
+            why = self.stand(standing) => why,
+            never = elections => match never {},
+        }
+    }
+
+    async fn stand(&self, standing: &mpsc::Sender<Standing>) -> String {
+        let id = id_of(&self.identity.me);
         let mut metrics = self.raft.metrics();
         let mut last = None;
         loop {
@@ -176,7 +216,9 @@ impl Group {
                     Err(error) => return error.to_string(),
                 }
             }
-            let leader = now.current_leader.filter(|leader| *leader != id);
+            // openraft forgets a leader only when another election begins.
+            let is_heard = self.identity.heard.elapsed() <= ELECTION.1;
+            let leader = now.current_leader.filter(|leader| *leader != id && is_heard);
             if leader != last {
                 let nodes = now.membership_config.membership();
                 let node = leader.and_then(|leader| nodes.get_node(&leader));
@@ -194,7 +236,8 @@ impl Group {
     /// The registry, with what this master has left in its file when it was alone.
     async fn registry(&self) -> Result<Replicated, RegistryError> {
         let (raft, store, runtime) = (self.raft.clone(), self.store.clone(), Handle::current());
-        let registry = Replicated { raft, store, runtime };
+        let store_max = self.timeouts.store;
+        let registry = Replicated { raft, store, runtime, store_max };
         let is_empty = registry.read()?.is_empty();
         let former = self.store.of_one_master()?;
         if is_empty && !former.is_empty() {
@@ -210,7 +253,13 @@ impl Group {
         let mut confirmed = Instant::now();
         loop {
             let begun = Instant::now();
-            let deadline = confirmed + LEASE;
+            // Nobody else can lead where nobody else votes.
+            let is_alone = {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow();
+                metrics.membership_config.membership().voter_ids().count() == 1
+            };
+            let deadline = if is_alone { begun + CALL_MAX } else { confirmed + LEASE };
             match tokio::time::timeout_at(deadline, self.raft.ensure_linearizable()).await {
                 Ok(Ok(_)) => confirmed = begun,
                 Ok(Err(error)) if error.fatal().is_some() => {

@@ -1,6 +1,7 @@
 //! Calls between masters: HTTP POST to the masters' own port.
 
-use super::{PATH, Raft};
+use super::Raft;
+use super::identity::{Identity, path};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -15,6 +16,7 @@ use openraft::raft::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -25,53 +27,92 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes clients of other masters.
 #[derive(Debug, Clone)]
-pub(super) struct Network;
+pub(super) struct Network(pub(super) Arc<Identity>);
 
 /// A client of one other master.
 #[derive(Debug)]
 pub(super) struct Peer {
     id: u64,
+    identity: Arc<Identity>,
     address: String,
-    connection: Option<SendRequest<Full<Bytes>>>,
+    connection: Option<Connection>,
+    /// Why it has refused, as it was logged.
+    refused: String,
+}
+
+/// A connection to another master.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    address: String,
 }
 
 impl RaftNetworkFactory<Raft> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, id: u64, node: &BasicNode) -> Peer {
-        Peer { id, address: node.addr.clone(), connection: None }
+        let (identity, address) = (self.0.clone(), node.addr.clone());
+        Peer { id, identity, address, connection: None, refused: String::new() }
     }
 }
 
-async fn connect(address: &str) -> io::Result<SendRequest<Full<Bytes>>> {
-    let socket = TcpStream::connect(address).await?;
-    socket.set_nodelay(true)?;
-    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
-    tokio::spawn(connection);
-    Ok(sender)
-}
+impl Connection {
+    pub(super) async fn open(address: &str) -> io::Result<Self> {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        let (sender, connection) =
+            handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Self { sender, address: address.to_owned() })
+    }
 
-impl Peer {
-    async fn post(&mut self, kind: &str, body: Vec<u8>) -> io::Result<Bytes> {
-        let mut sender = match self.connection.take().filter(|c| !c.is_closed()) {
-            Some(sender) => sender,
-            None => connect(&self.address).await?,
-        };
-        sender.ready().await.map_err(io::Error::other)?;
-        let request = hyper::Request::post(format!("{PATH}{kind}"))
+    /// Makes a call: the answer, if it is from a master of the same cluster.
+    pub(super) async fn call(
+        &mut self,
+        identity: &Identity,
+        kind: &str,
+        body: &[u8],
+    ) -> io::Result<Vec<u8>> {
+        let (nonce, call) = identity.seal(kind, &self.address, body)?;
+        self.sender.ready().await.map_err(io::Error::other)?;
+        let request = hyper::Request::post(path(kind))
             .header(hyper::header::HOST, &self.address)
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(Bytes::from(call)))
             .map_err(io::Error::other)?;
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        let response = self.sender.send_request(request).await.map_err(io::Error::other)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), BODY_MAX).collect().await;
         let body = body.map_err(io::Error::other)?.to_bytes();
         if status != hyper::StatusCode::OK {
             let text = String::from_utf8_lossy(&body).into_owned();
-            return Err(io::Error::other(format!("{} answers {status}: {text}", self.address)));
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
-        self.connection = Some(sender);
-        Ok(body)
+        Ok(identity.open_answer(&nonce, &body)?.to_vec())
+    }
+}
+
+impl Peer {
+    async fn post(&mut self, kind: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+        // Taken out: a call that is given up leaves a connection that nobody may use again.
+        let mut connection = match self.connection.take().filter(|c| !c.sender.is_closed()) {
+            Some(connection) => connection,
+            None => Connection::open(&self.address).await?,
+        };
+        let answer = connection.call(&self.identity, kind, body).await;
+        if let Err(error) = &answer
+            && error.kind() == io::ErrorKind::PermissionDenied
+            && error.to_string() != self.refused
+        {
+            self.refused = error.to_string();
+            tracing::warn!(
+                master = self.address,
+                why = self.refused,
+                "a master refuses to take part"
+            );
+        }
+        let answer = answer?;
+        self.connection = Some(connection);
+        Ok(answer)
     }
 
     async fn call<T, A, E>(
@@ -87,7 +128,7 @@ impl Peer {
     {
         let lost = |error: io::Error| RPCError::Unreachable(Unreachable::new(&error));
         let body = postcard::to_stdvec(call).map_err(|e| lost(io::Error::other(e)))?;
-        let answer = tokio::time::timeout(option.hard_ttl(), self.post(kind, body)).await;
+        let answer = tokio::time::timeout(option.hard_ttl(), self.post(kind, &body)).await;
         let answer =
             answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(lost)?;
         let answer: Result<A, RaftError<u64, E>> =

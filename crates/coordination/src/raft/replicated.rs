@@ -7,8 +7,6 @@ use openraft::error::{ClientWriteError, RaftError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Longest time for a write to be with a majority.
-const WRITE_MAX: Duration = Duration::from_secs(20);
 /// Bytes of changes that go into one command, at least one write.
 const COMMAND_BYTES: usize = 1 << 20;
 
@@ -16,6 +14,8 @@ pub(super) struct Replicated {
     pub(super) raft: openraft::Raft<Raft>,
     pub(super) store: Store,
     pub(super) runtime: Handle,
+    /// Longest time for a write to be with a majority.
+    pub(super) store_max: Duration,
 }
 
 impl std::fmt::Debug for Replicated {
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Replicated {
 impl Replicated {
     pub(super) async fn commit(&self, command: Command) -> Result<(), RegistryError> {
         let place = self.store.place();
-        match tokio::time::timeout(WRITE_MAX, self.raft.client_write(command)).await {
+        match tokio::time::timeout(self.store_max, self.raft.client_write(command)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
                 Err(RegistryError::Deposed { place: place.to_owned() })

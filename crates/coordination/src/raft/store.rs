@@ -1,5 +1,7 @@
 //! Log and registry of one master, in one file: every call is a transaction.
 
+use super::identity::Begun;
+use super::sealed::Id;
 use super::{Command, Raft};
 use crate::embedded::{self, Entries, guarded};
 use crate::{Key, RegistryError};
@@ -19,7 +21,7 @@ use std::fmt::Debug;
 use std::io::Cursor;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 /// Few values of one kind each: [`VOTE`], [`PURGED`], [`APPLIED`], [`MEMBERSHIP`].
@@ -32,6 +34,8 @@ const PURGED: &str = "purged";
 const COMMITTED: &str = "committed";
 const APPLIED: &str = "applied";
 const MEMBERSHIP: &str = "membership";
+const FILE_ID: &str = "file_id";
+const BEGUN: &str = "begun";
 
 type Fault = StorageError<u64>;
 type Membership = StoredMembership<u64, BasicNode>;
@@ -46,6 +50,22 @@ pub(crate) struct Store {
     database: Arc<Database>,
     place: Arc<str>,
     snapshot: Arc<Mutex<Option<LastSnapshot>>>,
+}
+
+/// The same, without keeping the file open.
+#[derive(Debug, Clone)]
+pub(super) struct WeakStore {
+    database: Weak<Database>,
+    place: Arc<str>,
+    snapshot: Arc<Mutex<Option<LastSnapshot>>>,
+}
+
+impl WeakStore {
+    /// The store, while this master takes part.
+    pub(super) fn upgrade(&self) -> Option<Store> {
+        let (place, snapshot) = (self.place.clone(), self.snapshot.clone());
+        Some(Store { database: self.database.upgrade()?, place, snapshot })
+    }
 }
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, redb::Error> {
@@ -84,6 +104,11 @@ impl Store {
         Ok(store)
     }
 
+    pub(super) fn downgrade(&self) -> WeakStore {
+        let (place, snapshot) = (self.place.clone(), self.snapshot.clone());
+        WeakStore { database: Arc::downgrade(&self.database), place, snapshot }
+    }
+
     /// Whether others hold the file as well.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.database) > 1
@@ -98,6 +123,33 @@ impl Store {
     pub(crate) fn of_one_master(&self) -> Result<Content, RegistryError> {
         let all = guarded(|| embedded::content(&self.database, embedded::TABLE));
         all.map_err(|e| RegistryError::unavailable(&self.place, e))
+    }
+
+    /// The random number of this file; made when it is not there.
+    pub(super) fn file_id(
+        &self,
+        make: impl FnOnce() -> std::io::Result<Id>,
+    ) -> Result<Id, RegistryError> {
+        let found = || match self.meta(FILE_ID)? {
+            Some(id) => Ok(id),
+            None => self.write(Durability::Immediate, |transaction| {
+                let id = make()?;
+                put(transaction, FILE_ID, &id)?;
+                Ok(id)
+            }),
+        };
+        found().map_err(|e: redb::Error| RegistryError::unavailable(&self.place, e))
+    }
+
+    /// The cluster that this master is of.
+    pub(super) fn begun(&self) -> Result<Option<Begun>, RegistryError> {
+        self.meta(BEGUN).map_err(|e| RegistryError::unavailable(&self.place, e))
+    }
+
+    /// Keeps the cluster that this master is of.
+    pub(super) fn begin(&self, begun: &Begun) -> Result<(), RegistryError> {
+        let kept = self.write(Durability::Immediate, |transaction| put(transaction, BEGUN, begun));
+        kept.map_err(|e| RegistryError::unavailable(&self.place, e))
     }
 
     fn write<T>(
@@ -119,6 +171,16 @@ impl Store {
             let table = self.database.begin_read()?.open_table(META)?;
             table.get(name)?.map(|value| decode(value.value())).transpose()
         })
+    }
+
+    /// The last entry of the log that there is or was.
+    pub(super) fn last_log(&self) -> Result<Option<LogId<u64>>, redb::Error> {
+        let last = guarded(|| {
+            let table = self.database.begin_read()?.open_table(LOG)?;
+            let last = table.last()?;
+            last.map(|(_, entry)| Ok(decode::<Entry<Raft>>(entry.value())?.log_id)).transpose()
+        })?;
+        Ok(last.or(self.meta(PURGED)?.flatten()))
     }
 
     /// Everything in the registry, in order of keys.
@@ -179,13 +241,8 @@ impl RaftLogStorage<Raft> for Store {
 
     async fn get_log_state(&mut self) -> Result<LogState<Raft>, Fault> {
         let purged: Option<LogId<u64>> = self.meta(PURGED).map_err(read_log)?.flatten();
-        let last = guarded(|| {
-            let table = self.database.begin_read()?.open_table(LOG)?;
-            let last = table.last()?;
-            last.map(|(_, entry)| Ok(decode::<Entry<Raft>>(entry.value())?.log_id)).transpose()
-        });
-        let last = last.map_err(read_log)?;
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.or(purged) })
+        let last = self.last_log().map_err(read_log)?;
+        Ok(LogState { last_purged_log_id: purged, last_log_id: last })
     }
 
     async fn get_log_reader(&mut self) -> Self {

@@ -171,6 +171,24 @@ pub(crate) async fn one_leads_at_a_time(backend: &Backend) {
     second.leave().await;
 }
 
+/// Two masters that say they are at one address are not two leaders, and nobody is sent in a circle.
+pub(crate) async fn one_address_leads_once(backend: &Backend) {
+    let mut first = join(backend, master(1)).await.expect("joined");
+    let registry = leads(&mut first).await;
+    let mut twin = join(backend, master(1)).await.expect("joined");
+    let told = tokio::time::timeout(Duration::from_secs(3), twin.next()).await;
+    assert!(matches!(told, Err(_) | Ok(Standing::Nobody)), "{told:?}");
+    let (registry, written) = write(registry, vec![change("twin", Some("1"))]).await;
+    written.expect("written");
+    drop(registry);
+    first.leave().await;
+    let (registry, all) = content(leads(&mut twin).await).await;
+    assert!(all.contains(&("twin".to_owned(), "1".to_owned())));
+    let (_, written) = write(registry, vec![change("twin", None)]).await;
+    written.expect("written");
+    twin.leave().await;
+}
+
 /// Values and writes larger than a transaction are made whole, found by the next one, and removed.
 pub(crate) async fn takes_writes_of_any_size(backend: &Backend) {
     let mut member = join(backend, master(1)).await.expect("joined");

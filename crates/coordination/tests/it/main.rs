@@ -2,6 +2,7 @@
 
 mod alone;
 mod contract;
+mod disks;
 mod etcd;
 mod raft;
 mod zookeeper;

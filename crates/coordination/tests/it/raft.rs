@@ -2,7 +2,7 @@
 
 use crate::contract::{self, change, content, leads, master, next, write};
 use bytes::Bytes;
-use coordination::{Backend, Member, Peers, RAFT_PATH, Standing, join};
+use coordination::{Backend, Member, Peers, RAFT_PATH, Replicas, Secret, Standing, Timeouts, join};
 use http_body_util::{BodyExt as _, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -55,17 +55,28 @@ impl Masters {
     }
 
     fn backend(&self, number: usize, peers: &[usize]) -> Backend {
-        Backend::Raft {
+        Backend::Raft(self.replicas(number, peers))
+    }
+
+    fn replicas(&self, number: usize, peers: &[usize]) -> Replicas {
+        Replicas {
             directory: self.directory(number),
             me: self.addresses[number].clone(),
             peers: peers.iter().map(|n| self.addresses[*n].clone()).collect(),
+            secret: None,
+            timeouts: Timeouts::default(),
         }
     }
 
     async fn start(&self, number: usize, peers: &[usize]) -> Running {
-        let member = join(&self.backend(number, peers), master(1)).await.expect("joined");
+        self.start_with(number, self.replicas(number, peers)).await
+    }
+
+    async fn start_with(&self, number: usize, replicas: Replicas) -> Running {
+        let member = join(&Backend::Raft(replicas), master(1)).await.expect("joined");
         let peers = member.peers().expect("a group");
-        let server = tokio::spawn(serve(self.addresses[number].clone(), peers));
+        let listener = TcpListener::bind(&self.addresses[number]).await.expect("a free port");
+        let server = tokio::spawn(serve(listener, peers));
         Running { member, server }
     }
 
@@ -85,8 +96,7 @@ impl Masters {
 }
 
 /// Answers calls of other masters.
-async fn serve(address: String, peers: Peers) {
-    let listener = TcpListener::bind(&address).await.expect("a free port");
+async fn serve(listener: TcpListener, peers: Peers) {
     // Connections end with the server.
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -97,10 +107,13 @@ async fn serve(address: String, peers: Peers) {
             async move {
                 let kind = request.uri().path().trim_start_matches(RAFT_PATH).to_owned();
                 let body = request.into_body().collect().await.map(|b| b.to_bytes());
-                let answer = peers.answer(&kind, &body.unwrap_or_default()).await;
-                Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from(
-                    answer.unwrap_or_default(),
-                ))))
+                let (status, answer) = match peers.answer(&kind, &body.unwrap_or_default()).await {
+                    Ok(answer) => (200, answer),
+                    Err(why) => (403, why.into_bytes()),
+                };
+                let mut response = hyper::Response::new(Full::new(Bytes::from(answer)));
+                *response.status_mut() = hyper::StatusCode::from_u16(status).expect("a status");
+                Ok::<_, Infallible>(response)
             }
         };
         connections.spawn(async move {
@@ -165,6 +178,7 @@ async fn of_three_masters_one_leads_and_nothing_is_lost_when_it_ends() {
     // It comes back and hears what it has missed; without the others nobody leads.
     running[first] = Some(masters.start(first, &[0, 1, 2]).await);
     masters.is_told(&running[first]).await;
+    goes_on(running[second].as_mut().expect("it runs")).await;
     let third = 3 - first - second;
     running[third].take().expect("it runs").stop().await;
     running[first].take().expect("it runs").stop().await;
@@ -178,12 +192,29 @@ async fn of_three_masters_one_leads_and_nothing_is_lost_when_it_ends() {
     drop(registry);
     running[second].take().expect("it runs").stop().await;
 
+    // Alone a master elects nobody, and does not send others to a leader that is gone.
+    running[first] = Some(masters.start(first, &[0, 1, 2]).await);
+    let alone = running[first].as_mut().expect("it runs");
+    let told = tokio::time::timeout(Duration::from_secs(4), async {
+        loop {
+            match alone.member.next().await {
+                Standing::Follows(_) => {}
+                other => return other,
+            }
+        }
+    });
+    assert!(matches!(told.await, Err(_) | Ok(Standing::Nobody)), "nobody leads");
+    running[first].take().expect("it runs").stop().await;
+
     for (number, running) in running.iter_mut().enumerate() {
         *running = Some(masters.start(number, &[0, 1, 2]).await);
     }
     let (_, registry) = elected(&mut running).await;
     let (_registry, all) = content(registry).await;
-    let expected = [("a", "1"), ("b", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let mut expected = vec![("a", "1"), ("b", "2"), ("c", "3")];
+    // What was not answered may have been kept or not.
+    expected.truncate(all.len().max(2));
+    let all: Vec<(&str, &str)> = all.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(all, expected);
     for running in running.into_iter().flatten() {
         running.stop().await;
@@ -212,7 +243,7 @@ async fn a_master_that_was_alone_keeps_its_registry_and_grows_to_three() {
     let peers = first.member.peers().expect("a group");
     let nobody = ["127.0.0.1:1".to_owned()];
     let absent = peers.add(&nobody).await.expect_err("nobody answers there");
-    assert!(absent.to_string().contains("127.0.0.1:1 does not take over"), "{absent}");
+    assert!(absent.to_string().contains("127.0.0.1:1 is not added: "), "{absent}");
     assert_eq!(peers.members().len(), 1);
 
     let mut running = vec![Some(first)];
@@ -239,4 +270,146 @@ async fn a_master_that_was_alone_keeps_its_registry_and_grows_to_three() {
     for running in running.into_iter().flatten() {
         running.stop().await;
     }
+}
+
+/// What the leader of `running` says within a while: nothing new.
+async fn goes_on(running: &mut Running) {
+    let told = tokio::time::timeout(Duration::from_secs(4), running.member.next()).await;
+    assert!(told.is_err(), "it leads as before: {told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_was_away_does_not_move_the_leadership() {
+    let _alone = ALONE.lock().await;
+    let masters = Masters::new(3);
+    let mut running = Vec::new();
+    for number in 0..3 {
+        running.push(Some(masters.start(number, &[0, 1, 2]).await));
+    }
+    let (first, mut registry) = elected(&mut running).await;
+    let standby = (first + 1) % 3;
+    for round in 0..3 {
+        // Nobody hears it, and it hears nobody: it would like to lead.
+        let away = running[standby].as_mut().expect("it runs");
+        away.server.abort();
+        let _ = (&mut away.server).await;
+        let key = format!("k{round}");
+        let (back, written) = write(registry, vec![change(&key, Some("1"))]).await;
+        written.expect("two of three are a majority");
+        registry = back;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let peers = away.member.peers().expect("a group");
+        let listener = TcpListener::bind(&masters.addresses[standby]).await.expect("a free port");
+        away.server = tokio::spawn(serve(listener, peers));
+        if round == 1 {
+            running[standby].take().expect("it runs").stop().await;
+            running[standby] = Some(masters.start(standby, &[0, 1, 2]).await);
+        }
+        goes_on(running[first].as_mut().expect("it runs")).await;
+    }
+    let (_registry, all) = content(registry).await;
+    assert_eq!(all.len(), 3);
+    for running in running.into_iter().flatten() {
+        running.stop().await;
+    }
+}
+
+/// Why a master is over.
+async fn over(running: &mut Running) -> String {
+    loop {
+        match next(&mut running.member).await {
+            Standing::Over(why) => return why,
+            Standing::Nobody | Standing::Follows(_) => {}
+            Standing::Leads(_) => panic!("it leads"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_whose_disk_was_lost_does_not_vote_anew_and_is_added_again() {
+    let _alone = ALONE.lock().await;
+    let masters = Masters::new(3);
+    let mut running = Vec::new();
+    for number in 0..3 {
+        running.push(Some(masters.start(number, &[0, 1, 2]).await));
+    }
+    let (first, registry) = elected(&mut running).await;
+    let (registry, written) = write(registry, vec![change("a", Some("1"))]).await;
+    written.expect("written");
+    let lost = (first + 1) % 3;
+    running[lost].take().expect("it runs").stop().await;
+    std::fs::remove_dir_all(masters.directory(lost)).expect("removed");
+
+    let mut wiped = masters.start(lost, &[0, 1, 2]).await;
+    let why = over(&mut wiped).await;
+    assert!(why.contains("with another disk") && why.contains("proffer masters remove"), "{why}");
+    wiped.stop().await;
+    // Without --peers it waits, and takes no part either.
+    let waiting = masters.start(lost, &[]).await;
+    let peers = running[first].as_ref().and_then(|r| r.member.peers()).expect("it runs");
+    let address = masters.addresses[lost].clone();
+    let refused = peers.add(std::slice::from_ref(&address)).await.expect_err("it is a member");
+    assert!(refused.to_string().contains("is a master of this cluster already"), "{refused}");
+    goes_on(running[first].as_mut().expect("it runs")).await;
+    peers.remove(std::slice::from_ref(&address)).await.expect("removed");
+    peers.add(std::slice::from_ref(&address)).await.expect("added");
+    assert_eq!(peers.members().iter().filter(|m| m.votes).count(), 3);
+    let (_registry, written) = write(registry, vec![change("b", Some("2"))]).await;
+    written.expect("written");
+    waiting.stop().await;
+    for running in running.into_iter().flatten() {
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn masters_of_another_cluster_or_without_the_secret_take_no_part() {
+    let _alone = ALONE.lock().await;
+    let masters = Masters::new(2);
+    let secret = |text: &str| Some(Secret(text.as_bytes().to_vec()));
+    let with = |number, peers: &[usize], text: &str| Replicas {
+        secret: secret(text),
+        ..masters.replicas(number, peers)
+    };
+    let mut first = masters.start_with(0, with(0, &[0], "a secret of masters")).await;
+    let registry = leads(&mut first.member).await;
+    let peers = first.member.peers().expect("a group");
+    let second = [masters.addresses[1].clone()];
+    let refused = |why: coordination::MembersError, text: &str| {
+        assert!(why.to_string().contains(text), "{why}");
+    };
+
+    let other = masters.start_with(1, with(1, &[], "another secret")).await;
+    refused(peers.add(&second).await.expect_err("no secret"), "--peers_secret must name the same");
+    other.stop().await;
+    // A cluster of its own.
+    let mut other = masters.start_with(1, with(1, &[1], "a secret of masters")).await;
+    let theirs = leads(&mut other.member).await;
+    refused(peers.add(&second).await.expect_err("a cluster"), "of another cluster");
+    drop(theirs);
+    other.stop().await;
+    // With what that one has left it is not added, with nothing it is.
+    let other = masters.start_with(1, with(1, &[], "a secret of masters")).await;
+    refused(peers.add(&second).await.expect_err("a cluster"), "of another cluster");
+    other.stop().await;
+    std::fs::remove_dir_all(masters.directory(1)).expect("removed");
+    let other = masters.start_with(1, with(1, &[], "a secret of masters")).await;
+    peers.add(&second).await.expect("added");
+    let (registry, written) = write(registry, vec![change("a", Some("1"))]).await;
+    written.expect("written");
+    drop(registry);
+    other.stop().await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_masters_that_were_told_of_different_peers_do_not_begin() {
+    let _alone = ALONE.lock().await;
+    let masters = Masters::new(3);
+    let first = masters.start(0, &[0, 1, 2]).await;
+    let mut second = masters.start(1, &[0, 1]).await;
+    let why = over(&mut second).await;
+    assert!(why.contains("--peers differ"), "{why}");
+    second.stop().await;
+    first.stop().await;
 }

@@ -25,6 +25,7 @@ async fn it_keeps_the_contract() {
     contract::keeps_what_is_written(&backend).await;
     contract::keeps_it_for_the_next_one(&backend).await;
     contract::one_leads_at_a_time(&backend).await;
+    contract::one_address_leads_once(&backend).await;
     contract::takes_writes_of_any_size(&backend).await;
 }
 
