@@ -1,6 +1,7 @@
 //! A cycle: agent after agent, role after role, framework after framework, who is due is offered what is free.
 
 use crate::agent::Agent;
+use crate::decide::is_enough;
 use crate::decisions::Recorder;
 use crate::filters::Filters;
 use crate::hierarchical::Hierarchical;
@@ -83,12 +84,18 @@ impl Hierarchical {
         let Some(agent) = self.agents.get_mut(&id) else { return };
         agent.filters.drop_void(self.voidings, |seat| self.wants[seat as usize].voided);
         let Some(agent) = self.agents.get(&id) else { return };
+        let has_enough = is_enough(&agent.free, &self.config.min_allocatable);
         let reason = if !agent.active || agent.overcommitted {
             Some(Reason::AgentInactive)
         } else if !self.is_listed(agent) {
             Some(Reason::NotListed)
         } else {
-            (agent.free.is_empty() || self.is_used_up(agent)).then_some(Reason::Taken)
+            // Of most agents of a busy cluster too little is left for anybody: nobody needs to be asked.
+            let is_used_up = agent.traits.is_plain
+                && !has_enough
+                && self.own_minimums.is_empty()
+                && !self.is_too_little(&agent.total);
+            (agent.free.is_empty() || is_used_up).then_some(Reason::Taken)
         };
         if let Some(reason) = reason {
             if !is_first_stage {
@@ -100,18 +107,21 @@ impl Hierarchical {
             recorder.note_served();
         }
         let mut serving = Serving::new(self, id, agent, quotas, is_first_stage, recorder);
+        serving.has_enough = has_enough;
         serving.serve(now, rng);
         let Serving { served, is_held_back, is_settled, is_round_over, .. } = serving;
         let length = self.config.aimed_time_to_offer();
-        if let Some(agent) = self.agents.get_mut(&id) {
+        if (is_settled || !served.is_empty())
+            && let Some(agent) = self.agents.get_mut(&id)
+        {
             served.iter().for_each(|s| agent.turns.take(s.seat, now, length));
             // In the first stage only some are served.
             if is_round_over && !is_first_stage && !served.is_empty() {
                 agent.turns.end_round();
             }
-        }
-        if is_settled && let Some(agent) = self.agents.get_mut(&id) {
-            agent.turns.settle();
+            if is_settled {
+                agent.turns.settle();
+            }
         }
         for Served { seat, resources, overlap } in served {
             let (framework, role) = (self.tree.framework_of(seat), self.tree.role_of(seat));

@@ -61,6 +61,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) shown: Option<&'a BTreeMap<String, Milli>>,
     /// What others wait for of what was lent, so that it is not given to this one when it comes back.
     pub(crate) awaited: Option<&'a Amounts>,
+    /// Known to be as much as the least that is offered.
+    pub(crate) enough: Option<&'a Resources>,
     /// As if these were not in the way; none but for questions.
     pub(crate) overlooked: &'a [Reason],
 }
@@ -76,6 +78,7 @@ impl Hierarchical {
             ignores_loans: false,
             shown: None,
             awaited: None,
+            enough: None,
             overlooked: &[],
         }
     }
@@ -83,6 +86,7 @@ impl Hierarchical {
 
 impl Circumstances<'_> {
     /// Why an agent is not for a framework at all, whatever is free there.
+    #[inline]
     pub(crate) fn unfit(
         &self,
         wants: &Wants,
@@ -152,7 +156,10 @@ impl Circumstances<'_> {
             }
             part = Some(within);
         }
-        if !is_enough(part.as_ref().unwrap_or(free), least) {
+        let usable = part.as_ref().unwrap_or(free);
+        let is_known = wants.min_allocatable.is_none()
+            && self.enough.is_some_and(|enough| usable.is_copy_of(enough));
+        if !is_known && !is_enough(usable, least) {
             return Err(match before_loans {
                 Some(usable) => self.lent_or_kept(role, usable.as_ref().unwrap_or(free), least),
                 None => wants.lacking(Reason::BelowMinimum, name, agent, free, least),

@@ -48,7 +48,7 @@ pub(crate) struct Hierarchical {
     /// By seat.
     pub(crate) wants: Vec<Wants>,
     /// Frameworks that are offered less, or only more, than the least that others are.
-    own_minimums: BTreeSet<FrameworkId>,
+    pub(crate) own_minimums: BTreeSet<FrameworkId>,
     pub(crate) voidings: Voidings,
     /// By seat.
     pub(crate) standings: Vec<Standing>,
@@ -128,13 +128,6 @@ impl Hierarchical {
     /// Whether it is less than anybody is offered.
     pub(crate) fn is_too_little(&self, resources: &Resources) -> bool {
         self.own_minimums.is_empty() && !is_enough(resources, &self.config.min_allocatable)
-    }
-
-    /// Whether too little of an agent is left for anybody, as of most agents of a busy cluster: nobody needs to be asked.
-    pub(crate) fn is_used_up(&self, agent: &Agent) -> bool {
-        agent.traits.is_plain
-            && self.is_too_little(&agent.free)
-            && !self.is_too_little(&agent.total)
     }
 
     /// Voids the filters of a seat.

@@ -39,6 +39,8 @@ pub(crate) struct Serving<'a> {
     /// Those of what is left that count for quota, if there is nothing else to it.
     scalars: Option<Mask>,
     pub(crate) served: Vec<Served>,
+    /// All that is free is enough for an offer, unless somebody wants more.
+    pub(crate) has_enough: bool,
     /// Quota kept something from somebody.
     pub(crate) is_held_back: bool,
     /// Nobody is overdue.
@@ -53,6 +55,7 @@ pub(crate) struct Serving<'a> {
 }
 
 impl<'a> Serving<'a> {
+    #[inline]
     pub(crate) fn new(
         policy: &'a Hierarchical,
         id: AgentId,
@@ -74,6 +77,7 @@ impl<'a> Serving<'a> {
             refusals: Refusals::new(&agent.filters),
             softs: Cow::Borrowed(&agent.softs),
             served: Vec::new(),
+            has_enough: false,
             is_held_back: false,
             is_settled: false,
             is_round_over: false,
@@ -205,6 +209,7 @@ impl<'a> Serving<'a> {
             is_first_stage: self.is_first_stage,
             shown: policy.overlaps.shown(seat),
             awaited: awaited.as_ref(),
+            enough: self.has_enough.then_some(&self.agent.free),
             ..policy.circumstances(self.quotas)
         };
         let decide = |free: &Resources| {

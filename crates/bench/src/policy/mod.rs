@@ -2,7 +2,6 @@
 
 mod cluster;
 mod declines;
-mod metrics;
 mod mix;
 mod quota;
 mod serving;
@@ -17,7 +16,6 @@ pub(crate) fn cases(scale: Scale) -> Vec<Case> {
         serving::cases,
         declines::cases,
         suppress::cases,
-        metrics::cases,
         volumes::cases,
         quota::cases,
         mix::cases,

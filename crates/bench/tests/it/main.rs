@@ -33,11 +33,6 @@ fn only_those_who_do_not_suppress_are_offered() {
 }
 
 #[test]
-fn metrics_count_the_filters_of_those_who_declined() {
-    run(&["Metrics"]);
-}
-
-#[test]
 fn volumes_shared_or_not_are_offered_with_their_agents() {
     run(&["PersistentVolumes"]);
 }
