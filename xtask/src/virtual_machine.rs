@@ -20,6 +20,15 @@ const VERDICT: &str = "machine: tests ended with ";
 /// The first process of the machine.
 const INIT: &str = "\
 #!/bin/sh
+if [ ! -e /moved ]; then
+  # What the kernel unpacks can't be left for another root, as containers do.
+  /bin/busybox mkdir /new
+  /bin/busybox mount -t tmpfs none /new
+  /bin/busybox cp -a /bin /etc /init /lib /lib64 /modules /tests /usr /new
+  /bin/busybox mkdir /new/dev /new/proc /new/sys /new/tmp
+  /bin/busybox touch /new/moved
+  exec /bin/busybox switch_root /new /init
+fi
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
@@ -32,7 +41,7 @@ done
 export PATH=/bin RUST_BACKTRACE=0 PROFFER_TEST_NVML=/lib/nvml-of-tests.so
 echo \"machine: tests begin\"
 for test in /tests/*; do
-  $test --test-threads=2 TESTS || failed=1
+  $test --test-threads=2 --skip network TESTS || failed=1
 done
 echo \"machine: tests ended with ${failed:-0}\"
 poweroff -f

@@ -9,17 +9,18 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Watch {
     sign: File,
-    /// In version 2: how many processes were killed for it so far. In version 1 the sign counts by itself.
-    kills: Option<u64>,
+    /// In version 2: how often it was so far. In version 1 the sign counts by itself.
+    lacks: Option<u64>,
 }
 
 impl Watch {
     pub(crate) fn new(cgroup: &Path) -> Result<Self, String> {
         let fault = |e: io::Error| format!("cannot watch the memory of {}: {e}", cgroup.display());
-        let v2 = File::open(cgroup.join("memory.events"));
+        // What cgroups below lack within limits of their own is their business.
+        let v2 = File::open(cgroup.join("memory.events.local"));
         if let Ok(mut sign) = v2 {
-            let kills = kills(&mut sign);
-            return Ok(Self { sign, kills: Some(kills) });
+            let lacks = lacks(&mut sign);
+            return Ok(Self { sign, lacks: Some(lacks) });
         }
         // SAFETY: a plain system call; the descriptor it gives is nobody else's.
         let sign = unsafe {
@@ -33,21 +34,21 @@ impl Watch {
         let line = format!("{} {}", sign.as_raw_fd(), control.as_raw_fd());
         let register = File::options().write(true).open(cgroup.join("cgroup.event_control"));
         register.and_then(|mut file| file.write_all(line.as_bytes())).map_err(fault)?;
-        Ok(Self { sign, kills: None })
+        Ok(Self { sign, lacks: None })
     }
 
     /// What is polled, and for what.
     pub(crate) fn polled(&self) -> (i32, i16) {
-        let event = if self.kills.is_some() { libc::POLLPRI } else { libc::POLLIN };
+        let event = if self.lacks.is_some() { libc::POLLPRI } else { libc::POLLIN };
         (self.sign.as_raw_fd(), event)
     }
 
     /// Whether memory was short since this was last asked.
     pub(crate) fn saw_oom(&mut self) -> bool {
-        match self.kills {
+        match self.lacks {
             Some(before) => {
-                let now = kills(&mut self.sign);
-                self.kills = Some(now);
+                let now = lacks(&mut self.sign);
+                self.lacks = Some(now);
                 now > before
             }
             None => self.sign.read(&mut [0; 8]).is_ok(),
@@ -55,12 +56,13 @@ impl Watch {
     }
 }
 
-/// How many processes of the cgroup were killed for a lack of memory (version 2).
-fn kills(events: &mut File) -> u64 {
+/// How often the cgroup's own limit was reached, and how many of its own processes were killed (version 2).
+fn lacks(events: &mut File) -> u64 {
     let mut text = String::new();
     if events.rewind().and_then(|()| events.read_to_string(&mut text)).is_err() {
         return 0;
     }
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    let count = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let count = |name: &str| count(name).and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+    count("oom ") + count("oom_kill ")
 }

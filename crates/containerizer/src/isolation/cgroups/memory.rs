@@ -153,9 +153,11 @@ impl Controller for Memory {
 
     fn limitation(&self, groups: &Groups, saw_oom: bool) -> Option<Limitation> {
         let group = groups.get("memory").ok()?;
-        let events = if group.is_v2 { "memory.events" } else { "memory.oom_control" };
-        let kills = group.table(events).unwrap_or_default().get("oom_kill").unwrap_or(0);
-        if kills == 0 && !saw_oom {
+        // In version 2 what cgroups below lack within limits of their own is told apart.
+        let events = if group.is_v2 { "memory.events.local" } else { "memory.oom_control" };
+        let events = group.table(events).unwrap_or_default();
+        let lacks = ["oom", "oom_kill"].map(|name| events.get(name).unwrap_or(0));
+        if lacks == [0, 0] && !saw_oom {
             return None;
         }
         let mut message = "Memory limit exceeded: ".to_owned();
