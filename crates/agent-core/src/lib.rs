@@ -9,6 +9,7 @@
 //! Architecture invariant: an update of a framework that checkpoints leaves only after the store has it.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod agent;
 mod allotment;
 mod appearance;

@@ -151,6 +151,7 @@ fn cni(flags: &Flags) -> Result<CniOptions, String> {
         plugin_timeout: flags.duration("network_cni_plugin_timeout")?,
         resolvers: crate::containerizers::name_servers(flags)?.mesos(),
         statistics: NetworkStatistics {
+            none: !flags.is_set("network_cni_metrics"),
             protocols: flags.is_set("network_enable_snmp_statistics"),
             connections: flags.is_set("network_enable_socket_statistics_summary"),
             round_trips: flags.is_set("network_enable_socket_statistics_details"),

@@ -1,31 +1,31 @@
 //! The containerizer that `--containerizers=mesos` names: sessions of processes, each under its supervisor, separated
 //! by isolators.
 
+mod launch;
+mod recovery;
+
 use crate::family::Family;
-use crate::fetcher::{Fetcher, FetcherFigures, FetcherOptions, Wanted};
-use crate::images::{self, Images, Provisioner, ProvisionerOptions};
-use crate::isolation::{Gpus, Isolator, Isolators, Preparation, Running, Selection, Settings};
+use crate::fetcher::{Fetcher, FetcherFigures, FetcherOptions};
+use crate::images::{Images, Provisioner, ProvisionerOptions};
+use crate::isolation::{Gpus, Isolator, Isolators, Running, Selection, Settings};
 use crate::network::Network;
 use crate::pods::Pods;
 use crate::probe::{self, ProbeAnswer, Target};
-use crate::spawner::{Spawned, Spawner};
+use crate::spawner::Spawner;
 use crate::supervisor::{self, Files};
 use crate::systemd::Slice;
 use crate::watch::Watch;
 use crate::{
     Appearance, BoxFuture, ContainerSpec, Containerizer, Exited, Found, Logs, MountedVolume,
-    StartError, Started, Terminal, around, limitation, limits, processes, sandbox,
+    StartError, Started, Terminal,
 };
 use base::Timings;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tokio::net::unix::pipe;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use wire::v1;
 
 /// Time that a supervisor has to kill its container before it is killed itself: it may have been stopped.
@@ -191,149 +191,6 @@ impl Mesos {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) async fn launch(&self, mut spec: ContainerSpec) -> Result<u32, StartError> {
-        let container_id = spec.container_id.clone();
-        let files = self.files(&container_id);
-        let cancel = self.starting().entry(container_id.clone()).or_default().cancel.clone();
-        let joined = match self.enter_pod(&mut spec).await.and_then(|()| Ok(self.join(&spec)?)) {
-            Ok(()) => self.attach(&mut spec, &cancel).await.map_err(StartError::Launch),
-            Err(error) => Err(error),
-        };
-        // Users may be those of its image.
-        let wanted = Wanted::of(&spec);
-        let has_images = joined.as_ref().is_ok_and(|has_images| *has_images);
-        let prepared = match joined {
-            Ok(_) => {
-                let (isolators, open_files) = (self.isolators.clone(), self.open_files);
-                let logs = self.logs.clone();
-                let files = files.clone();
-                let isolation = self.isolation.clone();
-                let around = spec.parent.as_ref().map(|parent| self.files(parent));
-                let preparing = tokio::task::spawn_blocking(move || {
-                    let logs = logs.as_ref();
-                    prepare(
-                        &spec,
-                        &isolation,
-                        &isolators,
-                        open_files,
-                        logs,
-                        &files,
-                        around.as_ref(),
-                    )
-                });
-                let prepared = preparing.await;
-                prepared
-                    .unwrap_or_else(|e| Err(format!("cannot prepare the container: {e}").into()))
-            }
-            Err(error) => Err(error),
-        };
-        let started = match prepared {
-            Ok(encoded) => {
-                let started = match self.fetcher.fetch(wanted, &cancel).await {
-                    Ok(()) => self.spawn(&container_id, &files, &encoded).await,
-                    Err(text) => Err(text),
-                };
-                if started.is_err() {
-                    self.watch.clean_up(&container_id).await;
-                }
-                started.map_err(StartError::Launch)
-            }
-            Err(error) => Err(error),
-        };
-        let doomed = self.starting().remove(&container_id).is_some_and(|start| start.doomed);
-        match started {
-            Ok(pid) => {
-                if doomed {
-                    self.destroy(&container_id);
-                }
-                Ok(pid)
-            }
-            Err(error) => {
-                if has_images {
-                    self.watch.clean_up(&container_id).await;
-                }
-                let _ = std::fs::remove_dir_all(&files.0);
-                self.family.remove(&container_id);
-                Err(error)
-            }
-        }
-    }
-
-    /// Notes inside which container one runs. If that ends from now on, this one is destroyed.
-    fn join(&self, spec: &ContainerSpec) -> Result<(), String> {
-        let Some(parent) = &spec.parent else { return Ok(()) };
-        self.family.add(&spec.container_id, parent);
-        if self.watch.is_running(parent) {
-            Ok(())
-        } else {
-            Err(format!("the container '{parent}' around it is not running"))
-        }
-    }
-
-    /// Makes what the container has of images, if it has any.
-    async fn attach(&self, spec: &mut ContainerSpec, cancel: &Notify) -> Result<bool, String> {
-        let wanted = images::wanted(spec);
-        // One that may have been started before keeps what it has; that it is not started again is seen later.
-        let started = spec.unless_sandbox && Path::new(&spec.directory).exists();
-        if wanted.is_empty() || started {
-            return Ok(false);
-        }
-        let provisioner = self.images.clone().ok_or(
-            "the container has an image, and this agent knows none: --image_providers is not set",
-        )?;
-        let pull = async {
-            let mut pulled = Vec::new();
-            for image in &wanted {
-                pulled.push(provisioner.pull(image).await?);
-            }
-            Ok::<_, String>(pulled)
-        };
-        let pulled = tokio::select! {
-            pulled = pull => pulled?,
-            () = cancel.notified() => {
-                return Err("Container destroyed while pulling image".to_owned());
-            }
-        };
-        let as_told = self.as_images_say && provisioner.honours_runtime();
-        let attached = images::attach(&provisioner, spec, pulled, as_told).await;
-        if attached.is_err() {
-            self.watch.clean_up(&spec.container_id).await;
-        }
-        attached.map(|()| true)
-    }
-
-    async fn spawn(
-        &self,
-        container_id: &str,
-        files: &Files,
-        encoded: &[u8],
-    ) -> Result<u32, String> {
-        let spawned = self.spawner.spawn(&self.program, &files.0);
-        let Spawned { mut child, mut stdin, stdout } =
-            spawned.map_err(|e| format!("cannot execute the supervisor: {e}"))?;
-        let pid = child.id();
-        // Before it starts anything: what it starts is where it is.
-        if let Some(Err(text)) = self.slice.as_ref().map(|slice| slice.take(pid)) {
-            let _ = child.kill().and_then(|()| child.wait());
-            return Err(text);
-        }
-        if encoded.len() <= 4096 {
-            stdin.write_all(encoded).map_err(|e| format!("cannot write to the supervisor: {e}"))?;
-            drop(stdin);
-        } else {
-            // More than fits a pipe at once may block.
-            let encoded = encoded.to_vec();
-            tokio::task::spawn_blocking(move || stdin.write_all(&encoded));
-        }
-        let stdout = pipe::Receiver::from_owned_fd(OwnedFd::from(stdout))
-            .map_err(|e| format!("cannot listen to the supervisor: {e}"))?;
-        let (started, answer) = oneshot::channel();
-        let (container_id, files) = (container_id.to_owned(), files.clone());
-        tokio::spawn(self.watch.clone().listen(container_id, files, child, stdout, started));
-        answer.await.unwrap_or_else(|_| Err("the supervisor ended at once".to_owned()))?;
-        Ok(pid)
-    }
-
     /// How a container that runs looks from outside.
     fn appearance(&self, container_id: &str) -> Option<Appearance> {
         let networks = self.isolators.networks(container_id);
@@ -343,37 +200,6 @@ impl Mesos {
             network_class,
             ..Appearance::default()
         })
-    }
-
-    fn find(&self, container_id: String) -> Found {
-        let files = self.files(&container_id);
-        if let Some(kept) = files.kept() {
-            return Found { status: Some(kept.status), ..Found::of(container_id) };
-        }
-        let supervisor = files.settled_supervisor();
-        let watched = supervisor.and_then(|pid| supervisor::watch(pid).map(|fd| (pid, fd)));
-        // The lock is looked at again: the watched process is the one that held it, not one that got its number.
-        match watched.filter(|(pid, _)| files.supervisor() == Some(*pid)) {
-            Some((pid, fd)) => {
-                let sessions = processes::sessions_below(pid);
-                let watch = self.watch.clone();
-                let kill = watch.add(&container_id);
-                tokio::spawn(watch.await_end(container_id.clone(), files, fd, sessions, kill));
-                Found { pid: Some(pid), ..Found::of(container_id) }
-            }
-            None => {
-                let status = files.kept().map(|kept| kept.status);
-                let unstarted = files.is_unstarted();
-                Found { status, unstarted, ..Found::of(container_id) }
-            }
-        }
-    }
-
-    fn find_all(&self) -> io::Result<Vec<Found>> {
-        let entries = std::fs::read_dir(&self.containers)?.flatten();
-        let names =
-            entries.filter(|e| e.path().is_dir()).filter_map(|e| e.file_name().into_string().ok());
-        Ok(names.map(|name| self.find(name)).collect())
     }
 }
 
@@ -392,54 +218,6 @@ fn update_all(isolators: &Isolators, mut queue: mpsc::UnboundedReceiver<Update>)
     }
 }
 
-/// The terminal that a container asks for.
-fn terminal(spec: &ContainerSpec) -> Result<Option<(u16, u16)>, String> {
-    let Some(terminal) = spec.container.as_ref().and_then(|c| c.tty_info.as_ref()) else {
-        return Ok(None);
-    };
-    let size = terminal.window_size.as_ref().map_or((0, 0), |size| (size.rows, size.columns));
-    match (u16::try_from(size.0), u16::try_from(size.1)) {
-        (Ok(rows), Ok(columns)) => Ok(Some((rows, columns))),
-        _ => Err("'tty_info.window_size' must have at most 65535 rows and columns".to_owned()),
-    }
-}
-
-/// Makes everything that a container needs before its supervisor starts; what that one is told. Blocks.
-fn prepare(
-    spec: &ContainerSpec,
-    isolation: &Selection,
-    isolators: &Isolators,
-    open_files: Option<u64>,
-    logs: Option<&Logs>,
-    files: &Files,
-    around: Option<&Files>,
-) -> Result<Vec<u8>, StartError> {
-    limits::check(spec, isolation)?;
-    let parent = match around.map(|files| files.supervisor()) {
-        None => None,
-        Some(None) => return Err("the container around this one has ended".to_owned().into()),
-        Some(Some(supervisor)) => around::parent(supervisor)?,
-    };
-    let rootfs = spec.rootfs.as_ref().map(PathBuf::from);
-    let shared = parent.as_ref().filter(|_| spec.shares_everything()).and_then(around::root);
-    let users = rootfs.as_deref().or(shared.as_deref());
-    let user = spec.who(users).map_err(StartError::Sandbox)?;
-    supervisor::check(spec)?;
-    // First the directory, then the sandbox: who finds neither knows that nothing was started.
-    files.create(spec.parent.as_deref())?;
-    sandbox::prepare(spec, user.as_ref())?;
-    let logs = logs.map(|logs| logs.of(spec)).transpose()?.unwrap_or_default();
-    let owner = user.as_ref().map(|user| (user.uid, user.gid));
-    let mut begun = Preparation { rootfs, owner, logs, ..Default::default() };
-    begun.setup.terminal = terminal(spec)?;
-    begun.setup.parent = parent;
-    let preparation = isolators.prepare(spec, begun)?;
-    supervisor::encode(spec, user.as_ref(), open_files, &preparation).map_err(|text| {
-        isolators.cleanup(&spec.container_id);
-        StartError::Launch(text)
-    })
-}
-
 impl Containerizer for Mesos {
     fn supports(&self, spec: &ContainerSpec) -> bool {
         let docker = v1::container_info::Type::Docker;
@@ -455,52 +233,7 @@ impl Containerizer for Mesos {
     }
 
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Found>, String>> {
-        Box::pin(async {
-            let mut found = self
-                .find_all()
-                .map_err(|e| format!("cannot read {}: {e}", self.containers.display()))?;
-            // What ran inside a container that ended meanwhile follows it.
-            for child in found.iter().filter(|f| f.pid.is_some()) {
-                let Some(parent) = self.files(&child.container_id).parent() else { continue };
-                if found.iter().any(|f| f.container_id == parent && f.pid.is_some()) {
-                    self.family.add(&child.container_id, &parent);
-                } else {
-                    self.destroy(&child.container_id);
-                }
-            }
-            // Whatever else runs in a sandbox lost its supervisor, or its supervisor's files.
-            let live = found.iter().filter(|f| f.pid.is_some());
-            let live: BTreeSet<OsString> = live.map(|f| f.container_id.clone().into()).collect();
-            let running = found.iter().filter_map(|f| {
-                Some(Running { container_id: f.container_id.clone(), supervisor: f.pid? })
-            });
-            let running: Vec<Running> = running.collect();
-            let ended = found.iter().filter(|f| f.pid.is_none()).map(|f| f.container_id.clone());
-            let ended: Vec<String> = ended.collect();
-            let (work_dir, isolators) = (self.work_dir.clone(), self.isolators.clone());
-            let directories = self.containers.clone();
-            let swept = tokio::task::spawn_blocking(move || {
-                let is_live = |path: &Path| path.iter().any(|name| live.contains(name));
-                processes::sweep(&|path| path.starts_with(&work_dir) && !is_live(path), &[]);
-                isolators.recover(&running, &ended)?;
-                let end = |container_id: &String| {
-                    isolators.kill(container_id);
-                    let files = Files(directories.join(container_id));
-                    let limitation =
-                        limitation::find(container_id, &files, files.kept(), &isolators);
-                    isolators.cleanup(container_id);
-                    Some((container_id.clone(), limitation?))
-                };
-                Ok::<_, String>(ended.iter().filter_map(end).collect::<BTreeMap<_, _>>())
-            });
-            let swept = swept.await.map_err(|e| format!("cannot look for processes: {e}"))?;
-            let mut limitations = swept?;
-            for found in &mut found {
-                found.limitation = limitations.remove(&found.container_id);
-                found.appearance = found.pid.and_then(|_| self.appearance(&found.container_id));
-            }
-            Ok(found)
-        })
+        Box::pin(self.recover_all())
     }
 
     fn attend(&self, container_id: &str) {

@@ -1,7 +1,10 @@
 //! Flags of the agent.
 
+mod containers;
+mod refused;
+
 use super::master::COMMON;
-use super::{Kind, Row, Table, alias, never, only, row};
+use super::{Kind, Row, Table, alias, row};
 
 const ROWS: &[Row] = &[
     row(
@@ -263,6 +266,12 @@ const ROWS: &[Row] = &[
         "time after which a CNI plugin is killed and has failed",
     ),
     row(
+        "network_cni_metrics",
+        Kind::Bool,
+        Some("true"),
+        "tell what goes through the networks of containers that have their own",
+    ),
+    row(
         "network_enable_snmp_statistics",
         Kind::Bool,
         Some("false"),
@@ -369,180 +378,11 @@ const ROWS: &[Row] = &[
         Some("false"),
         "leave out what images say of environment, command and working directory",
     ),
-    only("agent_features", Kind::Text, None, &[]),
-    only("agent_subsystems", Kind::Text, None, &[]),
-    only("appc_simple_discovery_uri_prefix", Kind::Text, Some("http://"), &[]),
-    only("appc_store_dir", Kind::Text, Some("/tmp/mesos/store/appc"), &[]),
-    only("authenticatee", Kind::Text, Some("crammd5"), &[]),
-    only("authentication_backoff_factor", Kind::Duration, Some("1secs"), &[]),
-    only("authentication_timeout_max", Kind::Duration, Some("1mins"), &[]),
-    only("authentication_timeout_min", Kind::Duration, Some("5secs"), &[]),
-    only("authenticate_http_executors", Kind::Bool, Some("false"), &[]),
-    only("authorizer", Kind::Text, Some("local"), &[]),
-    only("credential", Kind::Text, None, &[]),
-    only("csi_plugin_config_dir", Kind::Text, None, &[]),
-    only("disk_profile_adaptor", Kind::Text, None, &[]),
-    only("docker", Kind::Text, Some("docker"), &[]),
-    never(
-        "docker_mesos_image",
-        "tasks in containers of Docker's have no executor that would end with the agent's own container; leave it out, and \
-         give that container the host's pid namespace, the engine's socket, --work_dir and --runtime_dir",
-    ),
-    only(
-        "docker_volume_checkpoint_dir",
-        Kind::Text,
-        Some("/var/run/mesos/isolators/docker/volume"),
-        &[],
-    ),
-    only("docker_volume_chown", Kind::Bool, Some("false"), &[]),
-    only("domain_socket_location", Kind::Text, None, &[]),
-    only("ephemeral_ports_per_container", Kind::Number, None, &[]),
-    only("executor_reregistration_retry_interval", Kind::Duration, None, &[]),
-    only("http_command_executor", Kind::Bool, Some("false"), &[]),
-    only("http_executor_domain_sockets", Kind::Bool, Some("false"), &[]),
-    only("ip6", Kind::Text, None, &[]),
-    only("ip6_discovery_command", Kind::Text, None, &[]),
-    only("jwt_secret_key", Kind::Text, None, &[]),
-    only("launcher_dir", Kind::Text, Some("built in"), &[]),
-    only("master_detector", Kind::Text, None, &[]),
-    only("network_cni_metrics", Kind::Bool, Some("true"), &[]),
-    only("reconfiguration_policy", Kind::Text, Some("equal"), &[]),
-    only("registration_backoff_factor", Kind::Duration, Some("1secs"), &[]),
-    only("resource_provider_config_dir", Kind::Text, None, &[]),
-    only("volume_gid_range", Kind::Text, None, &[]),
-    row(
-        "containerizers",
-        Kind::Text,
-        Some("mesos"),
-        "who starts containers: mesos, docker or both, with a comma; see docs/docker.md",
-    ),
-    row(
-        "docker_socket",
-        Kind::Text,
-        Some("/var/run/docker.sock"),
-        "socket of the Docker Engine, for containers of type DOCKER",
-    ),
-    row(
-        "docker_stop_timeout",
-        Kind::Duration,
-        Some("0ns"),
-        "longer than the executors' grace period: time for Docker's containers to stop",
-    ),
-    row(
-        "docker_remove_delay",
-        Kind::Duration,
-        Some("6hrs"),
-        "how long the Docker Engine keeps containers that have ended",
-    ),
-    row(
-        "docker_kill_orphans",
-        Kind::Bool,
-        Some("true"),
-        "remove Docker's containers that were started from this runtime directory and are known to nobody",
-    ),
-    row(
-        "default_container_dns",
-        Kind::Text,
-        None,
-        "name servers of containers by network, as JSON: {\"mesos\": [...], \"docker\": [...]}",
-    ),
-    row(
-        "isolation",
-        Kind::Text,
-        Some("posix/cpu,posix/mem"),
-        "isolators, with commas between them, or auto: all that this host supports; see docs/isolation.md",
-    ),
-    row(
-        "launcher",
-        Kind::Text,
-        None,
-        "how processes are told apart: linux (by cgroups) or posix (by descent); without it, linux where it works",
-    ),
-    row("cgroups_hierarchy", Kind::Text, Some("/sys/fs/cgroup"), "where cgroups are mounted"),
-    row("cgroups_root", Kind::Text, Some("mesos"), "name of the cgroup of all containers"),
-    row(
-        "cgroups_enable_cfs",
-        Kind::Bool,
-        Some("false"),
-        "let requests be upper bounds of cpu time too",
-    ),
-    row(
-        "cgroups_limit_swap",
-        Kind::Bool,
-        Some("false"),
-        "limit memory and swap together; with version 2, no swap at all",
-    ),
-    row(
-        "cgroups_cpu_enable_pids_and_tids_count",
-        Kind::Bool,
-        Some("false"),
-        "count processes and threads in statistics",
-    ),
-    row(
-        "cgroups_pids_limit",
-        Kind::Text,
-        Some("15%"),
-        "most processes and threads of a container with cgroups/pids: a number, or a part of what the host can have",
-    ),
-    row(
-        "cgroups_destroy_timeout",
-        Kind::Duration,
-        Some("1mins"),
-        "for how long the end of processes is waited for before a cgroup is given up",
-    ),
-    row(
-        "perf_events",
-        Kind::Text,
-        None,
-        "events that cgroups/perf_event counts, with commas, such as task-clock,page-faults; names as perf list has them",
-    ),
-    row(
-        "perf_interval",
-        Kind::Duration,
-        Some("1mins"),
-        "time from one sample of perf events to the next",
-    ),
-    row(
-        "perf_duration",
-        Kind::Duration,
-        Some("10secs"),
-        "for how long perf events are counted for a sample",
-    ),
-    row(
-        "cgroups_net_cls_primary_handle",
-        Kind::Text,
-        None,
-        "upper half of the network class of every container, such as 0x0012, for cgroups/net_cls; without it they have none",
-    ),
-    row(
-        "cgroups_net_cls_secondary_handles",
-        Kind::Text,
-        None,
-        "first and last of the lower halves, of which each container has one, such as 0x0001,0xffff, which is the default",
-    ),
-    row(
-        "revocable_cpu_low_priority",
-        Kind::Bool,
-        Some("true"),
-        "give revocable cpus fewer shares, with cgroups/cpu",
-    ),
-    row(
-        "systemd_enable_support",
-        Kind::Bool,
-        Some("true"),
-        "where systemd runs, keep containers outside the agent's unit, so that they outlive its restart",
-    ),
-    row(
-        "systemd_runtime_directory",
-        Kind::Text,
-        Some("/run/systemd/system"),
-        "where systemd reads units that are gone after a boot; without it systemd does not run",
-    ),
 ];
 
 pub(crate) static AGENT: Table = Table {
     program: "proffer agent",
     about: "Starts an agent.",
     environment: true,
-    rows: &[ROWS, COMMON],
+    rows: &[ROWS, containers::ROWS, refused::ROWS, COMMON],
 };

@@ -9,6 +9,8 @@ use wire::v1::{ResourceStatistics, SnmpStatistics};
 /// What is told beside what went through interfaces: flags of the agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NetworkStatistics {
+    /// Not `--network_cni_metrics`: nothing is told.
+    pub none: bool,
     /// `--network_enable_snmp_statistics`: counters of the protocols.
     pub protocols: bool,
     /// `--network_enable_socket_statistics_summary`: how many connections there are.
@@ -23,6 +25,9 @@ pub(super) fn add(
     options: NetworkStatistics,
     out: &mut ResourceStatistics,
 ) -> Result<(), String> {
+    if options.none {
+        return Ok(());
+    }
     let pid = processes::first_child(supervisor).ok_or("it has ended")?;
     let read = |name: &str| {
         let path = format!("/proc/{pid}/net/{name}");
