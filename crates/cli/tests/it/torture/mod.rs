@@ -47,9 +47,14 @@ impl Dice {
 }
 
 fn cluster() -> Cluster {
+    cluster_with(&[])
+}
+
+fn cluster_with(flags: &[&str]) -> Cluster {
     let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
     options.resources = "cpus:32;mem:65536;disk:10000".to_owned();
     options.agent_flags = vec!["--executor_reregistration_timeout=15secs".to_owned()];
+    options.agent_flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
     // Nobody knows of agents that failed pings while they were being killed.
     options.master_flags = vec!["--max_agent_ping_timeouts=20".to_owned()];
     Cluster::start(options)
@@ -68,8 +73,12 @@ struct Kills {
 }
 
 fn torture(kills: &Kills, plan: Plan) {
+    torture_with(&[], kills, plan);
+}
+
+fn torture_with(flags: &[&str], kills: &Kills, plan: Plan) {
     let mut dice = Dice::cast();
-    let mut cluster = cluster();
+    let mut cluster = cluster_with(flags);
     let directory = cluster.directory().join("tasks");
     std::fs::create_dir(&directory).expect("a directory");
     let stop = Arc::new(AtomicBool::new(false));
@@ -115,6 +124,14 @@ fn starts(directory: &Path, task: &str) -> usize {
 fn two_hundred_kills_lose_no_task_and_double_nothing() {
     let plan = Plan { commands: 30, pods: 2, executors: 2, is_master_killed: false };
     torture(&Kills { count: count(200), master_every: None }, plan);
+}
+
+/// Pods with cgroups and namespaces, which what stands for a pod holds.
+#[test]
+fn pods_that_are_isolated_lose_nothing() {
+    let Some(flags) = crate::tasks::nodes().into_iter().nth(1) else { return };
+    let plan = Plan { commands: 5, pods: 5, executors: 1, is_master_killed: false };
+    torture_with(flags, &Kills { count: count(40), master_every: None }, plan);
 }
 
 #[test]
