@@ -3,6 +3,8 @@
 use crate::shared::Shared;
 use agent_core::contract::Input;
 use detector::Detector;
+use http_api::link::Dialed;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -12,6 +14,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A link that breaks sooner counts as one that could not be opened.
 const LASTING: Duration = Duration::from_secs(10);
+/// How often one of several masters is asked who leads, within a half: one that hangs tells nobody.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Keeps a link until the process ends.
 pub(crate) async fn keep(shared: Arc<Shared>, master: Detector, mut stop: watch::Receiver<bool>) {
@@ -38,11 +42,17 @@ async fn dial_forever(shared: Arc<Shared>, master: Detector) {
         };
         for address in addresses {
             match http_api::link::dial(&address).await {
-                Ok((sender, receiver)) => {
+                Ok(Dialed { sender, receiver, master: id }) => {
                     tracing::info!(%address, "connected to the master");
                     told.clear();
                     let begin = Instant::now();
-                    serve(&shared, sender, receiver, master.other_than(&address)).await;
+                    let deposed = async {
+                        tokio::select! {
+                            () = master.other_than(&address) => {}
+                            () = another_leads(&master, id) => {}
+                        }
+                    };
+                    serve(&shared, sender, receiver, deposed).await;
                     if begin.elapsed() >= LASTING {
                         pause = PAUSE_MIN;
                     }
@@ -59,6 +69,32 @@ async fn dial_forever(shared: Arc<Shared>, master: Detector) {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Waits until a master of another id leads, as one of those tells that the name stands for; for ever if there is only
+/// one.
+async fn another_leads(master: &Detector, id: Option<String>) {
+    let Some(id) = id else { return std::future::pending().await };
+    let mut turn = 0;
+    loop {
+        turn += 1;
+        // Not all agents at once.
+        let random = RandomState::new().build_hasher().finish();
+        let part = Duration::from_millis(random % 1000) * LOOK_EVERY.as_secs() as u32;
+        tokio::time::sleep(LOOK_EVERY / 2 + part).await;
+        let addresses = master.addresses().await.unwrap_or_default();
+        if addresses.len() < 2 {
+            continue;
+        }
+        // The next one that answers.
+        for address in addresses.iter().cycle().skip(turn % addresses.len()).take(addresses.len()) {
+            match http_api::link::leading(address).await {
+                Ok(Some(leading)) if leading != id => return,
+                Ok(_) => break,
+                Err(_) => {}
+            }
+        }
     }
 }
 

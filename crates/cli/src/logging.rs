@@ -30,7 +30,9 @@ pub(crate) fn start(flags: &Flags, program: &str) -> Result<Logging, String> {
         }
     };
     let level = if flags.is_set("quiet") { "error" } else { level };
-    let base = std::env::var("PROFFER_LOG").unwrap_or_else(|_| level.to_owned());
+    // What that library has to say of a master that is away would fill the log; what matters of it is logged by ours.
+    let usual = format!("{level},openraft=off");
+    let base = std::env::var("PROFFER_LOG").unwrap_or(usual);
     let filter = EnvFilter::try_new(&base)
         .map_err(|e| format!("PROFFER_LOG: expected filters of modules, got '{base}': {e}"))?;
     let file = flags

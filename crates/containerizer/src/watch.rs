@@ -17,6 +17,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Lost containers that are swept at once.
 const BATCH: usize = 1024;
+/// What a supervisor says at once; thousands of them may be listened to.
+const LINE: usize = 256;
 
 /// A container whose supervisor ended without a word.
 struct Lost {
@@ -137,7 +139,7 @@ impl Watch {
         started: oneshot::Sender<Result<(), String>>,
     ) {
         let kill = self.add(&container_id);
-        let mut lines = BufReader::new(stdout).lines();
+        let mut lines = BufReader::with_capacity(LINE, stdout).lines();
         let mut started = Some(started);
         let mut kept = None;
         let mut main = None;

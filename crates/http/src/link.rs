@@ -7,6 +7,7 @@ use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -14,12 +15,16 @@ use tokio::sync::mpsc;
 /// Where a master takes links.
 pub const PATH: &str = "/proffer/v1/agent";
 const PROTOCOL: &str = "proffer-agent";
+/// Header in which a master that leads says its id, also when no link is asked for.
+const MASTER_ID: &str = "proffer-master-id";
 /// Longest frame.
 const FRAME_MAX: usize = 64 << 20;
 /// Messages that may wait for a slow peer before the link is dropped.
 const QUEUE: usize = 65_536;
 /// Redirections that are followed.
 const REDIRECTS_MAX: usize = 3;
+/// Longest time until an answer: a master that hangs is passed over.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Longest head of the answer to the upgrade.
 const HEAD_MAX: usize = 8 << 10;
 
@@ -75,15 +80,24 @@ impl LinkReceiver {
     }
 }
 
-/// Accepts a link: the answer to the request, and the link once that is sent. None if it is no such request.
+/// Accepts a link at the master of that id: the answer to the request, and the link once that is sent, if it is such a
+/// request.
 #[must_use]
 pub fn accept(
     request: Request,
-) -> Option<(Response, impl Future<Output = io::Result<(LinkSender, LinkReceiver)>> + Send)> {
+    master: &str,
+) -> (Response, Option<impl Future<Output = io::Result<(LinkSender, LinkReceiver)>> + Send + use<>>)
+{
+    let named = |mut response: Response| {
+        if let Ok(id) = HeaderValue::from_str(master) {
+            response.headers_mut().insert(MASTER_ID, id);
+        }
+        response
+    };
     if request.headers().get(UPGRADE).map(HeaderValue::as_bytes) != Some(PROTOCOL.as_bytes()) {
-        return None;
+        return (named(respond::text(400, format!("Expecting 'Upgrade: {PROTOCOL}'"))), None);
     }
-    let mut response = respond::text(101, "");
+    let mut response = named(respond::text(101, ""));
     *response.body_mut() = Body::empty();
     response.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -92,30 +106,66 @@ pub fn accept(
         let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
         Ok(split(reader, writer))
     };
-    Some((response, link))
+    (response, Some(link))
 }
 
-/// Dials a master.
+/// A link that was opened.
+#[derive(Debug)]
+pub struct Dialed {
+    /// The sending end.
+    pub sender: LinkSender,
+    /// The receiving end.
+    pub receiver: LinkReceiver,
+    /// Id of the master; None for one that does not say it.
+    pub master: Option<String>,
+}
+
+/// Dials the master that leads; this one or the one it redirects to.
 ///
 /// # Errors
-/// When it can't be reached or refuses.
-pub async fn dial(address: &str) -> io::Result<(LinkSender, LinkReceiver)> {
+/// When it can't be reached, does not answer in time, or refuses.
+pub async fn dial(address: &str) -> io::Result<Dialed> {
+    let (socket, head, address) = ask(address, &format!("upgrade\r\nUpgrade: {PROTOCOL}")).await?;
+    if !head.starts_with("HTTP/1.1 101 ") {
+        let line = head.lines().next().unwrap_or_default();
+        return Err(io::Error::other(format!(
+            "{address} is no master that leads: it answered '{line}'"
+        )));
+    }
+    let (reader, writer) = socket.into_split();
+    let (sender, receiver) = split(reader, writer);
+    Ok(Dialed { sender, receiver, master: header(&head, MASTER_ID).map(str::to_owned) })
+}
+
+/// Id of the master that leads, as the one at this address knows it; None if nobody does.
+///
+/// # Errors
+/// When it can't be reached or does not answer in time.
+pub async fn leading(address: &str) -> io::Result<Option<String>> {
+    let (_, head, _) = ask(address, "close").await?;
+    Ok(header(&head, MASTER_ID).map(str::to_owned))
+}
+
+/// Asks for a link: the head of the answer of whoever does not redirect, and its address.
+async fn ask(address: &str, connection: &str) -> io::Result<(TcpStream, String, String)> {
     let mut address = address.to_owned();
     for _ in 0..REDIRECTS_MAX {
-        match dial_one(&address).await? {
-            Ok(link) => return Ok(link),
-            Err(leader) => address = leader,
+        let asked = tokio::time::timeout(ANSWER_MAX, ask_one(&address, connection)).await;
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer in time");
+        let (socket, head) = asked.map_err(late)??;
+        match redirected(&head) {
+            Some(leader) => address = leader,
+            None => return Ok((socket, head, address)),
         }
     }
     Err(io::Error::other("masters redirect to each other: none of them leads now"))
 }
 
-/// A link, or the address of the master that leads.
-async fn dial_one(address: &str) -> io::Result<Result<(LinkSender, LinkReceiver), String>> {
+async fn ask_one(address: &str, connection: &str) -> io::Result<(TcpStream, String)> {
     let mut socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
     let head = format!(
-        "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: upgrade\r\nUpgrade: {PROTOCOL}\r\nContent-Length: 0\r\n\r\n"
+        "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: {connection}\r\nContent-Length: 0\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();
@@ -125,29 +175,21 @@ async fn dial_one(address: &str) -> io::Result<Result<(LinkSender, LinkReceiver)
         }
         answer.push(socket.read_u8().await?);
     }
-    if !answer.starts_with(b"HTTP/1.1 101 ") {
-        let text = String::from_utf8_lossy(&answer);
-        if let Some(leader) = redirected(&text) {
-            return Ok(Err(leader));
-        }
-        let line = text.lines().next().unwrap_or_default();
-        return Err(io::Error::other(format!(
-            "{address} is no master that leads: it answered '{line}'"
-        )));
-    }
-    let (reader, writer) = socket.into_split();
-    Ok(Ok(split(reader, writer)))
+    Ok((socket, String::from_utf8_lossy(&answer).into_owned()))
+}
+
+/// Value of a header of an answer.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
 /// Where the answer of a master that does not lead redirects to, `host:port`.
 fn redirected(answer: &str) -> Option<String> {
-    let mut lines = answer.lines();
-    lines.next().filter(|line| line.starts_with("HTTP/1.1 307 "))?;
-    let location = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("location").then(|| value.trim())
-    })?;
-    let authority = location.split_once("//")?.1;
+    answer.strip_prefix("HTTP/1.1 307 ")?;
+    let authority = header(answer, "location")?.split_once("//")?.1;
     authority.split('/').next().map(str::to_owned)
 }
 

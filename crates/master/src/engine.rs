@@ -171,7 +171,11 @@ impl Engine {
     /// Takes note of who leads; the registry if it is this master.
     fn stand(&self, standing: Standing) -> Result<Option<Box<dyn Registry>>, String> {
         let leader = match standing {
-            Standing::Leads(registry) => return Ok(Some(registry)),
+            Standing::Leads(registry) => {
+                // It does not lead before it has read the registry, and the former leader does not any more.
+                self.shared.leader.send_replace(Leader::Nobody);
+                return Ok(Some(registry));
+            }
             Standing::Over(why) => return Err(why),
             Standing::Nobody => {
                 tracing::info!("no master is known to lead");

@@ -131,9 +131,8 @@ impl Routes {
 
     /// The link of an agent.
     fn link(&self, request: Request, peer: SocketAddr) -> Response {
-        let Some((response, link)) = link::accept(request) else {
-            return respond::text(400, "Expecting 'Upgrade: proffer-agent'");
-        };
+        let (response, link) = link::accept(request, &self.shared.info.id);
+        let Some(link) = link else { return response };
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let Ok((sender, mut receiver)) = link.await else { return };

@@ -1,5 +1,6 @@
 //! Clusters of real processes on loopback.
 
+use crate::hosts::Host;
 use crate::{http, wait};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,10 @@ pub struct ClusterOptions {
     pub masters: usize,
     /// Their ports; empty: any that are free.
     pub master_ports: Vec<u16>,
+    /// Where they run; empty: on loopback.
+    pub master_hosts: Vec<Host>,
+    /// Their work directories; empty: below the cluster's.
+    pub master_work_dirs: Vec<PathBuf>,
     /// Number of agents.
     pub agents: usize,
     /// `--master` of agents; None: the addresses of all masters.
@@ -38,6 +43,8 @@ impl ClusterOptions {
             program: program.into(),
             masters: 1,
             master_ports: Vec::new(),
+            master_hosts: Vec::new(),
+            master_work_dirs: Vec::new(),
             agents,
             master_name: None,
             resources: "cpus:4;mem:4096;disk:10000;ports:[31000-32000]".to_owned(),
@@ -104,7 +111,9 @@ impl Cluster {
     /// `host:port` of one of several masters.
     #[must_use]
     pub fn master_number(&self, master: usize) -> String {
-        format!("127.0.0.1:{}", self.master_ports[master])
+        let host = self.options.master_hosts.get(master);
+        let address = host.map_or("127.0.0.1", |host| &host.address);
+        format!("{address}:{}", self.master_ports[master])
     }
 
     /// Number of the master that leads.
@@ -114,13 +123,32 @@ impl Cluster {
     #[must_use]
     #[track_caller]
     pub fn leader(&self) -> usize {
+        self.leader_besides(None)
+    }
+
+    /// Number of the master that leads, other than one that may still think that it does.
+    ///
+    /// # Panics
+    /// When none leads within 30 seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn leader_besides(&self, former: Option<usize>) -> usize {
         wait::until("a master that leads", Duration::from_secs(30), || {
-            (0..self.masters.len()).filter(|n| self.masters[*n].is_some()).find(|n| {
+            let runs = |n: &usize| self.masters[*n].is_some() && Some(*n) != former;
+            (0..self.masters.len()).filter(runs).find(|n| {
                 http::Connection::open(&self.master_number(*n))
                     .and_then(|mut c| c.request("GET", "/state", &[("Connection", "close")], &[]))
                     .is_ok_and(|answer| answer.status == 200)
             })
         })
+    }
+
+    /// A metric of one of several masters, if it answers.
+    #[must_use]
+    pub fn metric(&self, master: usize, name: &str) -> Option<f64> {
+        let mut connection = http::Connection::open(&self.master_number(master)).ok()?;
+        let close = [("Connection", "close")];
+        connection.request("GET", "/metrics/snapshot", &close, &[]).ok()?.json()[name].as_f64()
     }
 
     /// `host:port` of an agent.
@@ -154,10 +182,16 @@ impl Cluster {
         };
         let mut flags = vec![
             format!("--port={}", self.master_ports[master]),
-            format!("--work_dir={}", self.directory.join(&name).display()),
+            format!("--work_dir={}", self.master_work_dir(master, &name).display()),
         ];
         flags.extend(self.options.master_flags.clone());
-        self.masters[master] = Some(self.spawn("master", &name, &flags));
+        let host = self.options.master_hosts.get(master);
+        self.masters[master] = Some(self.spawn("master", &name, &flags, host));
+    }
+
+    fn master_work_dir(&self, master: usize, name: &str) -> PathBuf {
+        let given = self.options.master_work_dirs.get(master);
+        given.map_or_else(|| self.directory.join(name), Clone::clone)
     }
 
     /// Starts an agent (again), with the work directory it had.
@@ -180,7 +214,7 @@ impl Cluster {
             format!("--cgroups_root={}", self.cgroups()),
         ];
         flags.extend(self.options.agent_flags.clone());
-        self.agents[agent] = Some(self.spawn("agent", &name, &flags));
+        self.agents[agent] = Some(self.spawn("agent", &name, &flags, None));
     }
 
     /// From its next start on an agent has other resources.
@@ -227,21 +261,22 @@ impl Cluster {
     /// When that does not come true within 30 seconds.
     #[track_caller]
     pub fn wait_for_agents(&self, count: usize) {
-        let address = self.master();
-        wait::until(
-            &format!("{count} active agents at {address}"),
-            Duration::from_secs(30),
-            || {
-                let answer = http::Connection::open(&address)
-                    .and_then(|mut c| {
-                        c.request("GET", "/metrics/snapshot", &[("Connection", "close")], &[])
-                    })
-                    .ok()?;
-                let active = answer.json()["master/slaves_active"].as_f64()?;
-                #[expect(clippy::cast_precision_loss, reason = "a handful of agents")]
-                (active >= count as f64).then_some(())
-            },
-        );
+        let master = if self.masters.len() == 1 { 0 } else { self.leader() };
+        self.wait_for_agents_of(master, count);
+    }
+
+    /// Waits until one of several masters counts `count` active agents.
+    ///
+    /// # Panics
+    /// When that does not come true within 30 seconds.
+    #[track_caller]
+    pub fn wait_for_agents_of(&self, master: usize, count: usize) {
+        let what = format!("{count} active agents at {}", self.master_number(master));
+        wait::until(&what, Duration::from_secs(30), || {
+            let active = self.metric(master, "master/slaves_active")?;
+            #[expect(clippy::cast_precision_loss, reason = "a handful of agents")]
+            (active >= count as f64).then_some(())
+        });
     }
 
     /// Process id of the master.
@@ -268,15 +303,24 @@ impl Cluster {
         name.to_string_lossy().into_owned()
     }
 
-    fn spawn(&self, subcommand: &str, name: &str, flags: &[String]) -> Child {
+    fn spawn(&self, subcommand: &str, name: &str, flags: &[String], host: Option<&Host>) -> Child {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.directory.join(format!("{name}.log")))
             .expect("a log file");
-        Command::new(&self.options.program)
+        let (ip, hostname) = host.map_or(("127.0.0.1", "localhost"), |h| (&h.address, &h.address));
+        let mut command = match host {
+            None => Command::new(&self.options.program),
+            Some(host) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &host.namespace]).arg(&self.options.program);
+                command
+            }
+        };
+        command
             .arg(subcommand)
-            .args(["--ip=127.0.0.1", "--hostname=localhost"])
+            .args([format!("--ip={ip}"), format!("--hostname={hostname}")])
             .args(flags)
             .envs(self.options.environment.iter().cloned())
             .stdin(Stdio::null())

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod docker;
 pub mod etcd;
 pub mod framework;
+pub mod hosts;
 pub mod http;
 pub mod measure;
 pub mod registry;

@@ -14,6 +14,7 @@ const ARCHIVES: &str = "/usr/share/java";
 #[derive(Debug)]
 pub struct Ensemble {
     directory: PathBuf,
+    address: String,
     ports: Vec<u16>,
     servers: Vec<Option<Child>>,
 }
@@ -25,6 +26,15 @@ impl Ensemble {
     /// When they do not answer.
     #[must_use]
     pub fn start(servers: usize) -> Option<Self> {
+        Self::start_at("127.0.0.1", servers)
+    }
+
+    /// The same, at an address of this machine.
+    ///
+    /// # Panics
+    /// When they do not answer.
+    #[must_use]
+    pub fn start_at(address: &str, servers: usize) -> Option<Self> {
         let has_java = Command::new("java").arg("-version").output().is_ok();
         if !has_java || !Path::new(ARCHIVES).join("zookeeper.jar").exists() {
             eprintln!("skipped: there is no ZooKeeper (apt-get install zookeeper)");
@@ -36,7 +46,7 @@ impl Ensemble {
         let members: String = (0..servers)
             .map(|n| {
                 format!(
-                    "server.{n}=127.0.0.1:{}:{};127.0.0.1:{}\n",
+                    "server.{n}={address}:{}:{};{address}:{}\n",
                     peers[2 * n],
                     peers[2 * n + 1],
                     ports[n]
@@ -50,7 +60,7 @@ impl Ensemble {
             let members = if servers > 1 {
                 members.clone()
             } else {
-                format!("clientPort={port}\nclientPortAddress=127.0.0.1\n")
+                format!("clientPort={port}\nclientPortAddress={address}\n")
             };
             let config = format!(
                 "tickTime=500\ninitLimit=20\nsyncLimit=6\ndataDir={}\nadmin.enableServer=false\n\
@@ -61,6 +71,7 @@ impl Ensemble {
         }
         let mut ensemble = Self {
             directory,
+            address: address.to_owned(),
             ports: ports.to_vec(),
             servers: (0..servers).map(|_| None).collect(),
         };
@@ -98,11 +109,13 @@ impl Ensemble {
     #[must_use]
     pub fn status(&self, server: usize) -> String {
         let mut text = String::new();
-        let asked = TcpStream::connect(("127.0.0.1", self.ports[server])).and_then(|mut stream| {
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            stream.write_all(b"srvr")?;
-            stream.read_to_string(&mut text)
-        });
+        let asked = TcpStream::connect((self.address.as_str(), self.ports[server])).and_then(
+            |mut stream| {
+                stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+                stream.write_all(b"srvr")?;
+                stream.read_to_string(&mut text)
+            },
+        );
         if asked.is_ok() { text } else { String::new() }
     }
 
@@ -148,7 +161,8 @@ impl Ensemble {
     /// `zk://<servers>/<path>`; `credentials` is `user:password@` or empty.
     #[must_use]
     pub fn url(&self, credentials: &str, path: &str) -> String {
-        let servers: Vec<String> = self.ports.iter().map(|p| format!("127.0.0.1:{p}")).collect();
+        let server = |port: &u16| format!("{}:{port}", self.address);
+        let servers: Vec<String> = self.ports.iter().map(server).collect();
         format!("zk://{credentials}{}/{path}", servers.join(","))
     }
 }

@@ -32,7 +32,7 @@ fn meet(url: String, mut flags: Vec<String>, agents: usize) -> Cluster {
     Cluster::start(options)
 }
 
-fn framework(master: &str, id: Option<String>) -> Framework {
+pub(crate) fn framework(master: &str, id: Option<String>) -> Framework {
     let options = FrameworkOptions {
         id,
         failover_timeout: 3600.0,
@@ -75,7 +75,7 @@ fn launch(cluster: &Cluster, framework: &mut Framework, tasks: usize) {
 }
 
 /// What the master says of the tasks when it is asked for all.
-fn reconciled(framework: &mut Framework, tasks: usize) -> BTreeMap<String, String> {
+pub(crate) fn reconciled(framework: &mut Framework, tasks: usize) -> BTreeMap<String, String> {
     let answer = framework.call(&json!({"type": "RECONCILE", "reconcile": {"tasks": []}}));
     assert_eq!(answer.status, 202, "{}", answer.text());
     let mut all = BTreeMap::new();

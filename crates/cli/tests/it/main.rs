@@ -20,6 +20,7 @@ mod local;
 mod maintenance;
 mod metrics;
 mod networks;
+mod nothing_stops;
 mod operator;
 mod overlap;
 mod pods;

@@ -172,6 +172,8 @@ impl Contender {
             let leading = all.into_iter().next();
             let is_own = leading.as_ref().is_some_and(|leader| leader.lease == lease);
             if is_own && !self.leads {
+                // From now on nobody is sent to the former leader, also before this one has the registry.
+                let _ = self.standing.send(Standing::Nobody).await;
                 let taken = self.registry(&own).take().await?;
                 let mut registry = Divided::open(taken, self.at.timeouts).await?;
                 if let Some(former) = self.former.take() {

@@ -110,7 +110,7 @@ pub(crate) async fn take_part(settings: &Replicas) -> Result<Group, RegistryErro
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|e| fault(&e))?);
-    let network = Network(identity.clone());
+    let network = Network::new(identity.clone());
     let raft = openraft::Raft::new(id_of(me), config, network, store.clone(), store.clone())
         .await
         .map_err(|e| fault(&e))?;

@@ -15,8 +15,9 @@ use openraft::raft::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -27,7 +28,40 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes clients of other masters.
 #[derive(Debug, Clone)]
-pub(super) struct Network(pub(super) Arc<Identity>);
+pub(super) struct Network {
+    identity: Arc<Identity>,
+    silent: Silent,
+}
+
+impl Network {
+    pub(super) fn new(identity: Arc<Identity>) -> Self {
+        Self { identity, silent: Silent::default() }
+    }
+}
+
+/// Masters that do not answer, and those that refuse to: each is logged once, and once again when it answers.
+#[derive(Debug, Clone, Default)]
+struct Silent(Arc<Mutex<BTreeSet<(u64, io::ErrorKind)>>>);
+
+impl Silent {
+    fn take_note(&self, id: u64, master: &str, error: Option<&io::Error>) {
+        let mut silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(why) = error else {
+            let before = silent.len();
+            silent.retain(|(of, _)| *of != id);
+            if silent.len() < before {
+                tracing::info!(master, "that master answers again");
+            }
+            return;
+        };
+        let refused = io::ErrorKind::PermissionDenied;
+        if why.kind() == refused && silent.insert((id, refused)) {
+            tracing::warn!(master, %why, "a master refuses to take part");
+        } else if why.kind() != refused && silent.insert((id, io::ErrorKind::Other)) {
+            tracing::warn!(master, %why, "a master does not answer; trying on");
+        }
+    }
+}
 
 /// A client of one other master.
 #[derive(Debug)]
@@ -36,8 +70,7 @@ pub(super) struct Peer {
     identity: Arc<Identity>,
     address: String,
     connection: Option<Connection>,
-    /// Why it has refused, as it was logged.
-    refused: String,
+    silent: Silent,
 }
 
 /// A connection to another master.
@@ -51,8 +84,8 @@ impl RaftNetworkFactory<Raft> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, id: u64, node: &BasicNode) -> Peer {
-        let (identity, address) = (self.0.clone(), node.addr.clone());
-        Peer { id, identity, address, connection: None, refused: String::new() }
+        let Self { identity, silent } = self.clone();
+        Peer { id, identity, address: node.addr.clone(), connection: None, silent }
     }
 }
 
@@ -98,19 +131,7 @@ impl Peer {
             Some(connection) => connection,
             None => Connection::open(&self.address).await?,
         };
-        let answer = connection.call(&self.identity, kind, body).await;
-        if let Err(error) = &answer
-            && error.kind() == io::ErrorKind::PermissionDenied
-            && error.to_string() != self.refused
-        {
-            self.refused = error.to_string();
-            tracing::warn!(
-                master = self.address,
-                why = self.refused,
-                "a master refuses to take part"
-            );
-        }
-        let answer = answer?;
+        let answer = connection.call(&self.identity, kind, body).await?;
         self.connection = Some(connection);
         Ok(answer)
     }
@@ -129,8 +150,9 @@ impl Peer {
         let lost = |error: io::Error| RPCError::Unreachable(Unreachable::new(&error));
         let body = postcard::to_stdvec(call).map_err(|e| lost(io::Error::other(e)))?;
         let answer = tokio::time::timeout(option.hard_ttl(), self.post(kind, &body)).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(lost)?;
+        let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        self.silent.take_note(self.id, &self.address, answer.as_ref().err());
+        let answer = answer.map_err(lost)?;
         let answer: Result<A, RaftError<u64, E>> =
             postcard::from_bytes(&answer).map_err(|e| lost(io::Error::other(e)))?;
         answer.map_err(|e| RPCError::RemoteError(RemoteError::new(self.id, e)))

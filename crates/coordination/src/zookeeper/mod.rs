@@ -145,6 +145,8 @@ impl Contender {
             let leading = Candidate::leading(&children);
             let is_own = leading.as_ref().is_some_and(|candidate| candidate.name == own);
             if is_own && !self.leads {
+                // From now on nobody is sent to the former leader, also before this one has the registry.
+                let _ = self.standing.send(Standing::Nobody).await;
                 let taken = Shared::new(session, &self.at.url, &self.me.id).take().await;
                 let taken = taken.map_err(|why| match why {
                     Error::NoAuth => Stop::Session(why),

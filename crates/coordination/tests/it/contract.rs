@@ -155,6 +155,8 @@ pub(crate) async fn one_leads_at_a_time(backend: &Backend) {
     let (registry, written) = write(registry, vec![change("of-first", Some("1"))]).await;
     written.expect("written");
     first.leave().await;
+    let told = next(&mut second).await;
+    assert!(matches!(told, Standing::Nobody), "it sends to a former leader: {told:?}");
     let (taken, all) = content(leads(&mut second).await).await;
     assert!(all.contains(&("of-first".to_owned(), "1".to_owned())));
     assert_eq!(follows(&mut third).await, master(2));

@@ -1,6 +1,7 @@
 //! The accept loop, streams and files over real sockets.
 
 use http_api::files::{self, Attached};
+use http_api::link::Dialed;
 use http_api::server::{Handler, Limits, serve};
 use http_api::{Request, Response, link, negotiate, respond, stream};
 use std::io::Read as _;
@@ -28,9 +29,9 @@ impl Handler for Echo {
                 response
             }
             "/large" => respond::content("application/json", vec![b'1'; 5000]),
-            link::PATH => match link::accept(request) {
-                None => respond::text(400, "no upgrade"),
-                Some((response, link)) => {
+            link::PATH => match link::accept(request, "me") {
+                (response, None) => response,
+                (response, Some(link)) => {
                     tokio::spawn(async move {
                         let (sender, mut receiver) = link.await.expect("a link");
                         while let Ok(Some(id)) = receiver.next::<wire::v1::TaskId>().await {
@@ -144,7 +145,9 @@ async fn silent_connections_are_closed_and_disturb_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_carries_messages_both_ways() {
     let (address, _stop) = start(Limits::default()).await;
-    let (sender, mut receiver) = link::dial(&address).await.expect("a link");
+    assert_eq!(link::leading(&address).await.expect("an answer").as_deref(), Some("me"));
+    let Dialed { sender, mut receiver, master } = link::dial(&address).await.expect("a link");
+    assert_eq!(master.as_deref(), Some("me"));
     for name in ["a", "b"] {
         assert!(sender.send(&wire::v1::TaskId::from(name)));
         let echo: wire::v1::TaskId = receiver.next().await.expect("a frame").expect("an echo");
