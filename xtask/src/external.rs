@@ -12,7 +12,7 @@ pub(crate) fn prepare(skip: bool) -> Result<Vec<(&'static str, PathBuf)>, Failur
     if skip {
         eprintln!(
             "skipped by --skip-external: pymesos (scheduler and executor drivers over a real cluster); \
-             tests with images, Docker, networks, ZooKeeper and etcd, where docker-registry, zookeeper, etcd, busybox, openssl, \
+             tests with images, Docker, networks, ZooKeeper, etcd and wrong clocks, where docker-registry, zookeeper, etcd, faketime, busybox, openssl, \
              dockerd, ip or CNI plugins are missing"
         );
         return Ok(Vec::new());
@@ -84,6 +84,7 @@ fn containers() -> Result<(), Failure> {
         ("ip", "-V", "iproute2"),
         ("ls", "/usr/share/java/zookeeper.jar", "zookeeper"),
         ("etcd", "--version", "etcd-server"),
+        ("faketime", "--version", "faketime"),
         ("/usr/lib/cni/bridge", "", "containernetworking-plugins"),
     ];
     let packages: Vec<&str> =

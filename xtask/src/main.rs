@@ -5,6 +5,7 @@ mod bench;
 mod external;
 mod layers;
 mod overlap;
+mod previous;
 mod run;
 mod tidy;
 mod virtual_machine;
@@ -18,6 +19,7 @@ cargo xtask <task>
   test [--skip-external]   install what tests need, then run all tests
   ci [--skip-external]     everything that continuous integration checks: format, clippy, layers, tidiness, docs, test
   test-cgroups2            tests of containers with cgroups of version 2, in a virtual machine; skipped without qemu
+  previous                 builds the last version that has landed, for tests of upgrades; says where it is
   check-layers             crates use only what the design lets them use
   tidy                     licence, length of files, forbidden words
   sim [ARGS]               the cluster simulator (--seeds N, --seed N, --masters N, --trace); see docs/testing.md
@@ -47,6 +49,7 @@ fn task(arguments: &[&str]) -> Result<(), Failure> {
         ["test", rest @ ..] => test(skip_external(rest)?),
         ["ci", rest @ ..] => ci(skip_external(rest)?),
         ["test-cgroups2", rest @ ..] => virtual_machine::test(skip_external(rest)?),
+        ["previous"] => previous::show(),
         ["check-layers"] => layers::check(),
         ["tidy"] => tidy::check(),
         ["sim", "overlap", rest @ ..] => overlap::study(rest),
@@ -74,7 +77,8 @@ fn skip_external(arguments: &[&str]) -> Result<bool, Failure> {
 }
 
 fn test(skip_external: bool) -> Result<(), Failure> {
-    let environment = external::prepare(skip_external)?;
+    let mut environment = external::prepare(skip_external)?;
+    environment.extend(previous::prepare(skip_external)?);
     let mut command = cargo(&["test", "--workspace", "--locked", "--lib", "--bins", "--tests"]);
     command.envs(environment);
     run::run(command)

@@ -217,6 +217,11 @@ impl Cluster {
         self.agents[agent] = Some(self.spawn("agent", &name, &flags, None));
     }
 
+    /// From now on what is started is this program.
+    pub fn set_program(&mut self, program: impl Into<PathBuf>) {
+        self.options.program = program.into();
+    }
+
     /// From its next start on an agent has other resources.
     pub fn set_agent_resources(&mut self, resources: &str) {
         resources.clone_into(&mut self.options.resources);

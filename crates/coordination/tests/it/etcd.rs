@@ -226,6 +226,31 @@ async fn garbage_is_no_master_and_garbage_in_the_registry_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_takes_no_longer_than_it_may() {
+    let Some(servers) = Servers::start(1) else { return };
+    let mut backend = contract::meeting(&servers.url("", "mesos"), Duration::from_secs(60), None);
+    let Backend::Meeting(meeting) = &mut backend else { panic!("a meeting") };
+    meeting.timeouts.store = Duration::from_millis(500);
+    let mut member = join(&backend, master(1)).await.expect("joined");
+    let registry = leads(&mut member).await;
+    let pid = servers.pid(0).expect("it runs").to_string();
+    let signal = |name: &str| {
+        let sent = std::process::Command::new("kill").args([name, &pid]).status();
+        assert!(sent.is_ok_and(|s| s.success()));
+    };
+    signal("-STOP");
+    let (registry, written) = write(registry, vec![change("a", Some("1"))]).await;
+    let error = written.expect_err("nobody answers").to_string();
+    assert!(error.contains("does not answer within 500ms"), "{error}");
+    signal("-CONT");
+    // Whatever became of it, nothing is half made, and this master does not write over it by chance.
+    let (registry, written) = write(registry, vec![change("b", Some("2"))]).await;
+    let all = content(registry).await.1;
+    assert_eq!(all.iter().any(|(key, _)| key == "b"), written.is_ok(), "{written:?} {all:?}");
+    member.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_is_passed_over() {
     let Some(servers) = Servers::start(3) else { return };
     let pid = servers.pid(0).expect("it runs").to_string();

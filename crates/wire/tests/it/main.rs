@@ -1,5 +1,6 @@
 //! Codecs through their public interface.
 
+mod compatible;
 mod fuzz;
 mod golden;
 mod json;
