@@ -10,6 +10,7 @@ use base::{Now, Time, WallTime};
 use resources::{Quantities, Resources, from_milli};
 use std::sync::Arc;
 use wire::v1::framework_info::capability::Type as Capability;
+use wire::v1::{self, DrainState};
 
 /// What a reason is about.
 #[derive(Debug, Clone, Copy)]
@@ -64,10 +65,7 @@ impl Master {
             Reason::Next => "it is offered in the next cycle".to_owned(),
             Reason::Inactive => self.who_is_away(now, framework, role),
             Reason::Suppressed => format!("the framework suppressed offers for role '{role}'"),
-            Reason::AgentInactive => {
-                "the agent is not connected, was taken out of use, or uses more than it has"
-                    .to_owned()
-            }
+            Reason::AgentInactive => self.out_of_use(agent).0.to_owned(),
             Reason::NotListed => format!("host '{}' is not on the whitelist", agent.info.hostname),
             Reason::Taken => self.who_took(about),
             Reason::Overlap => self.who_sees(about),
@@ -258,7 +256,26 @@ impl Master {
                 )
             }
             Reason::Suppressed => format!("let the framework send REVIVE for role '{role}'"),
+            Reason::AgentInactive => self.out_of_use(agent).1.to_owned(),
             reason => describe(reason).1.to_owned(),
+        }
+    }
+
+    /// Why an agent is offered to nobody, and what ends that.
+    fn out_of_use(&self, agent: &Agent) -> (&'static str, &'static str) {
+        let taken = self.state.deactivated.get(&agent.id);
+        match taken.map(|t| t.drain.as_ref().map(v1::DrainInfo::state)) {
+            Some(Some(DrainState::Drained)) => ("the agent is drained", "reactivate the agent"),
+            Some(Some(_)) => (
+                "an operator drains the agent: what runs there ends",
+                "reactivate the agent when it is drained",
+            ),
+            Some(None) => ("an operator deactivated the agent", "reactivate the agent"),
+            None if !agent.is_connected() => ("the agent is not connected", "bring the agent back"),
+            None => (
+                "more of the agent is used than it has",
+                "end tasks there, or give the agent what it had",
+            ),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::*;
 use base::WallTime;
+use master_core::contract::Drain;
 use master_core::why::{Answer, Question};
 
 /// Time passes, and the agent answers pings.
@@ -280,4 +281,26 @@ fn who_waits_for_soft_offers_of_another_role_is_told_so() {
         ),
         "{cause:?}"
     );
+}
+
+#[test]
+fn an_agent_that_nobody_is_offered_is_said_to_be_drained_or_deactivated_or_away() {
+    let mut w = world();
+    w.framework(&[]);
+    w.agent();
+    let says = |w: &World, message: &str, advice: &str| {
+        let reason = why(w).reasons.remove(0);
+        assert_eq!(
+            (reason.reason, reason.message.as_str(), reason.advice.as_str()),
+            ("AGENT_INACTIVE", message, advice)
+        );
+    };
+    w.operator(OperatorCall::DeactivateAgent { agent_id: "m-S0".into() });
+    says(&w, "an operator deactivated the agent", "reactivate the agent");
+    let drain = Drain { agent_id: "m-S0".into(), max_grace_period: None, mark_gone: false };
+    w.operator(OperatorCall::DrainAgent(drain));
+    says(&w, "the agent is drained", "reactivate the agent");
+    w.operator(OperatorCall::ReactivateAgent { agent_id: "m-S0".into() });
+    w.step(Input::AgentClosed { connection: AGENT });
+    says(&w, "the agent is not connected", "bring the agent back");
 }
