@@ -82,7 +82,17 @@ impl Master {
         ip: String,
         register: internal::Register,
     ) {
-        if register.protocol != PROTOCOL || self.registering.contains_key(&connection) {
+        if self.registering.contains_key(&connection) {
+            return;
+        }
+        if register.protocol != PROTOCOL {
+            // It is not ended, as what is refused is: after the master's upgrade it may register.
+            let spoken = register.protocol;
+            let fault = format!(
+                "it speaks version {spoken} of the messages between masters and agents, this master version \
+                 {PROTOCOL}; upgrade masters first, then agents"
+            );
+            not_registered(cx, &ip, &register, &fault);
             return;
         }
         if let Err(message) = check_register(&register) {
@@ -97,9 +107,7 @@ impl Master {
             None
         };
         if let Some(fault) = fault {
-            let (host, port) = (&register.info.hostname, register.info.port());
-            let text = format!("the agent at {ip}:{port} ({host}) is not registered: {fault}");
-            cx.out.push(Effect::Log { text });
+            not_registered(cx, &ip, &register, fault);
             return;
         }
         if self.is_down(&register.info.hostname, &ip) {
@@ -356,6 +364,13 @@ fn check_register(register: &internal::Register) -> Result<(), String> {
         Resources::validate(&executor.resources).map_err(|e| e.to_string())?;
     }
     Ok(())
+}
+
+/// Says why an agent tries in vain: it goes on trying, and is served when that has changed.
+fn not_registered(cx: &mut Cx<'_>, ip: &str, register: &internal::Register, fault: &str) {
+    let (host, port) = (&register.info.hostname, register.info.port());
+    let text = format!("the agent at {ip}:{port} ({host}) is not registered: {fault}");
+    cx.out.push(Effect::Log { text });
 }
 
 /// Tells an agent to stop.

@@ -132,3 +132,17 @@ fn feedback_is_refused_for_launches_and_by_agents_that_give_none() {
         }
     }
 }
+
+/// An agent that was upgraded before its master: its tasks run on, and it is told nothing until the master is as well.
+#[test]
+fn an_agent_of_a_newer_protocol_is_not_registered_not_ended_and_logged() {
+    let mut w = world();
+    let register = || registration("cpus:4;mem:1024");
+    let effects = w.register(AGENT, internal::Register { protocol: 2, ..register() });
+    let [Effect::Log { text }] = &effects[..] else { panic!("{effects:?}") };
+    assert!(
+        text.contains("it speaks version 2") && text.contains("upgrade masters first"),
+        "{text}"
+    );
+    assert!(!w.register(AGENT, register()).is_empty(), "the version of this master");
+}
