@@ -4,7 +4,8 @@ use crate::run::{Failure, cargo, run};
 
 pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
-        [name @ ("launch" | "containers"), rest @ ..] => cluster(name, rest),
+        [name @ ("launch" | "containers"), rest @ ..] => cluster("proffer-testkit", name, rest),
+        [name @ "connections", rest @ ..] => cluster("proffer-bench", name, rest),
         ["allocator", rest @ ..] => {
             let package = ["bench", "--locked", "--package", "proffer-allocator"];
             let mut command = cargo(&package);
@@ -19,19 +20,19 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
             run(command)
         }
         _ => Err(Failure::new(
-            "expected 'bench launch', 'bench containers', 'bench allocator', 'bench failover' or 'bench peer'",
+            "expected 'bench launch', 'bench containers', 'bench connections', 'bench allocator', 'bench failover' \
+             or 'bench peer'",
         )),
     }
 }
 
 /// A benchmark of real processes.
-fn cluster(name: &str, arguments: &[&str]) -> Result<(), Failure> {
+fn cluster(package: &str, name: &str, arguments: &[&str]) -> Result<(), Failure> {
     run(cargo(&["build", "--release", "--locked", "--package", "proffer"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| "target".into(), std::path::PathBuf::from);
     let program = std::env::current_dir()?.join(target).join("release/proffer");
-    let mut command =
-        cargo(&["bench", "--locked", "--package", "proffer-testkit", "--bench", name, "--"]);
+    let mut command = cargo(&["bench", "--locked", "--package", package, "--bench", name, "--"]);
     command.arg("--program").arg(program).args(arguments);
     run(command)
 }
