@@ -91,6 +91,7 @@ pub(crate) fn chosen(
     }
     let options = DockerOptions {
         socket: PathBuf::from(socket),
+        cgroups: PathBuf::from(flags.text("cgroups_hierarchy").unwrap_or("/sys/fs/cgroup")),
         runtime_dir: runtime_dir.to_owned(),
         sandbox_directory: sandbox_directory.to_owned(),
         config: crate::images::credentials(flags)?,

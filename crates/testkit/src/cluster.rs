@@ -345,6 +345,7 @@ impl Drop for Cluster {
             end(master.take());
         }
         kill_supervisors(&self.directory);
+        unmount_below(&self.directory);
         crate::cgroups::remove(&self.cgroups());
         if std::thread::panicking() {
             eprintln!("logs and work directories of the cluster: {}", self.directory.display());
@@ -358,6 +359,16 @@ fn end(child: Option<Child>) {
     if let Some(mut child) = child {
         let _ = child.kill();
         let _ = child.wait();
+    }
+}
+
+/// So do their root file systems and networks.
+fn unmount_below(directory: &Path) {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let targets = table.lines().rev().filter_map(|line| line.split(' ').nth(4));
+    let below: Vec<&str> = targets.filter(|t| Path::new(t).starts_with(directory)).collect();
+    if !below.is_empty() {
+        let _ = Command::new("umount").arg("-l").args(below).stderr(Stdio::null()).status();
     }
 }
 

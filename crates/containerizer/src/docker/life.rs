@@ -76,6 +76,9 @@ impl Shared {
         attached: Option<Incoming>,
     ) {
         let process = seen.process().map(Arc::new);
+        if process.is_some() {
+            self.cgroups.watch(container_id, seen.pid);
+        }
         let stop_signal = seen.stop_signal.clone();
         let running =
             Running { id: seen.id.clone(), pid: seen.pid, stop_signal, process: process.clone() };
@@ -109,6 +112,7 @@ impl Shared {
                 _ => Value::Null,
             };
             let limitation = limitation(&inspected);
+            shared.cgroups.forget(&container_id);
             shared.gpus.iter().for_each(|gpus| gpus.release(&container_id));
             let _ = shared.exits.send(Exited { container_id, status, limitation });
         });
@@ -120,7 +124,9 @@ impl Shared {
         let asked = tokio::join!(self.engine.statistics(&name), self.engine.inspect(&name));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (stats, inspected) = (asked.0.unwrap_or_default(), asked.1.unwrap_or_default());
-        statistics::read(now.as_secs_f64(), &stats, &inspected)
+        let mut told = statistics::read(now.as_secs_f64(), &stats, &inspected);
+        self.cgroups.tell(container_id, &mut told);
+        told
     }
 
     /// Asks a container's first process to end, or sends it something else.

@@ -28,7 +28,7 @@ pub use network::NameServers;
 use crate::fetcher::Wanted;
 use crate::images::Credentials;
 use crate::isolation::Gpus;
-use crate::isolation::cgroups::host_memory;
+use crate::isolation::cgroups::{Foreign, host_memory};
 use crate::network::Network;
 use crate::probe::probe;
 use crate::user::User;
@@ -65,6 +65,8 @@ const RUNTIME: &str = "proffer.runtime_dir";
 pub struct DockerOptions {
     /// `--docker_socket`.
     pub socket: PathBuf,
+    /// `--cgroups_hierarchy`.
+    pub cgroups: PathBuf,
     /// `--runtime_dir`.
     pub runtime_dir: PathBuf,
     /// `--sandbox_directory`.
@@ -98,6 +100,8 @@ struct Shared {
     kill_orphans: bool,
     /// Who gives out GPUs, if the agent has any.
     gpus: Option<Arc<Gpus>>,
+    /// What the engine does not tell of its cgroups.
+    cgroups: Foreign,
     live: Mutex<BTreeMap<String, Live>>,
     /// How long images took to come, those that were there included.
     pulls: Mutex<Timings>,
@@ -168,6 +172,7 @@ impl Docker {
             remove_delay: options.remove_delay,
             kill_orphans: options.kill_orphans,
             gpus,
+            cgroups: Foreign::new(&options.cgroups),
             live: Mutex::default(),
             pulls: Mutex::default(),
             exits,

@@ -12,6 +12,7 @@ mod cpu;
 mod cpuset;
 mod device_program;
 mod devices;
+mod foreign;
 mod group;
 mod hierarchy;
 mod inside;
@@ -25,6 +26,7 @@ mod perf;
 mod pids;
 mod pressure;
 
+pub(crate) use foreign::Foreign;
 use hierarchy::IMPLICIT;
 pub use hierarchy::{Hierarchies, Place, Version};
 pub use net::NetworkClasses;

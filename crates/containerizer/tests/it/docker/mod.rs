@@ -6,6 +6,7 @@ mod gpus;
 mod hung;
 mod misbehaviour;
 mod networks;
+mod pressure;
 mod real;
 mod secrets;
 
@@ -38,6 +39,7 @@ impl Node {
     async fn new(socket: &Path, directory: &Path) -> Self {
         Self::with(DockerOptions {
             socket: socket.to_owned(),
+            cgroups: PathBuf::from("/sys/fs/cgroup"),
             runtime_dir: directory.join("run"),
             sandbox_directory: "/mnt/mesos/sandbox".to_owned(),
             config: Credentials::default(),
