@@ -189,8 +189,8 @@ impl Containerizer for Composing {
         sandbox: &Path,
         volume: &MountedVolume,
     ) -> Result<(), String> {
-        let owner = self.owner(container_id).ok_or("the container is gone")?;
-        owner.hide_volume(container_id, sandbox, volume)
+        self.owner(container_id)
+            .map_or(Ok(()), |owner| owner.hide_volume(container_id, sandbox, volume))
     }
 
     fn usage(&self, running: &[Running]) -> Vec<v1::ResourceStatistics> {

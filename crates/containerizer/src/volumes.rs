@@ -51,7 +51,7 @@ impl Mesos {
         })
     }
 
-    /// Takes a volume away from a container.
+    /// Takes a volume away from a container, if that still runs.
     pub(crate) fn hide(
         &self,
         container_id: &str,
@@ -59,6 +59,9 @@ impl Mesos {
         volume: &MountedVolume,
     ) -> Result<(), String> {
         let files = self.files_of(container_id);
+        if files.supervisor().is_none() {
+            return Ok(());
+        }
         let mounted = self.mount(&files, "--hide", sandbox, volume)?;
         if mounted { Ok(()) } else { unlink(sandbox, volume) }
     }

@@ -68,6 +68,7 @@ async fn what_lost_its_supervisor_or_its_files_while_no_agent_was_there_is_ended
     let [(killed, first), (_, second), (kept, third)] =
         former_agent(host.directory.clone(), ["killed", "wiped", "kept"]);
     signal(killed, "-9");
+    until("it is gone", || !is_alive(&killed.to_string())).await;
     std::fs::remove_dir_all(run.join("containers/wiped")).expect("removed");
 
     let mut next = Host::at(host.directory.clone());

@@ -24,7 +24,9 @@ async fn a_connection_tells_whether_somebody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = u32::from(listener.local_addr().expect("an address").port());
     assert_eq!(host.tcp("none", port).await, Ok(ProbeAnswer::Connected(true)));
-    drop(listener);
+    // The port of a client is nobody else's, and nobody listens there.
+    let client = std::net::TcpStream::connect(("127.0.0.1", port as u16)).expect("a connection");
+    let port = u32::from(client.local_addr().expect("an address").port());
     assert_eq!(host.tcp("none", port).await, Ok(ProbeAnswer::Connected(false)));
     let error = "65536 is not the number of a port".to_owned();
     assert_eq!(host.tcp("none", 65_536).await, Err(error));

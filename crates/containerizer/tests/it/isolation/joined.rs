@@ -77,6 +77,7 @@ async fn comes_and_goes(isolation: &str, in_root: bool) {
     assert!(limitation.message.starts_with("Failed to update resources for container: "));
     let error = next.mesos.show_volume("a", &sandbox, &data).expect_err("it has ended");
     assert!(error.contains("the container has ended"), "{error}");
+    next.mesos.hide_volume("a", &sandbox, &data).expect("nothing to hide");
 }
 
 #[tokio::test]
