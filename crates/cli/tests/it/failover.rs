@@ -128,6 +128,9 @@ fn start_replicated(agents: usize) -> Cluster {
     options.master_ports = ports;
     options.master_flags =
         vec!["--coordination=raft".to_owned(), format!("--peers={}", peers.join(","))];
+    // Any file that is long enough.
+    let secret = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    options.master_flags.push(format!("--peers_secret={secret}"));
     Cluster::start(options)
 }
 

@@ -243,10 +243,11 @@ async fn a_write_takes_no_longer_than_it_may() {
     let error = written.expect_err("nobody answers").to_string();
     assert!(error.contains("does not answer within 500ms"), "{error}");
     signal("-CONT");
-    // Whatever became of it, nothing is half made, and this master does not write over it by chance.
+    // What became of it is not known; what is answered is there, and nothing is half made.
     let (registry, written) = write(registry, vec![change("b", Some("2"))]).await;
     let all = content(registry).await.1;
-    assert_eq!(all.iter().any(|(key, _)| key == "b"), written.is_ok(), "{written:?} {all:?}");
+    assert!(written.is_err() || all.iter().any(|(key, _)| key == "b"), "{all:?}");
+    assert!(all.iter().all(|(key, _)| ["a", "b"].contains(&key.as_str())), "{all:?}");
     member.leave().await;
 }
 

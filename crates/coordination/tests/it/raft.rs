@@ -413,3 +413,25 @@ async fn first_masters_that_were_told_of_different_peers_do_not_begin() {
     second.stop().await;
     first.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_what_is_replicated_is_not_taken_for_the_registry_of_one_master() {
+    let _alone = ALONE.lock().await;
+    let masters = Masters::new(1);
+    let mut first = masters.start(0, &[0]).await;
+    let (registry, written) =
+        write(leads(&mut first.member).await, vec![change("a", Some("1"))]).await;
+    written.expect("written");
+    drop(registry);
+    first.stop().await;
+    // Others may have more of it: neither alone nor elsewhere is gone on with it.
+    let elsewhere = contract::meeting(
+        "etcd://127.0.0.1:1/m",
+        Duration::from_secs(2),
+        Some(masters.directory(0)),
+    );
+    for backend in [Backend::Embedded(masters.directory(0)), elsewhere] {
+        let refused = join(&backend, master(1)).await.expect_err("a part").to_string();
+        assert!(refused.contains("holds a part of a registry that masters replicate"), "{refused}");
+    }
+}
