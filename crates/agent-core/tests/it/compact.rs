@@ -96,3 +96,21 @@ fn a_framework_that_comes_back_keeps_its_new_tasks() {
     assert_eq!(effects, [], "nothing is destroyed");
     assert_eq!(node.agent.view().frameworks["f"].executors.len(), 1);
 }
+
+#[test]
+fn what_has_ended_takes_no_room_at_recovery() {
+    let mut node = Node::registered();
+    let mut left = Vec::new();
+    for round in 0..100 {
+        let container_id = started(&node.run(task(&format!("t{round}")))).container_id;
+        let begun = container_id.clone();
+        let mut effects =
+            node.step(Input::ContainerStarted { container_id: begun, result: Ok(42) });
+        let (status, limitation) = (Some(0), None);
+        effects.extend(node.step(Input::ContainerExited { container_id, status, limitation }));
+        assert_eq!(node.drain(effects), ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]);
+        left.push(compact(node.records.clone()).len());
+    }
+    assert!(node.records.len() > 500, "much was recorded");
+    assert_eq!(left[99], left[9], "as much as after ten tasks: {left:?}");
+}
