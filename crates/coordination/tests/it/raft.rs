@@ -297,7 +297,7 @@ async fn a_standby_that_was_away_does_not_move_the_leadership() {
         let (back, written) = write(registry, vec![change(&key, Some("1"))]).await;
         written.expect("two of three are a majority");
         registry = back;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         let peers = away.member.peers().expect("a group");
         let listener = TcpListener::bind(&masters.addresses[standby]).await.expect("a free port");
         away.server = tokio::spawn(serve(listener, peers));
