@@ -244,6 +244,25 @@ impl Master {
         }
     }
 
+    /// What is out of use is offered to nobody, and nobody is warned of it.
+    pub(crate) fn check_out_of_use(&self) -> Result<(), String> {
+        for agent in self.state.agents.values() {
+            if agent.leaving || !self.state.deactivated.contains_key(&agent.id) {
+                continue;
+            }
+            if let Some(offer) = self.offers.values().find(|o| o.agent == agent.key) {
+                return Err(format!(
+                    "agent {} is out of use, offer {} is open",
+                    agent.id, offer.id
+                ));
+            }
+            if self.warnings.is_any_on(agent.key) {
+                return Err(format!("agent {} is out of use, an inverse offer is open", agent.id));
+            }
+        }
+        Ok(())
+    }
+
     /// What the registry holds of agents that it does not have any more is dropped.
     pub(crate) fn forget_strays(&mut self, cx: &mut Cx<'_>) {
         let ids = self.state.deactivated.keys().filter(|id| !self.is_deactivatable(id));

@@ -471,6 +471,7 @@ impl Master {
                 }
             }
         }
+        self.check_out_of_use()?;
         for (key, framework) in &self.state.frameworks {
             for (id, task) in &framework.tasks {
                 let known =

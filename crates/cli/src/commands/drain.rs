@@ -1,6 +1,6 @@
 //! `proffer drain`, `deactivate` and `reactivate`: agents that are taken out of use, and back.
 
-use super::known::{Known, agents, meant};
+use super::known::{Known, agents_of_registry, meant};
 use super::times::duration;
 use super::{harmless, items, pretty, text, wants_json};
 use crate::operator_client::{Failure, OperatorClient, escaped};
@@ -134,7 +134,7 @@ fn shown(agent: &Known) -> String {
 /// The agent that is meant; a whole id may be of one that is not registered now.
 async fn meant_agent(client: &OperatorClient, matches: &ArgMatches) -> Result<Known, Failure> {
     let word = matches.get_one::<String>("agent").map_or("", String::as_str);
-    let known = agents(client).await?;
+    let known = agents_of_registry(client).await?;
     match meant("agent", word, &known) {
         Ok(found) => match found.as_slice() {
             [one] => Ok((*one).clone()),
@@ -210,7 +210,7 @@ async fn wait(
             None => mark_gone && is_gone(client, &agent.id).await,
         };
         let state = match &look {
-            Some(look) if look.agent["active"] != true && !look.agent["drain_info"].is_object() => {
+            Some(look) if !look.agent["drain_info"].is_object() => {
                 return Err(Failure::failed("the drain was called off".to_owned()));
             }
             Some(look) => look.in_words(),

@@ -21,6 +21,13 @@ pub(crate) async fn agents(client: &OperatorClient) -> Result<Vec<Known>, Failur
     known(client, "/slaves", "slaves", "hostname").await
 }
 
+/// Agents that are registered, and those that are expected back after a failover of the master.
+pub(crate) async fn agents_of_registry(client: &OperatorClient) -> Result<Vec<Known>, Failure> {
+    let mut all = agents(client).await?;
+    all.extend(known(client, "/slaves", "recovered_slaves", "hostname").await?);
+    Ok(all)
+}
+
 async fn known(
     client: &OperatorClient,
     path: &str,

@@ -120,7 +120,7 @@ fn kill_the_leader(mut cluster: Cluster) {
 }
 
 /// Three masters that replicate the registry among themselves.
-fn start_replicated(agents: usize) -> Cluster {
+pub(crate) fn start_replicated(agents: usize) -> Cluster {
     let ports = testkit::cluster::free_ports(3);
     let peers: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
     let mut options = ClusterOptions::new(PROGRAM, agents);

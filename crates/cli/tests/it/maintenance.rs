@@ -302,3 +302,33 @@ fn windows_are_moved_and_cleared_and_mistakes_are_told() {
         assert!(answer.status == 400 && answer.text().ends_with(&expected), "{}", answer.text());
     }
 }
+
+#[test]
+fn the_next_leader_goes_on_with_a_drain_and_the_schedule() {
+    let mut cluster = super::failover::start_replicated(1);
+    let mut first = framework(&cluster, None);
+    launch(&mut first);
+    let words = ["maintenance", "schedule", "n7@10.1.0.7", "--start", "+1h"];
+    done(&cluster.master(), &words);
+    done(&cluster.master(), &["maintenance", "down", "n7"]);
+    // Longer than the test: the task is there when the next master leads.
+    done(&cluster.master(), &["drain", "S0", "--grace", "1h"]);
+    let leader = cluster.leader();
+    cluster.kill_master_number(leader);
+    let master = cluster.master();
+    let table = done(&master, &["maintenance"]);
+    assert!(table.contains("n7       10.1.0.7  DOWN"), "{table}");
+    let mut again = framework(&cluster, Some(first.id.clone()));
+    let state = wait::until("the agent is back", LONG, || {
+        let agent = agents(&cluster).into_iter().next()?;
+        Some(text(&agent["drain_info"]["state"]))
+    });
+    assert_eq!(state, "DRAINING");
+    let drain = begin(&master, &["drain", "localhost", "--grace", "1s", "--wait"]);
+    let end = again.until_end("t").pop().expect("a status");
+    assert_eq!(end["reason"], "REASON_AGENT_DRAINING", "{end}");
+    ended(drain);
+    done(&master, &["reactivate", "localhost"]);
+    assert_eq!(amount(&again.offers()[0], "cpus"), 4.0);
+    assert_eq!(done(&master, &["maintenance", "up", "n7"]), "No maintenance is scheduled.\n");
+}

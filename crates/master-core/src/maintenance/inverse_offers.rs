@@ -24,6 +24,11 @@ pub(crate) struct Warnings {
 }
 
 impl Warnings {
+    /// Whether an inverse offer for an agent is out.
+    pub(crate) fn is_any_on(&self, agent: AgentId) -> bool {
+        self.open.keys().any(|(on, _)| *on == agent)
+    }
+
     /// Drops filters: those on an agent, or of a framework.
     pub(crate) fn forget_filters(&mut self, of: impl Fn(AgentId, FrameworkId) -> bool) {
         self.filters.retain(|(agent, framework), _| !of(*agent, *framework));

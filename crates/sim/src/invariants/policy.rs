@@ -5,7 +5,7 @@ use master_core::State;
 use master_core::contract::OperatorCall;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is set for a role: weight, quota or share.
+/// What is set for a role: weight, quota or share; or maintenance, for all machines.
 type Setting = (&'static str, String);
 
 /// What operators were told.
@@ -31,6 +31,9 @@ impl Policy {
             }
             OperatorCall::SetShare { config, .. } => Some(("share", config.role.clone())),
             OperatorCall::RemoveShare { role } => Some(("share", role.clone())),
+            OperatorCall::UpdateMaintenanceSchedule { .. }
+            | OperatorCall::StartMaintenance { .. }
+            | OperatorCall::StopMaintenance { .. } => Some(("maintenance", "*".to_owned())),
             _ => None,
         };
         self.asked.extend(setting.map(|setting| ((master, token), setting)));
@@ -70,6 +73,10 @@ impl Policy {
 fn shown(state: &State, (kind, role): &Setting) -> String {
     match *kind {
         "weight" => format!("{:?}", state.weights.get(role)),
+        "maintenance" => {
+            let down = state.maintenance_status().down_machines;
+            format!("{:?}, down: {down:?}", state.maintenance.schedule())
+        }
         "quota" => format!("{:?}", state.quotas.get(role)),
         _ => format!("{:?}", state.shares.get(role).map(|share| &share.config)),
     }
