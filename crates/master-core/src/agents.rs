@@ -133,8 +133,8 @@ impl Master {
         self.allocator.remove_agent(key);
         self.state.agents.remove(&key);
         self.agent_keys.remove(&id);
-        // One that is unreachable may come back.
-        if state != TaskState::TaskUnreachable {
+        // One that is unreachable may come back, and one whose machine is down will.
+        if state != TaskState::TaskUnreachable && !self.brought_down.contains_key(&id) {
             self.acknowledged.forget(&id);
         }
         self.tell_failure(cx, &id);

@@ -6,7 +6,7 @@ use crate::election::Awaited;
 use crate::history::{History, MINUTE};
 use crate::lease::Leases;
 use crate::lending::is_overlent;
-use crate::maintenance::{Maintenance, Warnings};
+use crate::maintenance::{Machine, Maintenance, Warnings};
 use crate::overlap::SoftOffers;
 use crate::recall::Notice;
 use crate::registry::RegistryOp;
@@ -40,6 +40,8 @@ pub(crate) enum Timer {
     Warning(AgentId, FrameworkId),
     /// What a framework said of maintenance has grown old.
     Warnings,
+    /// An agent did not come back although its machine is up again.
+    BroughtUp(String),
     /// Agents of the registry did not come back.
     Recovered,
     /// Take the next agent out of the queue of removals.
@@ -114,6 +116,8 @@ pub struct Master {
     pub(crate) warnings: Warnings,
     /// Maintenance as it will be when all writes are done.
     pub(crate) planned: Arc<Maintenance>,
+    /// Agents that were removed with their machines, which are down.
+    pub(crate) brought_down: BTreeMap<String, Machine>,
     /// Agents that are being marked gone in the registry.
     pub(crate) leaving_for_good: BTreeSet<String>,
     /// Agents that are being marked drained in the registry.
@@ -178,6 +182,7 @@ impl Master {
             notices: BTreeMap::new(),
             warnings: Warnings::default(),
             planned: Arc::default(),
+            brought_down: BTreeMap::new(),
             leaving_for_good: BTreeSet::new(),
             drained: BTreeSet::new(),
             emptied: BTreeSet::new(),
@@ -283,6 +288,11 @@ impl Master {
             Timer::Preempt(id) => self.preempt(cx, &id),
             Timer::Warning(agent, framework) => self.time_out_warning(cx, agent, framework),
             Timer::Warnings => self.warn_of_maintenance(cx),
+            Timer::BroughtUp(id) => {
+                if !self.agent_keys.contains_key(&id) {
+                    self.acknowledged.forget(&id);
+                }
+            }
             Timer::Recovered => self.on_recovered_timeout(cx),
             Timer::AllocatorRecovery => self.expect_nobody(),
             Timer::Removal => self.next_removal(cx),

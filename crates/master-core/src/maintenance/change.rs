@@ -1,7 +1,7 @@
 //! Changes of the schedule, machines that go down and come up: durable first, then carried out.
 
 use super::{Machine, Maintenance, Scheduled};
-use crate::master::{Cx, Master, Waiting};
+use crate::master::{Cx, Master, Timer, Waiting};
 use crate::registration::refuse;
 use crate::registry::{MAINTENANCE, RegistryOp};
 use crate::state::State;
@@ -60,6 +60,12 @@ impl Master {
             self.reschedule(cx, agent);
             self.keep_down(cx, agent);
         }
+        let maintenance = &self.state.maintenance;
+        let is_up = |_: &String, machine: &mut Machine| !maintenance.is_down(machine);
+        for (id, _) in self.brought_down.extract_if(.., is_up) {
+            let timeout = self.config.agent_reregister_timeout;
+            self.timers.set(Timer::BroughtUp(id), cx.now.mono + timeout);
+        }
         cx.respond(token, 200, "");
         self.warn_of_maintenance(cx);
     }
@@ -112,6 +118,7 @@ impl Master {
         if let Some(connection) = agent.connection {
             refuse(cx, connection, BROUGHT_DOWN.to_owned());
         }
+        self.brought_down.insert(agent.id.clone(), Machine::of(agent));
         self.remove_agent(cx, key, BROUGHT_DOWN);
     }
 }

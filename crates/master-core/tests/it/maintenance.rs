@@ -366,3 +366,35 @@ fn changes_that_overtake_each_other_build_on_each_other() {
     let next = world_with(config(), registry.into_iter().collect());
     assert_eq!(status(&next.master), status(&master));
 }
+
+#[test]
+fn what_was_acknowledged_is_not_told_again_when_the_machine_is_up() {
+    let (mut w, effects) = planned();
+    let offer = offers(&effects).remove(0);
+    let resource = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+    let task = json!({"name": "t", "task_id": {"value": "t"}, "agent_id": {"value": "m-S0"},
+        "command": {"value": "true"}, "resources": [resource("cpus", 1.0), resource("mem", 64.0)]});
+    w.call(json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]],
+        "operations": [{"type": "LAUNCH", "launch": {"task_infos": [task]}}]}}));
+    w.update("t", "TASK_FINISHED", &[0; 16]);
+    // The agent is cut off: it never hears of it.
+    w.call(json!({"type": "ACKNOWLEDGE", "acknowledge": {"agent_id": {"value": "m-S0"},
+        "task_id": {"value": "t"}, "uuid": "AAAAAAAAAAAAAAAAAAAAAA=="}}));
+    w.operator(start(&[host()]));
+    w.wait(1000);
+    w.operator(stop(&[host()]));
+    let mut register = returning();
+    register.frameworks = vec![w.master.view().framework("m-0000").expect("it").info.clone()];
+    w.register(AGAIN, register);
+    let status = json!({"task_id": {"value": "t"}, "state": "TASK_FINISHED",
+        "source": "SOURCE_EXECUTOR", "agent_id": {"value": "m-S0"}, "uuid": "AAAAAAAAAAAAAAAAAAAAAA=="});
+    let update = internal::StatusUpdate {
+        framework_id: "m-0000".into(),
+        status: wire::json::from_value(&status).expect("a status"),
+        latest_state: None,
+    };
+    let message = Box::new(agent_to_master::Message::StatusUpdate(update));
+    let effects = w.step(Input::FromAgent { connection: AGAIN, ip: "10.0.0.1".into(), message });
+    assert!(!types(&effects, STREAM).contains(&"UPDATE".to_owned()), "{effects:?}");
+    assert!(matches!(to_agent(&effects)[..], [ToAgent::AcknowledgeStatus(_)]));
+}

@@ -3,6 +3,7 @@
 
 use crate::World;
 use agent_core::ExecutorState;
+use allocator::FrameworkId;
 use master_core::{Machine, State};
 use wire::v1::DrainState;
 
@@ -19,9 +20,15 @@ pub fn check(state: &State, now: base::Time) -> Result<(), String> {
         }
     }
     for agent in state.agents.values() {
-        let is_drained = is_drained(state, &agent.id);
-        if is_drained && !(agent.tasks.is_empty() && agent.operations.is_empty()) {
-            return Err(format!("agent {} is drained and has {:?}", agent.id, agent.tasks));
+        // One that is back may not have heard yet that the end of a task was acknowledged.
+        let holds = |(framework, task): &&(FrameworkId, String)| {
+            let task = state.frameworks.get(framework).and_then(|f| f.tasks.get(task));
+            task.is_some_and(|task| task.holds_resources())
+        };
+        if let Some((_, task)) =
+            agent.tasks.iter().find(holds).filter(|_| is_drained(state, &agent.id))
+        {
+            return Err(format!("agent {} is drained and has task {task}", agent.id));
         }
         if state.maintenance.is_down(&Machine::of(agent)) && !agent.leaving {
             return Err(format!("agent {} is there, its machine is down", agent.id));

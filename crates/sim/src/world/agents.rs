@@ -33,6 +33,17 @@ impl World {
         self.after(delay, Event::AgentStart { agent });
     }
 
+    /// A process that ends by itself ends after its writes.
+    fn finish_writes(&mut self, agent: usize) {
+        let now = self.agents[agent].life;
+        let is_its = |_: &(Time, u64), event: &mut Event| matches!(event, Event::AgentStore { agent: of, life, .. } if *of == agent && *life == now);
+        for (_, event) in self.agenda.extract_if(.., is_its) {
+            if let Event::AgentStore { record, .. } = event {
+                self.agents[agent].disk.push(*record);
+            }
+        }
+    }
+
     pub(super) fn agent_dial(&mut self, agent: usize) {
         let node = &self.agents[agent];
         if node.master.is_some() || node.core.is_none() {
@@ -114,6 +125,7 @@ impl World {
             }
             agent::Effect::Exit { message, .. } => {
                 self.trace.line(self.now, &format!("agent {agent} exits: {message}"));
+                self.finish_writes(agent);
                 self.agent_crash(agent);
                 if message.contains("marked gone") {
                     // Its machine begins anew.
