@@ -78,7 +78,7 @@ pub(crate) struct Framework {
     dozes: bool,
     /// What it does with all offers, if it uses nothing.
     pub(crate) hoards: Option<Hoarding>,
-    /// Agents that an operator drained: their tasks may be killed.
+    /// Agents that an operator drained or brought down: their tasks may be killed.
     pub(crate) drained: BTreeSet<String>,
     /// Declines nothing that it can use.
     pub(crate) is_eager: bool,
@@ -230,7 +230,8 @@ impl Framework {
         let unknown = status.reason() == v1::task_status::Reason::Reconciliation
             && status.message().contains("unknown to the agent");
         let is_over = task.state.is_some_and(is_terminal);
-        if self.checkpoint && unknown && task.has_run && !is_over {
+        let was_ended = self.drained.contains(&task.agent);
+        if self.checkpoint && unknown && task.has_run && !is_over && !was_ended {
             self.complaint = Some(format!("task {id} ran, but its agent forgot it"));
         }
         task.has_run |= state == TaskState::TaskRunning;

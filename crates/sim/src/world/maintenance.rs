@@ -2,6 +2,7 @@
 
 use super::*;
 use wire::google::protobuf::Duration as Grace;
+use wire::internal::agent_record::Record;
 use wire::v1;
 
 /// Time between two looks of the operator in the calm.
@@ -12,10 +13,13 @@ impl World {
         let Some(every) = self.options.maintain_every else { return };
         let calls = if self.is_calm() { self.tidy() } else { self.next_maintenance() };
         for call in calls {
-            if let master::OperatorCall::DrainAgent(drain) = &call {
-                for framework in &mut self.frameworks {
-                    framework.drained.insert(drain.agent_id.clone());
-                }
+            let ended = match &call {
+                master::OperatorCall::DrainAgent(drain) => vec![drain.agent_id.clone()],
+                master::OperatorCall::StartMaintenance { machines } => self.agents_of(machines),
+                _ => Vec::new(),
+            };
+            for framework in &mut self.frameworks {
+                framework.drained.extend(ended.iter().cloned());
             }
             self.operate(call);
         }
@@ -42,6 +46,17 @@ impl World {
             _ => master::OperatorCall::StopMaintenance { machines: vec![machine(agent)] },
         };
         vec![call]
+    }
+
+    /// Ids that agents of machines have, or had when they ran last.
+    fn agents_of(&self, machines: &[v1::MachineId]) -> Vec<String> {
+        let nodes = self.agents.iter().filter(|node| machines.contains(&machine(node.index)));
+        let records = nodes.flat_map(|node| &node.disk).filter_map(|r| r.record.as_ref());
+        let ids = records.filter_map(|record| match record {
+            Record::Agent(info) => info.id.as_ref().map(|id| id.value.clone()),
+            _ => None,
+        });
+        ids.collect()
     }
 
     /// Some of the machines, and one that nobody knows.
