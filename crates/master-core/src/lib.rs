@@ -32,6 +32,7 @@ mod oversubscription;
 mod quota;
 mod recall;
 mod reconcile;
+mod registering;
 mod registration;
 pub mod registry;
 mod removal;

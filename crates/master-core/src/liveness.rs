@@ -27,7 +27,7 @@ impl Master {
     }
 
     pub(crate) fn on_agent_closed(&mut self, cx: &mut Cx<'_>, connection: Token) {
-        self.registering.remove(&connection);
+        self.registering.end(connection);
         let Some(key) = self.connections.remove(&connection) else { return };
         let Some(agent) = self.agent_mut(key) else { return };
         agent.connection = None;

@@ -9,6 +9,7 @@ use crate::lending::is_overlent;
 use crate::maintenance::{Machine, Maintenance, Warnings};
 use crate::overlap::SoftOffers;
 use crate::recall::Notice;
+use crate::registering::Registering;
 use crate::registry::RegistryOp;
 use crate::share::ShareConfig;
 use crate::state::{Agent, Framework, Offer, State};
@@ -129,8 +130,7 @@ pub struct Master {
     pub(crate) soft_offers: SoftOffers,
     /// Roles whose overlap operators have set: `state.overlaps` has those of the flag too.
     pub(crate) set_overlaps: BTreeSet<String>,
-    /// Registrations that wait for the registry: connection to agent id ("" for a new one).
-    pub(crate) registering: BTreeMap<Token, String>,
+    pub(crate) registering: Registering,
     /// Agents to be marked unreachable when the rate limit allows, with why.
     pub(crate) removals: VecDeque<(AgentId, String)>,
     pub(crate) acknowledged: Acknowledged,
@@ -190,7 +190,7 @@ impl Master {
             history: History::default(),
             soft_offers: SoftOffers::new(),
             set_overlaps: BTreeSet::new(),
-            registering: BTreeMap::new(),
+            registering: Registering::default(),
             removals: VecDeque::new(),
             acknowledged: Acknowledged::default(),
             last_removal: None,
@@ -344,7 +344,7 @@ impl Master {
                 Waiting::Maintenance { token, next } => self.on_planned(cx, token, next),
                 Waiting::Nothing => {}
                 Waiting::Return { connection, ip, register } => {
-                    let open = self.registering.remove(&connection).is_some();
+                    let open = self.registering.end(connection);
                     self.take_back(cx, connection, ip, *register, open);
                 }
                 Waiting::Unreachable { agent, message } => self.on_unreachable(cx, agent, &message),

@@ -82,7 +82,7 @@ impl Master {
         ip: String,
         register: internal::Register,
     ) {
-        if self.registering.contains_key(&connection) {
+        if self.registering.has(connection) {
             return;
         }
         if register.protocol != PROTOCOL {
@@ -145,7 +145,7 @@ impl Master {
         }
         let id = format!("{}-S{}", self.config.info.id, self.next_agent);
         self.next_agent += 1;
-        self.registering.insert(connection, String::new());
+        self.registering.begin(connection, None);
         let op = put_agent(&id, &register);
         let waiting = Waiting::Admit { id, connection, ip, register: Box::new(register) };
         self.write(cx, vec![op], waiting);
@@ -190,10 +190,10 @@ impl Master {
                 return;
             }
         }
-        if self.registering.values().any(|other| *other == id) {
+        if self.registering.has_agent(&id) {
             return;
         }
-        self.registering.insert(connection, id.clone());
+        self.registering.begin(connection, Some(&id));
         let ops = vec![
             put_agent(&id, &register),
             RegistryOp::Delete { section: UNREACHABLE.to_owned(), key: id },
@@ -212,7 +212,7 @@ impl Master {
     ) {
         self.count("master/slave_registrations");
         register.info.id = Some(id.into());
-        let open = self.registering.remove(&connection).is_some();
+        let open = self.registering.end(connection);
         let key = self.make_agent(cx, id, ip, &register);
         if open {
             self.connect_agent(cx, key, connection);

@@ -8,7 +8,7 @@ use crate::state::{Executor, Task, is_terminal};
 use allocator::{AgentId, FrameworkId};
 use base::Token;
 use resources::Resources;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::internal::master_to_agent::Message;
 use wire::v1::TaskState;
@@ -22,7 +22,7 @@ impl Master {
         cx: &mut Cx<'_>,
         connection: Token,
         ip: String,
-        register: internal::Register,
+        mut register: internal::Register,
         open: bool,
     ) {
         let id = register.info.id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
@@ -50,9 +50,10 @@ impl Master {
             agent.reregistered = Some(cx.now.wall);
         }
         self.learn_operations(cx, key, &register.operations);
-        self.learn(cx, key, &register, known.is_none());
         let reconciliations =
             if known.is_some() { self.missing(cx, key, &register) } else { Vec::new() };
+        let tasks = std::mem::take(&mut register.tasks);
+        self.learn(cx, key, &register, tasks, known.is_none());
         if open {
             self.connect_agent(cx, key, connection);
         } else {
@@ -81,12 +82,13 @@ impl Master {
         }
     }
 
-    /// Takes over frameworks, executors and tasks that the agent lists and the master does not know.
+    /// Takes over frameworks, executors and the tasks of these that the agent lists and the master does not know.
     pub(crate) fn learn(
         &mut self,
         cx: &mut Cx<'_>,
         key: AgentId,
         register: &internal::Register,
+        tasks: Vec<v1::Task>,
         announce: bool,
     ) {
         for info in &register.frameworks {
@@ -114,26 +116,34 @@ impl Master {
                 .insert(at, Executor { info: executor.clone(), resources: resources.clone() });
             self.allocator.track(of, key, &resources);
         }
-        for task in &register.tasks {
+        // Of each framework at once: there may be many.
+        let mut held: BTreeMap<FrameworkId, Resources> = BTreeMap::new();
+        for task in tasks {
             let Some(of) = self.framework_keys.get(&task.framework_id.value).copied() else {
                 continue;
             };
-            self.learn_task(cx, key, of, task, announce);
+            if let Some(resources) = self.learn_task(cx, key, of, task, announce) {
+                *held.entry(of).or_default() += &resources;
+            }
+        }
+        for (of, resources) in held {
+            self.allocator.track(of, key, &resources);
         }
     }
 
+    /// What the task holds of the agent, if it was not known.
     fn learn_task(
         &mut self,
         cx: &mut Cx<'_>,
         key: AgentId,
         of: FrameworkId,
-        wire: &v1::Task,
+        wire: v1::Task,
         announce: bool,
-    ) {
+    ) -> Option<Resources> {
         let id = wire.task_id.value.clone();
-        let Some(framework) = self.framework_mut(of) else { return };
+        let framework = self.framework_mut(of)?;
         if framework.tasks.contains_key(&id) {
-            return;
+            return None;
         }
         // It was lost, unreachable or gone for its framework, which now learns better.
         let was_away = framework.unreachable_tasks.iter().any(|t| t.id() == id)
@@ -141,15 +151,12 @@ impl Master {
         framework.unreachable_tasks.retain(|t| t.id() != id);
         framework.completed_tasks.retain(|t| t.id() != id);
         let resources = Resources::from_wire(&wire.resources).unwrap_or_default();
-        let task = Arc::new(Task { wire: wire.clone(), agent: key, resources: resources.clone() });
-        let holds = task.holds_resources();
-        framework.tasks.insert(id.clone(), task);
+        let task = Arc::new(Task { wire, agent: key, resources });
+        framework.tasks.insert(id.clone(), task.clone());
+        let wire = &task.wire;
         self.announce(cx, || Announcement::TaskAdded { task: Box::new(wire.clone()) });
         if let Some(agent) = self.agent_mut(key) {
-            agent.tasks.insert((of, id.clone()));
-        }
-        if holds {
-            self.allocator.track(of, key, &resources);
+            agent.tasks.insert((of, id));
         }
         if announce && was_away && !is_terminal(wire.state()) {
             let status = v1::TaskStatus {
@@ -167,6 +174,7 @@ impl Master {
             };
             self.send_status(cx, of, status);
         }
+        task.holds_resources().then(|| task.resources.clone())
     }
 
     /// Tasks and executors that the master knows and the agent did not list.

@@ -4,7 +4,7 @@ use crate::announce::Announcement;
 use crate::frameworks::{HEARTBEAT, event, options};
 use crate::master::{Cx, Master, Timer};
 use crate::validate;
-use allocator::FrameworkId;
+use allocator::{AgentId, FrameworkId};
 use base::Token;
 use std::collections::BTreeSet;
 use wire::internal::master_to_agent::Message;
@@ -123,7 +123,8 @@ impl Master {
             info.user.clone_from(&framework.info.user);
             info.checkpoint = framework.info.checkpoint;
         }
-        if framework.recovered {
+        let was_recovered = framework.recovered;
+        if was_recovered {
             framework.registered = cx.now.wall;
         }
         framework.recovered = false;
@@ -155,14 +156,32 @@ impl Master {
         self.heartbeat(cx, key);
         self.repeat_notices(cx, key);
         if came_back {
-            self.tell_agents(cx, &info);
+            // Of a former master's framework agents have told what it is; those that are not back yet will be reminded.
+            let agents = if was_recovered { self.agents_of(key) } else { self.all_agents() };
+            self.tell_agents(cx, &agents, &info);
             self.announce(cx, || Announcement::FrameworkUpdated { framework: key });
         }
     }
 
-    /// Every agent learns of a framework's new description.
-    pub(crate) fn tell_agents(&self, cx: &mut Cx<'_>, info: &v1::FrameworkInfo) {
-        for agent in self.state.agents.keys() {
+    pub(crate) fn all_agents(&self) -> BTreeSet<AgentId> {
+        self.state.agents.keys().copied().collect()
+    }
+
+    /// Agents on which a framework has tasks or executors.
+    fn agents_of(&self, key: FrameworkId) -> BTreeSet<AgentId> {
+        let Some(framework) = self.framework(key) else { return BTreeSet::new() };
+        let tasks = framework.tasks.values().map(|task| task.agent);
+        tasks.chain(framework.executors.keys().map(|(agent, _)| *agent)).collect()
+    }
+
+    /// Agents learn of a framework's new description.
+    pub(crate) fn tell_agents(
+        &self,
+        cx: &mut Cx<'_>,
+        agents: &BTreeSet<AgentId>,
+        info: &v1::FrameworkInfo,
+    ) {
+        for agent in agents {
             let message = internal::UpdateFramework { framework: info.clone() };
             self.send_to_agent(cx, *agent, Message::UpdateFramework(message));
         }

@@ -53,7 +53,7 @@ impl Master {
         self.allocator.update_framework(key, options);
         if changed {
             self.announce(cx, || Announcement::FrameworkUpdated { framework: key });
-            self.tell_agents(cx, &info);
+            self.tell_agents(cx, &self.all_agents(), &info);
         }
         Ok(())
     }

@@ -102,6 +102,10 @@ impl Engine {
         let mut heartbeat = tokio::time::interval(observers::HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let leads = writer.is_some();
+            if leads && !out.is_empty() && !self.still_leads(&mut stop).await? {
+                break;
+            }
             for effect in out.drain(..) {
                 self.carry_out(effect, writer.as_ref())?;
             }
@@ -152,6 +156,9 @@ impl Engine {
                 }
                 () = tokio::time::sleep(wake) => batch.push(Input::Wake),
             }
+            if leads && !self.still_leads(&mut stop).await? {
+                break;
+            }
             for input in batch.drain(..) {
                 self.step(input, &mut out);
             }
@@ -166,6 +173,23 @@ impl Engine {
         }
         self.member.leave().await;
         Ok(())
+    }
+
+    /// Waits while another master may lead by now, as after a time in which this process was stopped; false: it is to
+    /// end.
+    async fn still_leads(&mut self, stop: &mut watch::Receiver<bool>) -> Result<bool, String> {
+        while self.member.is_doubtful() {
+            let confirmed = self.member.confirmed();
+            tokio::select! {
+                biased;
+                () = stopped(stop) => return Ok(false),
+                standing = self.member.next() => {
+                    self.stand(standing)?;
+                }
+                () = confirmed => {}
+            }
+        }
+        Ok(true)
     }
 
     /// Takes note of who leads; the registry if it is this master.

@@ -29,6 +29,8 @@ pub(crate) struct AgentNode {
     pub(crate) life: u32,
     pub(crate) wake: Option<Time>,
     pub(crate) disk: Vec<internal::AgentRecord>,
+    /// Records that were left when it was made short.
+    disk_kept: usize,
     /// When the last write on the disk is done: writes are in order.
     pub(crate) disk_free: Time,
     pub(crate) containers: BTreeMap<String, Container>,
@@ -52,6 +54,8 @@ pub(crate) struct AgentNode {
 
 /// `--work_dir` of every simulated agent.
 pub(crate) const WORK_DIR: &str = "/var/lib/mesos";
+/// Records of an agent that are more than what was kept of them.
+const RECORDS_MAX: usize = 1000;
 /// Milli-cpus of every simulated machine.
 pub(crate) const CPUS_MILLI: u64 = 4000;
 
@@ -63,6 +67,7 @@ impl AgentNode {
             life: 0,
             wake: None,
             disk: Vec::new(),
+            disk_kept: 0,
             disk_free: Time(0),
             containers: BTreeMap::new(),
             executors: BTreeMap::new(),
@@ -143,6 +148,15 @@ impl AgentNode {
             .chain(unstarted)
             .map(|(id, state)| FoundContainer { container_id: id.clone(), state })
             .collect()
+    }
+
+    /// Writes a record; a long file is made short, as the agent's store does from time to time.
+    pub(crate) fn append(&mut self, record: internal::AgentRecord) {
+        self.disk.push(record);
+        if self.disk.len() > 2 * self.disk_kept + RECORDS_MAX {
+            self.disk = agent_core::compact(std::mem::take(&mut self.disk));
+            self.disk_kept = self.disk.len();
+        }
     }
 
     /// The agent's process dies, and with it all that it fetches.

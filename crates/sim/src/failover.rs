@@ -83,6 +83,12 @@ impl Failover {
                 framework_id: framework_info.id.clone(),
                 r#type: Some(scheduler::call::Type::Subscribe as i32),
                 subscribe: Some(scheduler::call::Subscribe {
+                    // Most want nothing more than they have.
+                    suppressed_roles: if framework == 0 {
+                        Vec::new()
+                    } else {
+                        framework_info.roles.clone()
+                    },
                     framework_info,
                     ..Default::default()
                 }),

@@ -84,6 +84,8 @@ pub(crate) struct Framework {
     pub(crate) is_eager: bool,
     /// Longest time that one of its tasks takes by itself.
     pub(crate) longest_task: Duration,
+    /// Once in how many offers it reserves something instead, and in how many looks it wants all offers anew.
+    pub(crate) leisure: (u64, u64),
     /// Nothing happens to agents: what runs ends by itself.
     is_spared: bool,
     /// Set when faults are over: launches nothing more.
@@ -115,6 +117,7 @@ impl Framework {
             drained: BTreeSet::new(),
             is_eager: options.hoarding,
             longest_task: options.longest_task,
+            leisure: if options.steady { (40, 40) } else { (4, 5) },
             is_spared: options.masters > 1 && options.spares_agents(),
             tasks: BTreeMap::new(),
             operations: BTreeMap::new(),
@@ -398,7 +401,7 @@ impl Framework {
             let call = self.call(scheduler::call::Type::Suppress);
             requests.push(Request { call, tasks: Vec::new() });
         }
-        if rng.chance(1, if self.dozes { 12 } else { 5 }) {
+        if rng.chance(1, if self.dozes { 12 } else { self.leisure.1 }) {
             requests.push(Request {
                 call: self.call(scheduler::call::Type::Revive),
                 tasks: Vec::new(),

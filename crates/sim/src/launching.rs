@@ -49,7 +49,7 @@ impl Framework {
         if let [offer] = offers
             && !self.calm
             && !self.is_eager
-            && rng.chance(1, 4)
+            && rng.chance(1, self.leisure.0)
             && let Some(request) = self.reserve_or_not(offer)
         {
             return request;

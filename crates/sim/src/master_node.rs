@@ -29,6 +29,7 @@ pub(crate) struct MasterNode {
     pub(crate) skew: Duration,
     /// Thousandths of a second that its monotonic clock counts in a second.
     rate: u64,
+    stepped: Time,
     pub(crate) acknowledgements: Acknowledgements,
 }
 
@@ -46,6 +47,7 @@ impl MasterNode {
             is_paused: false,
             skew: Duration::ZERO,
             rate,
+            stepped: Time(0),
             acknowledgements: Acknowledgements::default(),
         }
     }
@@ -54,9 +56,10 @@ impl MasterNode {
         Now { mono: now, wall: WallTime(now.0) }
     }
 
-    /// What its clocks show; timers of the core run by the time of the world.
-    pub(crate) fn clock(&self, now: Time) -> Now {
-        Now { mono: now, wall: WallTime((now + self.skew).0) }
+    /// What its clocks show at the next step: later than at the last one. Timers of the core run by the time of the world.
+    pub(crate) fn tick(&mut self, now: Time) -> Now {
+        self.stepped = now.max(Time(self.stepped.0 + 1));
+        Now { mono: self.stepped, wall: WallTime((now + self.skew).0) }
     }
 
     /// What the clock shows by which it measures its lease.

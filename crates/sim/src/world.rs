@@ -441,7 +441,7 @@ impl World {
                 self.step_agent(agent, *input);
             }
             Event::AgentStore { agent, life, input, record } if life == self.agents[agent].life => {
-                self.agents[agent].disk.push(*record);
+                self.agents[agent].append(*record);
                 self.step_agent(agent, *input);
             }
             Event::AgentVolumes { agent, life, operation, make, remove } => {

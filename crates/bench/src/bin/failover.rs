@@ -19,7 +19,8 @@ failover: the work of a new leader until everything is back
   --json           one line of JSON
 
 Messages are decoded and encoded as on the wire; sockets, and the registry's store, are not in it. Half of the frameworks
-come before the agents, the others in the middle; each keeps what it is offered.
+come before the agents, the others in the middle; the first one takes and keeps all offers, the others suppress
+theirs.
 ";
 
 /// Agents that are measured at a time: what they send is made outside of the measured time.

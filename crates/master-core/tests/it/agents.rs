@@ -147,6 +147,40 @@ fn agents_of_the_registry_are_waited_for() {
 }
 
 #[test]
+fn after_a_failover_a_framework_is_announced_only_where_it_runs_something() {
+    let mut before = world();
+    launch_one(&mut before, true, &[]);
+    let known = before.master.view().framework("m-0000").expect("it").clone();
+    let mut w = world();
+    let mut register = registration("cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    register.info.id = Some("m-S0".into());
+    register.frameworks = vec![known.info.clone()];
+    register.tasks = known.tasks.values().map(|task| task.wire.clone()).collect();
+    w.register(Token(1001), register.clone());
+    register.info.id = Some("m-S1".into());
+    register.info.hostname = "other".into();
+    register.tasks.clear();
+    w.register(Token(1002), register);
+    let mut info = framework_info(&[]);
+    info["roles"] = json!(["*"]);
+    info["checkpoint"] = json!(true);
+    info["id"] = json!({"value": "m-0000"});
+    let effects = w.subscribe(STREAM, info.clone());
+    let told = |effects: &[Effect]| -> Vec<Token> {
+        let all = effects.iter().filter_map(|effect| match effect {
+            Effect::SendToAgent { connection, message } => Some((*connection, message)),
+            _ => None,
+        });
+        let updates = all.filter(|(_, m)| matches!(***m, ToAgent::UpdateFramework(_)));
+        updates.map(|(connection, _)| connection).collect()
+    };
+    assert_eq!(told(&effects), [Token(1001)]);
+    // Another scheduler of it may come from elsewhere.
+    let effects = w.subscribe(Token(2), info);
+    assert_eq!(told(&effects), [Token(1001), Token(1002)]);
+}
+
+#[test]
 fn removals_keep_to_the_rate_limit() {
     let limited =
         Config { agent_removal_rate_limit: Some((1, Duration::from_secs(1000))), ..config() };
