@@ -8,6 +8,7 @@ mod divided;
 mod embedded;
 mod etcd;
 mod former;
+mod lease;
 mod raft;
 mod registry;
 mod zookeeper;
@@ -19,6 +20,7 @@ pub use registry::{Change, Key, Registry, RegistryError};
 use detector::{Service, Url};
 use embedded::Embedded;
 use former::Former;
+use lease::{Lease, Report, report};
 use registry::InMemory;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -102,6 +104,7 @@ pub struct Member {
     standings: mpsc::Receiver<Standing>,
     leave: oneshot::Sender<()>,
     peers: Option<Peers>,
+    lease: Lease,
     task: JoinHandle<()>,
 }
 
@@ -112,6 +115,18 @@ impl Member {
             Some(standing) => standing,
             None => std::future::pending().await,
         }
+    }
+
+    /// Whether another master may lead by now, although this one was not told so: it was not confirmed in time. It must
+    /// not act until it is ([`Member::confirmed`]), or knows better.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.lease.is_over()
+    }
+
+    /// Waits until it is certain again that this master leads; for ever when it does not.
+    pub fn confirmed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.lease.confirmed()
     }
 
     /// The other masters, where these replicate the registry.
@@ -133,6 +148,7 @@ impl Member {
 /// When the registry is a file that can't be opened, or one that can't be moved to where masters meet.
 pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, RegistryError> {
     let (standing, standings) = mpsc::channel(QUEUE);
+    let (standing, lease) = report(standing);
     let (leave, left) = oneshot::channel();
     let mut peers = None;
     let task = match backend {
@@ -157,15 +173,11 @@ pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Regis
             }
         }
     };
-    Ok(Member { standings, leave, peers, task })
+    Ok(Member { standings, leave, peers, lease, task })
 }
 
 /// The only master leads.
-async fn alone(
-    registry: Box<dyn Registry>,
-    standing: mpsc::Sender<Standing>,
-    left: oneshot::Receiver<()>,
-) {
-    let _ = standing.send(Standing::Leads(registry)).await;
+async fn alone(registry: Box<dyn Registry>, standing: Report, left: oneshot::Receiver<()>) {
+    standing.send(Standing::Leads(registry)).await;
     let _ = left.await;
 }

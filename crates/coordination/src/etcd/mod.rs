@@ -4,6 +4,7 @@ mod registry;
 
 use crate::divided::Divided;
 use crate::former::Former;
+use crate::lease::Report;
 use crate::{Meeting, RegistryError, Standing};
 use detector::etcd::{
     Candidate, Client, Error, Masters, changed, encoded, key_of, masters, number,
@@ -12,7 +13,7 @@ use detector::zookeeper::address;
 use registry::Shared;
 use serde_json::json;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wire::v1;
 
@@ -57,7 +58,7 @@ impl From<RegistryError> for Stop {
 struct Contender {
     at: Meeting,
     me: v1::MasterInfo,
-    standing: mpsc::Sender<Standing>,
+    standing: Report,
     former: Option<Former>,
     leads: bool,
 }
@@ -67,7 +68,7 @@ pub(crate) async fn contend(
     at: Meeting,
     me: v1::MasterInfo,
     former: Option<Former>,
-    standing: mpsc::Sender<Standing>,
+    standing: Report,
     mut left: oneshot::Receiver<()>,
 ) {
     let mut contender = Contender { at, me, standing, former, leads: false };
@@ -92,10 +93,10 @@ pub(crate) async fn contend(
             _ = &mut left => return,
         };
         if let Some(why) = contender.over(stop) {
-            let _ = contender.standing.send(Standing::Over(why)).await;
+            contender.standing.send(Standing::Over(why)).await;
             return;
         }
-        let _ = contender.standing.send(Standing::Nobody).await;
+        contender.standing.send(Standing::Nobody).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = &mut left => return,
@@ -142,9 +143,9 @@ impl Contender {
         length: Duration,
         begun: Instant,
     ) -> Stop {
-        let url = self.at.url.clone();
+        let (url, standing) = (self.at.url.clone(), self.standing.clone());
         tokio::select! {
-            why = renew(Client::new(&url), lease, length, begun) => Stop::Lease(why),
+            why = renew(Client::new(&url), lease, length, begun, &standing) => Stop::Lease(why),
             Err(stop) = self.follow(client, lease) => stop,
         }
     }
@@ -180,7 +181,7 @@ impl Contender {
                     former.move_into(&mut registry).await?;
                 }
                 self.leads = true;
-                let _ = self.standing.send(Standing::Leads(Box::new(registry))).await;
+                self.standing.send(Standing::Leads(Box::new(registry))).await;
             } else if !is_own && self.leads {
                 return Err(Stop::Over("Conceded leadership to an older master".to_owned()));
             } else if !is_own && leading != last {
@@ -209,7 +210,7 @@ impl Contender {
                 Standing::Nobody
             }
         };
-        let _ = self.standing.send(standing).await;
+        self.standing.send(standing).await;
     }
 
     /// Becomes a candidate.
@@ -233,10 +234,17 @@ impl Contender {
 }
 
 /// Renews a lease until that fails: it ends after the last renewal's begin and its length, and this ends earlier.
-async fn renew(client: Client, lease: i64, length: Duration, begun: Instant) -> Error {
+async fn renew(
+    client: Client,
+    lease: i64,
+    length: Duration,
+    begun: Instant,
+    standing: &Report,
+) -> Error {
     let body = json!({"ID": lease.to_string()});
     let mut renewed = begun;
     loop {
+        standing.lasts(renewed + length * 2 / 3);
         tokio::time::sleep(length / 6).await;
         let now = Instant::now();
         let left = (renewed + length / 2).saturating_duration_since(now);

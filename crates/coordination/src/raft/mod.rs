@@ -10,6 +10,7 @@ mod store;
 
 pub use members::{MemberState, MembersError, Peers};
 
+use crate::lease::Report;
 use crate::{Change, Registry as _, RegistryError, Replicas, Standing, Timeouts};
 use identity::{Begun, Identity};
 use network::Network;
@@ -24,7 +25,7 @@ use std::time::Duration;
 pub(crate) use store::STATE;
 use store::Store;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wire::v1;
 
@@ -161,14 +162,10 @@ impl Group {
     }
 
     /// Tells of this master's standing until it leaves.
-    pub(crate) async fn follow(
-        self,
-        standing: mpsc::Sender<Standing>,
-        left: oneshot::Receiver<()>,
-    ) {
+    pub(crate) async fn follow(self, standing: Report, left: oneshot::Receiver<()>) {
         tokio::select! {
             why = self.watch(&standing) => {
-                let _ = standing.send(Standing::Over(why)).await;
+                standing.send(Standing::Over(why)).await;
             }
             _ = left => {}
         }
@@ -184,7 +181,7 @@ impl Group {
         }
     }
 
-    async fn watch(&self, standing: &mpsc::Sender<Standing>) -> String {
+    async fn watch(&self, standing: &Report) -> String {
         if let Err(why) = self.begin().await {
             return why;
         }
@@ -195,11 +192,12 @@ impl Group {
         }
     }
 
-    async fn stand(&self, standing: &mpsc::Sender<Standing>) -> String {
+    async fn stand(&self, standing: &Report) -> String {
         let id = id_of(&self.identity.me);
         let mut metrics = self.raft.metrics();
         let mut last = None;
         loop {
+            let begun = Instant::now();
             let now = metrics.borrow_and_update().clone();
             if let Err(error) = &now.running_state {
                 return format!("the replicated registry has failed: {error}");
@@ -210,8 +208,9 @@ impl Group {
             {
                 match self.registry().await {
                     Ok(registry) => {
-                        let _ = standing.send(Standing::Leads(Box::new(registry))).await;
-                        return self.lead().await;
+                        standing.lasts(begun + LEASE);
+                        standing.send(Standing::Leads(Box::new(registry))).await;
+                        return self.lead(standing).await;
                     }
                     Err(error) => return error.to_string(),
                 }
@@ -226,7 +225,7 @@ impl Group {
                     Some(info) => Standing::Follows(Box::new(info)),
                     None => Standing::Nobody,
                 };
-                let _ = standing.send(told).await;
+                standing.send(told).await;
                 last = leader;
             }
             let _ = tokio::time::timeout(HEARTBEAT, metrics.changed()).await;
@@ -249,7 +248,7 @@ impl Group {
     }
 
     /// Waits for the end of the leadership: why it has ended.
-    async fn lead(&self) -> String {
+    async fn lead(&self, standing: &Report) -> String {
         let mut confirmed = Instant::now();
         loop {
             let begun = Instant::now();
@@ -261,7 +260,10 @@ impl Group {
             };
             let deadline = if is_alone { begun + CALL_MAX } else { confirmed + LEASE };
             match tokio::time::timeout_at(deadline, self.raft.ensure_linearizable()).await {
-                Ok(Ok(_)) => confirmed = begun,
+                Ok(Ok(_)) => {
+                    confirmed = begun;
+                    standing.lasts(begun + LEASE);
+                }
                 Ok(Err(error)) if error.fatal().is_some() => {
                     return format!("the replicated registry has failed: {error}");
                 }

@@ -5,6 +5,7 @@ mod registry;
 
 use crate::divided::Divided;
 use crate::former::Former;
+use crate::lease::Report;
 use crate::{Meeting, RegistryError, Standing};
 use detector::Url;
 use detector::zookeeper::{
@@ -12,7 +13,8 @@ use detector::zookeeper::{
 };
 use registry::Shared;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use wire::v1;
 use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Error, Permission};
 
@@ -38,7 +40,7 @@ impl From<Error> for Stop {
 struct Contender {
     at: Meeting,
     me: v1::MasterInfo,
-    standing: mpsc::Sender<Standing>,
+    standing: Report,
     former: Option<Former>,
     leads: bool,
 }
@@ -48,7 +50,7 @@ pub(crate) async fn contend(
     at: Meeting,
     me: v1::MasterInfo,
     former: Option<Former>,
-    standing: mpsc::Sender<Standing>,
+    standing: Report,
     mut left: oneshot::Receiver<()>,
 ) {
     let mut contender = Contender { at, me, standing, former, leads: false };
@@ -72,10 +74,10 @@ pub(crate) async fn contend(
             _ = &mut left => return,
         };
         if let Some(why) = contender.over(stop) {
-            let _ = contender.standing.send(Standing::Over(why)).await;
+            contender.standing.send(Standing::Over(why)).await;
             return;
         }
-        let _ = contender.standing.send(Standing::Nobody).await;
+        contender.standing.send(Standing::Nobody).await;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = &mut left => return,
@@ -118,7 +120,9 @@ impl Contender {
         // A client notices a silent server after two fifths of the timeout; before the server replaces this master,
         // it must know that it does not lead any more.
         let patience = session.client().session_timeout() / 2;
+        let (standing, path) = (self.standing.clone(), self.at.url.path.clone());
         tokio::select! {
+            () = keep(session.client(), &path, &standing) => Stop::Session(Error::Timeout),
             why = session.ended(patience) => Stop::Session(why),
             Err(stop) = self.follow(session) => stop,
         }
@@ -156,7 +160,7 @@ impl Contender {
                 let registry = registry
                     .map_err(|e| Stop::Over(format!("cannot take over the registry: {e}")))?;
                 self.leads = true;
-                let _ = self.standing.send(Standing::Leads(Box::new(registry))).await;
+                self.standing.send(Standing::Leads(Box::new(registry))).await;
             } else if !is_own && self.leads {
                 let name = leading.map(|candidate| candidate.name).unwrap_or_default();
                 return Err(Stop::Over(format!("Conceded leadership to {name}")));
@@ -190,7 +194,7 @@ impl Contender {
             }
             None => return Ok(()),
         };
-        let _ = self.standing.send(standing).await;
+        self.standing.send(standing).await;
         Ok(())
     }
 
@@ -223,6 +227,19 @@ impl Contender {
         for path in client.list_ephemerals(&prefix).await.unwrap_or_default() {
             let _ = client.delete(&path, None).await;
         }
+    }
+}
+
+/// Confirms a lease as long as servers answer: the session lasts for its timeout from the last word of its client at
+/// least.
+async fn keep(client: &Client, path: &str, standing: &Report) {
+    let timeout = client.session_timeout();
+    loop {
+        let begun = Instant::now();
+        if client.sync(path).await.is_ok() {
+            standing.lasts(begun + timeout * 2 / 3);
+        }
+        tokio::time::sleep(timeout / 8).await;
     }
 }
 
