@@ -103,7 +103,8 @@ fn ci(skip_external: bool) -> Result<(), Failure> {
     run::run(doc)?;
     test(skip_external)?;
     virtual_machine::test(skip_external)?;
-    sim(&["--seeds", "100"])
+    sim(&["--seeds", "100"])?;
+    sim(&["--masters", "3", "--seeds", "16"])
 }
 
 fn sim(arguments: &[&str]) -> Result<(), Failure> {
