@@ -23,7 +23,7 @@ pub(crate) fn prepare(skip: bool) -> Result<Option<(&'static str, PathBuf)>, Fai
             );
             return Ok(None);
         }
-        build(&root, &source, &built)?;
+        build(&root.join("target/previous/build"), &source, &built)?;
         remove(&source)?;
     }
     Ok(Some(("PROFFER_TEST_PREVIOUS", built)))
@@ -62,17 +62,18 @@ fn remove(source: &Path) -> Result<(), Failure> {
     run(program("git", &["worktree", "prune"]))
 }
 
-/// Builds into the directory of this version: what both use of other projects is compiled once. The program's own name
-/// there is taken by this version again when it is built next.
-fn build(root: &Path, source: &Path, built: &Path) -> Result<(), Failure> {
+/// Builds in a directory of its own, which goes when it is done: in that of this version cargo takes crates of the one
+/// for those of the other, because they have the same names and places.
+fn build(directory: &Path, source: &Path, built: &Path) -> Result<(), Failure> {
     let mut command = cargo(&["build", "--locked", "--package", "proffer", "--bin", "proffer"]);
-    command.current_dir(source).env("CARGO_TARGET_DIR", root.join("target"));
+    command.current_dir(source).env("CARGO_TARGET_DIR", directory);
     run(command)?;
     if let Some(directory) = built.parent() {
         std::fs::create_dir_all(directory)?;
     }
     let unfinished = built.with_extension("unfinished");
-    std::fs::copy(root.join("target/debug/proffer"), &unfinished)?;
+    std::fs::copy(directory.join("debug/proffer"), &unfinished)?;
     std::fs::rename(unfinished, built)?;
+    std::fs::remove_dir_all(directory)?;
     Ok(())
 }
