@@ -21,6 +21,8 @@ const MASTER_ID: &str = "proffer-master-id";
 const FRAME_MAX: usize = 64 << 20;
 /// Messages that may wait for a slow peer before the link is dropped.
 const QUEUE: usize = 65_536;
+/// What is read at once of short messages: a master has thousands of links, most of them silent.
+const READ_AHEAD: usize = 1 << 10;
 /// Redirections that are followed.
 const REDIRECTS_MAX: usize = 3;
 /// Longest time until an answer: a master that hangs is passed over.
@@ -212,5 +214,6 @@ fn split(
         }
         let _ = writer.shutdown().await;
     });
-    (LinkSender { frames }, LinkReceiver { reader: Box::pin(BufReader::new(reader)) })
+    let reader = BufReader::with_capacity(READ_AHEAD, reader);
+    (LinkSender { frames }, LinkReceiver { reader: Box::pin(reader) })
 }
