@@ -5,7 +5,7 @@ use crate::run::{Failure, cargo, run};
 pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
     match arguments {
         [name @ ("launch" | "containers"), rest @ ..] => cluster("proffer-testkit", name, rest),
-        [name @ "connections", rest @ ..] => cluster("proffer-bench", name, rest),
+        [name @ ("connections" | "polling"), rest @ ..] => cluster("proffer-bench", name, rest),
         ["allocator", rest @ ..] => {
             let package = ["bench", "--locked", "--package", "proffer-allocator"];
             let mut command = cargo(&package);
@@ -20,7 +20,7 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
             run(command)
         }
         _ => Err(Failure::new(
-            "expected 'bench launch', 'bench containers', 'bench connections', 'bench allocator', 'bench failover' \
+            "expected 'bench launch', 'bench containers', 'bench connections', 'bench polling', 'bench allocator', 'bench failover' \
              or 'bench peer'",
         )),
     }

@@ -4,15 +4,15 @@ use crate::routes::attached;
 use crate::shared::Shared;
 use crate::{container_list, metrics};
 use agent_core::{Executor, ExecutorKind, Framework, State, Task};
-use http_api::answer::{self, Object};
 use http_api::negotiate::Encoding;
 use http_api::{Response, files, respond};
+use std::borrow::Cow;
 use std::time::Duration;
-use wire::v1;
 use wire::v1::agent::response::{
     GetExecutors, GetFrameworks, GetState, GetTasks, get_executors, get_frameworks,
 };
 use wire::v1::agent::{Call, Response as Answer, call, response};
+use wire::{Tree, v1};
 
 /// Frameworks, live ones first, with their ids.
 fn frameworks(state: &State) -> impl Iterator<Item = (&str, &Framework)> {
@@ -66,24 +66,39 @@ fn get_tasks(state: &State) -> GetTasks {
     out
 }
 
-fn frameworks_json(m: &GetFrameworks) -> Vec<u8> {
-    let lists = Object::default().list("frameworks", &m.frameworks);
-    lists.list("completed_frameworks", &m.completed_frameworks).finish()
+fn items<M: wire::Message + 'static>(items: Vec<M>) -> impl Iterator<Item = Cow<'static, M>> {
+    items.into_iter().map(Cow::Owned)
 }
 
-fn executors_json(m: &GetExecutors) -> Vec<u8> {
-    let lists = Object::default().list("executors", &m.executors);
-    lists.list("completed_executors", &m.completed_executors).finish()
+fn frameworks_tree(state: &State) -> Tree<'static> {
+    let all = get_frameworks(state);
+    Tree::of::<GetFrameworks>()
+        .list("frameworks", items(all.frameworks))
+        .list("completed_frameworks", items(all.completed_frameworks))
 }
 
-fn tasks_json(m: &GetTasks) -> Vec<u8> {
-    Object::default()
-        .list("pending_tasks", &m.pending_tasks)
-        .list("queued_tasks", &m.queued_tasks)
-        .list("launched_tasks", &m.launched_tasks)
-        .list("terminated_tasks", &m.terminated_tasks)
-        .list("completed_tasks", &m.completed_tasks)
-        .finish()
+fn executors_tree(state: &State) -> Tree<'static> {
+    let all = get_executors(state);
+    Tree::of::<GetExecutors>()
+        .list("executors", items(all.executors))
+        .list("completed_executors", items(all.completed_executors))
+}
+
+fn tasks_tree(state: &State) -> Tree<'static> {
+    let all = get_tasks(state);
+    Tree::of::<GetTasks>()
+        .list("pending_tasks", items(all.pending_tasks))
+        .list("queued_tasks", items(all.queued_tasks))
+        .list("launched_tasks", items(all.launched_tasks))
+        .list("terminated_tasks", items(all.terminated_tasks))
+        .list("completed_tasks", items(all.completed_tasks))
+}
+
+fn state_tree(state: &State) -> Tree<'static> {
+    Tree::of::<GetState>()
+        .tree("get_tasks", tasks_tree(state))
+        .tree("get_executors", executors_tree(state))
+        .tree("get_frameworks", frameworks_tree(state))
 }
 
 /// Removes images that no container uses.
@@ -106,8 +121,7 @@ pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encod
         )
     };
     let mut answer = Answer::default();
-    let is_json = encoding == Encoding::Json;
-    let mut part: Option<(&'static str, Vec<u8>)> = None;
+    let mut part: Option<(&'static str, Tree<'_>)> = None;
     let kind = match call.r#type() {
         Type::GetHealth => {
             answer.get_health = Some(response::GetHealth { healthy: true });
@@ -171,19 +185,7 @@ pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encod
             Answered::ReadFile
         }
         Type::GetState => {
-            let state = GetState {
-                get_tasks: Some(get_tasks(view)),
-                get_executors: Some(get_executors(view)),
-                get_frameworks: Some(get_frameworks(view)),
-            };
-            part = is_json.then(|| {
-                let json = Object::default()
-                    .raw("get_tasks", &tasks_json(&get_tasks(view)))
-                    .raw("get_executors", &executors_json(&get_executors(view)))
-                    .raw("get_frameworks", &frameworks_json(&get_frameworks(view)));
-                ("get_state", json.finish())
-            });
-            answer.get_state = Some(state).filter(|_| !is_json);
+            part = Some(("get_state", state_tree(view)));
             Answered::GetState
         }
         Type::GetContainers => {
@@ -193,21 +195,15 @@ pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encod
             Answered::GetContainers
         }
         Type::GetFrameworks => {
-            let frameworks = get_frameworks(view);
-            part = is_json.then(|| ("get_frameworks", frameworks_json(&frameworks)));
-            answer.get_frameworks = Some(frameworks).filter(|_| !is_json);
+            part = Some(("get_frameworks", frameworks_tree(view)));
             Answered::GetFrameworks
         }
         Type::GetExecutors => {
-            let executors = get_executors(view);
-            part = is_json.then(|| ("get_executors", executors_json(&executors)));
-            answer.get_executors = Some(executors).filter(|_| !is_json);
+            part = Some(("get_executors", executors_tree(view)));
             Answered::GetExecutors
         }
         Type::GetTasks => {
-            let tasks = get_tasks(view);
-            part = is_json.then(|| ("get_tasks", tasks_json(&tasks)));
-            answer.get_tasks = Some(tasks).filter(|_| !is_json);
+            part = Some(("get_tasks", tasks_tree(view)));
             Answered::GetTasks
         }
         Type::GetOperations => {
@@ -239,9 +235,14 @@ pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encod
         }
     };
     answer.r#type = Some(kind as i32);
-    let json = part.map(|(name, json)| {
-        let kind = format!("\"{}\"", kind.as_str_name());
-        move || Object::default().raw("type", kind.as_bytes()).raw(name, &json).finish()
-    });
-    answer::encode(encoding, &answer, json)
+    let bytes = match part {
+        None => encoding.encode(&answer),
+        Some((field, part)) => {
+            let mut out = Vec::new();
+            let written = encoding.write(&Tree::with(&answer).tree(field, part), &mut out);
+            written.expect("memory takes all");
+            out
+        }
+    };
+    respond::content(encoding.media_type(), bytes)
 }

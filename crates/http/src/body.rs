@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ pub enum Body {
     Whole(Option<Bytes>),
     /// Pieces as they come; it ends when the sender is dropped.
     Stream(Pieces),
+    /// Pieces of a large answer; an error breaks the connection, so that nobody takes a part for the whole.
+    Pieces(mpsc::UnboundedReceiver<io::Result<Bytes>>),
 }
 
 /// What is to be sent on a stream.
@@ -56,12 +59,12 @@ impl From<&str> for Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
             Body::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Body::Stream(pieces) => {
@@ -72,6 +75,9 @@ impl http_body::Body for Body {
                         Ok(Frame::data(bytes))
                     })
                 })
+            }
+            Body::Pieces(pieces) => {
+                pieces.poll_recv(cx).map(|piece| piece.map(|bytes| bytes.map(Frame::data)))
             }
         }
     }
@@ -85,7 +91,7 @@ impl http_body::Body for Body {
             Body::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
-            Body::Stream(..) => SizeHint::default(),
+            Body::Stream(..) | Body::Pieces(..) => SizeHint::default(),
         }
     }
 }

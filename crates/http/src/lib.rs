@@ -2,8 +2,8 @@
 //! files endpoints, and the link between agent and master.
 #![forbid(unsafe_code)]
 
-pub mod answer;
 pub mod body;
+pub mod bulk;
 pub mod files;
 pub mod intake;
 pub mod link;

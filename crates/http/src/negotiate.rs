@@ -3,6 +3,7 @@
 use crate::{Request, Response, intake, respond};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use std::io;
 
 /// One of the two encodings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,17 @@ impl Encoding {
         match self {
             Encoding::Json => "application/json",
             Encoding::Protobuf => "application/x-protobuf",
+        }
+    }
+
+    /// Writes a large message in this encoding.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write(self, tree: &wire::Tree<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+        match self {
+            Encoding::Json => tree.write_json(out),
+            Encoding::Protobuf => tree.write_protobuf(out),
         }
     }
 

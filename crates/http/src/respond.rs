@@ -3,7 +3,7 @@
 use crate::{Body, Response};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 /// Bodies below this size are not compressed (spec/master.md 1.1).
 const GZIP_MIN: usize = 1024;
@@ -40,28 +40,47 @@ pub fn content(content_type: &'static str, bytes: Vec<u8>) -> Response {
     response
 }
 
+/// Content type of JSON, or of a script when the query has `jsonp`.
+#[must_use]
+pub fn json_type(query: &str) -> &'static str {
+    match query_value(query, "jsonp") {
+        None => "application/json",
+        Some(_) => "text/javascript",
+    }
+}
+
+/// Writes JSON, wrapped into a call when the query has `jsonp`.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_json<W: io::Write + ?Sized>(
+    query: &str,
+    out: &mut W,
+    json: impl FnOnce(&mut W) -> io::Result<()>,
+) -> io::Result<()> {
+    match query_value(query, "jsonp") {
+        None => json(out),
+        Some(callback) => {
+            write!(out, "{callback}(")?;
+            json(out)?;
+            out.write_all(b");")
+        }
+    }
+}
+
 /// 200 with JSON, wrapped into a call when the query has `jsonp`.
 #[must_use]
 pub fn json(query: &str, bytes: Vec<u8>) -> Response {
-    match query_value(query, "jsonp") {
-        None => content("application/json", bytes),
-        Some(callback) => {
-            let mut wrapped = callback.into_bytes();
-            wrapped.push(b'(');
-            wrapped.extend(bytes);
-            wrapped.extend_from_slice(b");");
-            content("text/javascript", wrapped)
-        }
-    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let _ = write_json(query, &mut out, |out| out.write_all(&bytes));
+    content(json_type(query), out)
 }
 
 /// Compresses a whole body if it is large and the client accepts gzip.
 #[must_use]
 pub fn compress(request: &HeaderMap, mut response: Response) -> Response {
-    let accepts =
-        request.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(accepts_gzip);
     if let Body::Whole(Some(bytes)) = response.body()
-        && accepts
+        && takes_gzip(request)
         && bytes.len() >= GZIP_MIN
         && !response.headers().contains_key(CONTENT_ENCODING)
     {
@@ -74,6 +93,11 @@ pub fn compress(request: &HeaderMap, mut response: Response) -> Response {
         }
     }
     response
+}
+
+/// Whether the client accepts gzip.
+pub(crate) fn takes_gzip(request: &HeaderMap) -> bool {
+    request.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(accepts_gzip)
 }
 
 fn accepts_gzip(header: &str) -> bool {

@@ -70,7 +70,20 @@ impl EventSender {
     /// # Errors
     /// When the subscriber is gone, or too slow: then the event is lost, unless it is sent again later.
     pub fn send<M: wire::Message>(&self, event: &M) -> Result<(), SendError> {
-        let record = wire::recordio::encode(&self.encoding.encode(event));
+        self.send_record(wire::recordio::encode(&self.encoding.encode(event)).into())
+    }
+
+    /// How its events are encoded.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Queues an event that is encoded already, as a record.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_record(&self, record: Bytes) -> Result<(), SendError> {
         let length = record.len();
         if self.pieces.is_closed() {
             return Err(SendError::Closed);
@@ -79,7 +92,7 @@ impl EventSender {
         let sent = if before > 0 && before + length > self.bytes_max {
             Err(SendError::Slow)
         } else {
-            self.pieces.try_send(record.into()).map_err(|error| match error {
+            self.pieces.try_send(record).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => SendError::Slow,
                 mpsc::error::TrySendError::Closed(_) => SendError::Closed,
             })

@@ -2,8 +2,25 @@
 
 use base::Timings;
 use resources::{Resources, SummaryValue, attributes_summary};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use wire::v1;
+
+/// A list whose items are made one by one while it is written.
+pub struct Each<F>(pub F);
+
+impl<F> std::fmt::Debug for Each<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Each")
+    }
+}
+
+impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0())
+    }
+}
 
 /// A message as JSON.
 pub fn message<M: wire::Message>(message: &M) -> Value {
@@ -58,52 +75,77 @@ pub fn labels(labels: &v1::Labels) -> Value {
 #[must_use]
 pub fn task(task: &v1::Task) -> Value {
     let resources = Resources::from_wire(&task.resources).unwrap_or_default();
-    let role = resources.allocation_roles().into_iter().flatten().next().unwrap_or("*").to_owned();
-    let mut out = json!({
-        "id": task.task_id.value,
-        "name": task.name,
-        "framework_id": task.framework_id.value,
-        "executor_id": task.executor_id.as_ref().map_or("", |id| id.value.as_str()),
-        "slave_id": task.agent_id.value,
-        "state": task.state().as_str_name(),
-        "resources": summary(&resources),
-        "role": role,
-        "statuses": task.statuses.iter().map(status).collect::<Value>(),
-    });
-    let mut set = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            out[name] = value;
-        }
-    };
-    let limits: Map<String, Value> = task
-        .limits
-        .iter()
-        .map(|(name, scalar)| (name.clone(), message(scalar)["value"].clone()))
-        .collect();
-    set("limits", (!limits.is_empty()).then(|| limits.into()));
-    set("user", task.user.clone().map(Value::from));
-    set("labels", task.labels.as_ref().map(labels));
-    set("discovery", task.discovery.as_ref().map(message));
-    set("container", task.container.as_ref().map(message));
-    set("health_check", task.health_check.as_ref().map(message));
-    out
+    serde_json::to_value(TaskView { task, resources: &resources }).unwrap_or_default()
 }
 
-fn status(status: &v1::TaskStatus) -> Value {
-    let mut out = json!({
-        "state": status.state().as_str_name(),
-        "timestamp": status.timestamp.unwrap_or(0.0),
-    });
-    if let Some(all) = &status.labels {
-        out["labels"] = labels(all);
+/// A task, written without a copy.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskView<'a> {
+    /// What it is.
+    pub task: &'a v1::Task,
+    /// Its resources once more.
+    pub resources: &'a Resources,
+}
+
+impl Serialize for TaskView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { task, resources } = self;
+        let role = resources.allocation_roles().into_iter().flatten().next().unwrap_or("*");
+        let mut out = serializer.serialize_map(None)?;
+        out.serialize_entry("id", &task.task_id.value)?;
+        out.serialize_entry("name", &task.name)?;
+        out.serialize_entry("framework_id", &task.framework_id.value)?;
+        let executor = task.executor_id.as_ref().map_or("", |id| id.value.as_str());
+        out.serialize_entry("executor_id", executor)?;
+        out.serialize_entry("slave_id", &task.agent_id.value)?;
+        out.serialize_entry("state", task.state().as_str_name())?;
+        out.serialize_entry("resources", &summary(resources))?;
+        out.serialize_entry("role", role)?;
+        out.serialize_entry("statuses", &Each(|| task.statuses.iter().map(StatusView)))?;
+        if !task.limits.is_empty() {
+            let number = |(name, scalar): (&String, &v1::value::Scalar)| {
+                (name.clone(), message(scalar)["value"].clone())
+            };
+            out.serialize_entry("limits", &task.limits.iter().map(number).collect::<Map<_, _>>())?;
+        }
+        if let Some(user) = &task.user {
+            out.serialize_entry("user", user)?;
+        }
+        if let Some(all) = &task.labels {
+            out.serialize_entry("labels", &labels(all))?;
+        }
+        if let Some(discovery) = &task.discovery {
+            out.serialize_entry("discovery", &message(discovery))?;
+        }
+        if let Some(container) = &task.container {
+            out.serialize_entry("container", &message(container))?;
+        }
+        if let Some(check) = &task.health_check {
+            out.serialize_entry("health_check", &message(check))?;
+        }
+        out.end()
     }
-    if let Some(container) = &status.container_status {
-        out["container_status"] = message(container);
+}
+
+struct StatusView<'a>(&'a v1::TaskStatus);
+
+impl Serialize for StatusView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(status) = self;
+        let mut out = serializer.serialize_map(None)?;
+        out.serialize_entry("state", status.state().as_str_name())?;
+        out.serialize_entry("timestamp", &status.timestamp.unwrap_or(0.0))?;
+        if let Some(all) = &status.labels {
+            out.serialize_entry("labels", &labels(all))?;
+        }
+        if let Some(container) = &status.container_status {
+            out.serialize_entry("container_status", &message(container))?;
+        }
+        if let Some(healthy) = status.healthy {
+            out.serialize_entry("healthy", &healthy)?;
+        }
+        out.end()
     }
-    if let Some(healthy) = status.healthy {
-        out["healthy"] = json!(healthy);
-    }
-    out
 }
 
 /// Names of capabilities.

@@ -247,20 +247,19 @@ impl Engine {
 
     fn on_observed(&mut self, observed: Observed) {
         match observed {
-            Observed::Opened { stream, sender } => {
-                self.observers.open(stream, sender.clone());
-                let (view, shared) = (self.core.view(), self.shared.clone());
-                tokio::task::spawn_blocking(move || {
-                    let first = sender.send(&observers::subscribed(&view));
-                    let sent = first.and_then(|()| sender.send(&observers::heartbeat()));
-                    let _ = shared.observed.send(match sent {
-                        Ok(()) => Observed::Ready { stream },
-                        Err(_) => Observed::Closed { stream },
-                    });
-                });
+            Observed::Opened { stream, sender, wanted } => {
+                self.observers.open(stream, sender, wanted)
             }
-            Observed::Ready { stream } => self.observers.ready(stream),
+            Observed::Ready { streams } => self.observers.shown(&streams),
             Observed::Closed { stream } => self.observers.close(stream),
+        }
+        let streams = self.observers.take_waiting();
+        if !streams.is_empty() {
+            let (view, shared) = (self.core.view(), self.shared.clone());
+            self.shared.bulk.work(move |unsent| {
+                let streams = observers::show(&view, &streams, unsent);
+                let _ = shared.observed.send(Observed::Ready { streams });
+            });
         }
         self.count_observers();
     }

@@ -26,6 +26,7 @@ mod writes;
 
 use coordination::RegistryError;
 pub use coordination::{Backend, Meeting, Replicas, Secret, Timeouts};
+use http_api::bulk::Bulk;
 use http_api::logging::LogLevel;
 use http_api::server::{self, Limits};
 use shared::Shared;
@@ -78,6 +79,11 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// There is no thread for large answers.
+    #[error(
+        "cannot start a thread: {0}; see the limits on processes (ulimit -u, pids of the cgroup)"
+    )]
+    Thread(#[source] io::Error),
     /// The registry is not to be had.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -131,7 +137,8 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     };
     let member = coordination::join(&config.coordination, config.core.info.clone()).await?;
     let (stop, stopped) = watch::channel(false);
-    let (shared, engine) = Shared::new(&config, member);
+    let bulk = Bulk::start().map_err(StartError::Thread)?;
+    let (shared, engine) = Shared::new(&config, member, bulk);
     if let Some(whitelist) = whitelist {
         // It is in the queue before anything of agents and frameworks.
         let _ = shared.inputs.send(whitelist.input()).await;

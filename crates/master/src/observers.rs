@@ -1,17 +1,22 @@
 //! Operators' event streams: SUBSCRIBED with the whole state, then every change, then heartbeats (spec/master.md 5.1).
 //!
-//! The state is written on another thread; what changes meanwhile is kept back until it has been sent, so that nothing
-//! is told twice or not at all.
+//! The state is written on another thread, once for all who wait for it; what changes meanwhile is kept back until it has
+//! been sent, so that nothing is told twice or not at all.
 
 use crate::reads;
 use crate::usage::Usage;
 use base::Token;
+use bytes::Bytes;
+use http_api::bulk::Unsent;
+use http_api::negotiate::Encoding;
 use http_api::stream::EventSender;
 use master_core::{Announcement, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use wire::v1::master::call::Subscribe;
 use wire::v1::master::{Event, event};
+use wire::{Tree, v1};
 
 /// Time between heartbeats.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -21,8 +26,64 @@ const BACKLOG_MAX: usize = 4096;
 #[derive(Debug)]
 struct Observer {
     sender: EventSender,
-    /// Kept back; None: the state was sent.
-    backlog: Option<Vec<Arc<Event>>>,
+    wanted: Wanted,
+    standing: Standing,
+}
+
+/// What a stream is to have, from `subscribe` of its call.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// None: all.
+    kinds: BTreeSet<event::Type>,
+    /// None: of all, and of agents.
+    frameworks: BTreeSet<String>,
+    state: bool,
+}
+
+impl From<Option<Subscribe>> for Wanted {
+    fn from(call: Option<Subscribe>) -> Self {
+        let call = call.unwrap_or_default();
+        Self {
+            kinds: call.event_types().collect(),
+            frameworks: call.framework_ids.iter().map(|id| id.value.clone()).collect(),
+            state: call.include_state(),
+        }
+    }
+}
+
+impl Wanted {
+    fn has(&self, event: &Event) -> bool {
+        let kind = event.r#type();
+        if kind == event::Type::Heartbeat {
+            return true;
+        }
+        let is_of_one =
+            || framework_of(event).is_some_and(|id| self.frameworks.contains(id.value.as_str()));
+        (self.kinds.is_empty() || self.kinds.contains(&kind))
+            && (self.frameworks.is_empty() || is_of_one())
+    }
+}
+
+/// The framework that an event is about.
+fn framework_of(event: &Event) -> Option<&v1::FrameworkId> {
+    let added = event.framework_added.as_ref().map(|e| &e.framework);
+    let updated = event.framework_updated.as_ref().map(|e| &e.framework);
+    let removed = event.framework_removed.as_ref().map(|e| &e.framework_info);
+    let info = added.or(updated).map(|f| &f.framework_info).or(removed);
+    let added = event.task_added.as_ref().map(|e| &e.task.framework_id);
+    let updated = event.task_updated.as_ref().map(|e| &e.framework_id);
+    added.or(updated).or_else(|| info?.id.as_ref())
+}
+
+/// How far a stream is.
+#[derive(Debug)]
+enum Standing {
+    /// It waits for the state.
+    Waits,
+    /// The state is being written; what changed since.
+    Behind(Vec<Arc<Event>>),
+    /// The state was sent.
+    Current,
 }
 
 /// All event streams of operators, oldest first.
@@ -31,15 +92,17 @@ pub(crate) struct Observers {
     streams: BTreeMap<Token, Observer>,
     /// `--max_operator_event_stream_subscribers`.
     limit: usize,
+    /// The state is being written for some.
+    is_writing: bool,
 }
 
 /// What happens to an operator's event stream.
 #[derive(Debug)]
 pub(crate) enum Observed {
     /// A new one.
-    Opened { stream: Token, sender: EventSender },
-    /// The state was sent.
-    Ready { stream: Token },
+    Opened { stream: Token, sender: EventSender, wanted: Wanted },
+    /// The state was sent to these.
+    Ready { streams: Vec<Token> },
     /// Nobody reads it any more.
     Closed { stream: Token },
 }
@@ -48,16 +111,39 @@ fn of(kind: event::Type) -> Event {
     Event { r#type: Some(kind as i32), ..Default::default() }
 }
 
-/// The first event of a stream.
-pub(crate) fn subscribed(state: &State) -> Event {
-    let subscribed = event::Subscribed {
-        get_state: Some(reads::state(state)),
-        heartbeat_interval_seconds: Some(HEARTBEAT.as_secs_f64()),
-    };
-    Event { subscribed: Some(subscribed), ..of(event::Type::Subscribed) }
+fn interval() -> event::Subscribed {
+    let seconds = Some(HEARTBEAT.as_secs_f64());
+    event::Subscribed { heartbeat_interval_seconds: seconds, ..Default::default() }
 }
 
-pub(crate) fn heartbeat() -> Event {
+/// The first event of a stream, as a record.
+fn subscribed(state: &State, encoding: Encoding) -> Vec<u8> {
+    let subscribed = Tree::with(&interval()).tree("get_state", reads::state(state));
+    let event = Tree::with(&of(event::Type::Subscribed)).tree("subscribed", subscribed);
+    let mut out = Vec::new();
+    encoding.write(&event, &mut out).expect("memory takes all");
+    wire::recordio::encode(&out)
+}
+
+/// Sends the state to streams that waited for it; tells which are open still.
+pub(crate) fn show(
+    state: &State,
+    streams: &[(Token, EventSender)],
+    unsent: Option<&Unsent>,
+) -> Vec<Token> {
+    let Some(unsent) = unsent else { return Vec::new() };
+    let mut records: BTreeMap<&str, Bytes> = BTreeMap::new();
+    let shown = streams.iter().filter(|(_, sender)| {
+        let encoding = sender.encoding();
+        let record = records
+            .entry(encoding.media_type())
+            .or_insert_with(|| unsent.count(subscribed(state, encoding)));
+        sender.send_record(record.clone()).and_then(|()| sender.send(&heartbeat())).is_ok()
+    });
+    shown.map(|(stream, _)| *stream).collect()
+}
+
+fn heartbeat() -> Event {
     of(event::Type::Heartbeat)
 }
 
@@ -102,7 +188,7 @@ fn event(announcement: Announcement, state: &State) -> Option<Event> {
 
 impl Observers {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { streams: BTreeMap::new(), limit }
+        Self { streams: BTreeMap::new(), limit, is_writing: false }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -110,8 +196,16 @@ impl Observers {
     }
 
     /// Adds a stream; the oldest gives way when there are too many.
-    pub(crate) fn open(&mut self, stream: Token, sender: EventSender) {
-        self.streams.insert(stream, Observer { sender, backlog: Some(Vec::new()) });
+    pub(crate) fn open(&mut self, stream: Token, sender: EventSender, wanted: Wanted) {
+        let mut standing = Standing::Waits;
+        if !wanted.state {
+            standing = Standing::Current;
+            let first = Event { subscribed: Some(interval()), ..of(event::Type::Subscribed) };
+            if sender.send(&first).and_then(|()| sender.send(&heartbeat())).is_err() {
+                return;
+            }
+        }
+        self.streams.insert(stream, Observer { sender, wanted, standing });
         while self.streams.len() > self.limit {
             if self.streams.pop_first().is_some() {
                 tracing::warn!(
@@ -122,13 +216,32 @@ impl Observers {
         }
     }
 
-    /// The state was sent: what was kept back follows.
-    pub(crate) fn ready(&mut self, stream: Token) {
-        let Some(observer) = self.streams.get_mut(&stream) else { return };
-        let backlog = observer.backlog.take().unwrap_or_default();
-        if !backlog.iter().all(|event| observer.sender.send(&**event).is_ok()) {
-            self.close(stream);
+    /// Streams to which the state as it is now is to be sent; none while it is being written for others.
+    pub(crate) fn take_waiting(&mut self) -> Vec<(Token, EventSender)> {
+        if self.is_writing {
+            return Vec::new();
         }
+        let mut chosen = Vec::new();
+        for (stream, observer) in &mut self.streams {
+            if matches!(observer.standing, Standing::Waits) {
+                observer.standing = Standing::Behind(Vec::new());
+                chosen.push((*stream, observer.sender.clone()));
+            }
+        }
+        self.is_writing = !chosen.is_empty();
+        chosen
+    }
+
+    /// The state was sent to these: what was kept back follows. The others of those it was written for are closed.
+    pub(crate) fn shown(&mut self, streams: &[Token]) {
+        self.is_writing = false;
+        self.streams.retain(|stream, observer| {
+            let Standing::Behind(backlog) = &mut observer.standing else { return true };
+            let backlog = std::mem::take(backlog);
+            observer.standing = Standing::Current;
+            streams.contains(stream)
+                && backlog.iter().all(|event| observer.sender.send(&**event).is_ok())
+        });
     }
 
     pub(crate) fn close(&mut self, stream: Token) {
@@ -137,13 +250,17 @@ impl Observers {
 
     fn tell(&mut self, event: &Arc<Event>) {
         self.streams.retain(|stream, observer| {
-            let kept = match &mut observer.backlog {
-                Some(backlog) if backlog.len() < BACKLOG_MAX => {
+            if !observer.wanted.has(event) {
+                return true;
+            }
+            let kept = match &mut observer.standing {
+                Standing::Waits => true,
+                Standing::Behind(backlog) if backlog.len() < BACKLOG_MAX => {
                     backlog.push(event.clone());
                     true
                 }
-                Some(_) => false,
-                None => observer.sender.send(&**event).is_ok(),
+                Standing::Behind(_) => false,
+                Standing::Current => observer.sender.send(&**event).is_ok(),
             };
             if !kept {
                 tracing::warn!(stream = stream.0, "an operator reads events too slowly");

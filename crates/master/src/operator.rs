@@ -3,17 +3,18 @@
 use crate::observers::Observed;
 use crate::shared::Shared;
 use crate::{metrics, reads, writes};
-use http_api::answer::{self, Object};
+use http::HeaderMap;
 use http_api::negotiate::Encoding;
 use http_api::stream::event_stream;
-use http_api::{Request, Response, files, negotiate, respond};
+use http_api::{Request, Response, bulk, files, negotiate, respond};
 use master_core::State;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-use wire::v1;
-use wire::v1::master::call::Type;
-use wire::v1::master::{Call, Response as Answer, response};
+use wire::v1::master::call::{Subscribe, Type};
+use wire::v1::master::{Call, Response as Answer, event, response};
+use wire::{Tree, v1};
 
 /// Answers `POST /api/v1`.
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request, limit: usize) -> Response {
@@ -36,26 +37,53 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request, limit: usize)
     };
     let expect = |field: &str| respond::text(400, writes::missing(field));
     if call.r#type() == Type::Subscribe {
-        return subscribe(shared, encoding);
+        let kinds = call.subscribe.iter().flat_map(|s| &s.event_types);
+        if kinds
+            .copied()
+            .any(|kind| event::Type::try_from(kind).is_ok_and(|k| k == event::Type::Unknown))
+        {
+            return respond::text(400, "Expecting names of events in 'subscribe.event_types'");
+        }
+        return subscribe(shared, call.subscribe, encoding);
     }
     match writes::change(&call) {
         Some(Ok(change)) => writes::ask(shared, change).await,
         Some(Err(field)) => expect(field),
-        None => read(shared, call, encoding).await,
+        None => match large(call.r#type()) {
+            Some(large) => read_large(shared, large, encoding, &headers).await,
+            None => read(shared, call, encoding).await,
+        },
     }
 }
 
 /// The event stream of an operator.
-fn subscribe(shared: &Arc<Shared>, encoding: Encoding) -> Response {
+fn subscribe(shared: &Arc<Shared>, wanted: Option<Subscribe>, encoding: Encoding) -> Response {
     let stream = shared.token();
     let (sender, response, closed) = event_stream(encoding);
-    let _ = shared.observed.send(Observed::Opened { stream, sender });
+    let _ = shared.observed.send(Observed::Opened { stream, sender, wanted: wanted.into() });
     let shared = shared.clone();
     tokio::spawn(async move {
         closed.wait().await;
         let _ = shared.observed.send(Observed::Closed { stream });
     });
     response
+}
+
+async fn read_large(
+    shared: &Arc<Shared>,
+    (kind, (field, part)): (response::Type, Large),
+    encoding: Encoding,
+    headers: &HeaderMap,
+) -> Response {
+    let call = kind.as_str_name().as_bytes().to_vec();
+    let asked = bulk::Kind::new(call, encoding.media_type(), headers);
+    let from = shared.clone();
+    let make = move |out: &mut dyn io::Write| {
+        let view = from.view_blocking().ok_or_else(|| io::Error::other("shutting down"))?;
+        let answer = Tree::with(&Answer { r#type: Some(kind as i32), ..Default::default() });
+        encoding.write(&answer.tree(field, part(&view)), out)
+    };
+    shared.bulk.answer(asked, make).await
 }
 
 async fn read(shared: &Arc<Shared>, call: Call, encoding: Encoding) -> Response {
@@ -75,8 +103,20 @@ async fn read(shared: &Arc<Shared>, call: Call, encoding: Encoding) -> Response 
     answer.unwrap_or_else(|_| respond::text(500, "The answer could not be made"))
 }
 
-/// The JSON of a part of an answer in which lists are there even when they are empty.
-type Part = (&'static str, Vec<u8>);
+/// The field of an answer that may be large, and what writes it.
+type Large = (&'static str, fn(&State) -> Tree<'_>);
+
+fn large(kind: Type) -> Option<(response::Type, Large)> {
+    use response::Type as Answered;
+    Some(match kind {
+        Type::GetState => (Answered::GetState, ("get_state", reads::state)),
+        Type::GetAgents => (Answered::GetAgents, ("get_agents", reads::agents)),
+        Type::GetFrameworks => (Answered::GetFrameworks, ("get_frameworks", reads::frameworks)),
+        Type::GetExecutors => (Answered::GetExecutors, ("get_executors", reads::executors)),
+        Type::GetTasks => (Answered::GetTasks, ("get_tasks", reads::tasks)),
+        _ => return None,
+    })
+}
 
 fn from_snapshot(
     shared: &Shared,
@@ -93,8 +133,6 @@ fn from_snapshot(
         )
     };
     let mut answer = Answer::default();
-    let is_json = encoding == Encoding::Json;
-    let mut part: Option<Part> = None;
     let kind = match call.r#type() {
         Type::GetHealth => {
             answer.get_health = Some(response::GetHealth { healthy: true });
@@ -165,36 +203,6 @@ fn from_snapshot(
             });
             Answered::GetMaster
         }
-        Type::GetState => {
-            let state = reads::state(view);
-            part = is_json.then(|| ("get_state", reads::state_json(&state)));
-            answer.get_state = Some(state).filter(|_| !is_json);
-            Answered::GetState
-        }
-        Type::GetAgents => {
-            let agents = reads::agents(view);
-            part = is_json.then(|| ("get_agents", reads::agents_json(&agents)));
-            answer.get_agents = Some(agents).filter(|_| !is_json);
-            Answered::GetAgents
-        }
-        Type::GetFrameworks => {
-            let frameworks = reads::frameworks(view);
-            part = is_json.then(|| ("get_frameworks", reads::frameworks_json(&frameworks)));
-            answer.get_frameworks = Some(frameworks).filter(|_| !is_json);
-            Answered::GetFrameworks
-        }
-        Type::GetExecutors => {
-            let executors = reads::executors(view);
-            part = is_json.then(|| ("get_executors", reads::executors_json(&executors)));
-            answer.get_executors = Some(executors).filter(|_| !is_json);
-            Answered::GetExecutors
-        }
-        Type::GetTasks => {
-            let tasks = reads::tasks(view);
-            part = is_json.then(|| ("get_tasks", reads::tasks_json(&tasks)));
-            answer.get_tasks = Some(tasks).filter(|_| !is_json);
-            Answered::GetTasks
-        }
         Type::GetOperations => {
             answer.get_operations = Some(reads::operations(view));
             Answered::GetOperations
@@ -234,11 +242,7 @@ fn from_snapshot(
         }
     };
     answer.r#type = Some(kind as i32);
-    let json = part.map(|(name, json)| {
-        let kind = format!("\"{}\"", kind.as_str_name());
-        move || Object::default().raw("type", kind.as_bytes()).raw(name, &json).finish()
-    });
-    answer::encode(encoding, &answer, json)
+    respond::content(encoding.media_type(), encoding.encode(&answer))
 }
 
 /// All quotas, in the newer and the older form.

@@ -2,13 +2,14 @@
 
 use crate::usage::Usage;
 use base::WallTime;
-use http_api::answer::Object;
-use master_core::{Agent, Framework, State};
-use wire::v1;
+use master_core::{Agent, Framework, State, Task};
+use std::borrow::Cow;
+use std::sync::Arc;
 use wire::v1::master::response::{
     GetAgents, GetExecutors, GetFrameworks, GetOperations, GetRoles, GetState, GetTasks,
     get_agents, get_executors, get_frameworks,
 };
+use wire::{Tree, v1};
 
 fn time(at: WallTime) -> v1::TimeInfo {
     v1::TimeInfo { nanoseconds: at.0.cast_signed() }
@@ -45,12 +46,16 @@ pub(crate) fn agent(state: &State, agent: &Agent, usage: &Usage) -> get_agents::
     }
 }
 
-pub(crate) fn agents(state: &State) -> GetAgents {
+fn owned<M: wire::Message>(message: M) -> Cow<'static, M> {
+    Cow::Owned(message)
+}
+
+pub(crate) fn agents(state: &State) -> Tree<'_> {
     let usage = Usage::of(state);
-    GetAgents {
-        agents: state.agents.values().map(|a| agent(state, a, &usage)).collect(),
-        recovered_agents: state.recovered_agents.values().cloned().collect(),
-    }
+    let shown = state.agents.values().map(|a| owned(agent(state, a, &usage)));
+    Tree::of::<GetAgents>()
+        .list("agents", shown)
+        .list("recovered_agents", state.recovered_agents.values().map(Cow::Borrowed))
 }
 
 pub(crate) fn framework(state: &State, framework: &Framework) -> get_frameworks::Framework {
@@ -74,49 +79,41 @@ pub(crate) fn framework(state: &State, framework: &Framework) -> get_frameworks:
     }
 }
 
-pub(crate) fn frameworks(state: &State) -> GetFrameworks {
-    GetFrameworks {
-        frameworks: state.frameworks.values().map(|f| framework(state, f)).collect(),
-        completed_frameworks: state
-            .completed_frameworks
-            .iter()
-            .map(|f| framework(state, f))
-            .collect(),
-        ..Default::default()
-    }
+pub(crate) fn frameworks(state: &State) -> Tree<'_> {
+    let shown = |f| owned(framework(state, f));
+    Tree::of::<GetFrameworks>()
+        .list("frameworks", state.frameworks.values().map(|f| shown(f)))
+        .list("completed_frameworks", state.completed_frameworks.iter().map(|f| shown(f)))
 }
 
-pub(crate) fn executors(state: &State) -> GetExecutors {
+pub(crate) fn executors(state: &State) -> Tree<'_> {
     let all = state.frameworks.values().flat_map(|f| &f.executors);
-    let executors = all.filter_map(|((agent, _), executor)| {
-        Some(get_executors::Executor {
+    let shown = all.filter_map(|((agent, _), executor)| {
+        Some(owned(get_executors::Executor {
             executor_info: executor.info.clone(),
             agent_id: state.agents.get(agent)?.id.as_str().into(),
-        })
+        }))
     });
-    GetExecutors { executors: executors.collect(), ..Default::default() }
+    Tree::of::<GetExecutors>().list("executors", shown)
 }
 
-pub(crate) fn tasks(state: &State) -> GetTasks {
+pub(crate) fn tasks(state: &State) -> Tree<'_> {
+    fn shown(task: &Arc<Task>) -> Cow<'_, v1::Task> {
+        Cow::Borrowed(&task.wire)
+    }
     let all = || state.frameworks.values().chain(&state.completed_frameworks);
-    GetTasks {
-        tasks: all().flat_map(|f| f.tasks.values()).map(|t| t.wire.clone()).collect(),
-        unreachable_tasks: all()
-            .flat_map(|f| &f.unreachable_tasks)
-            .map(|t| t.wire.clone())
-            .collect(),
-        completed_tasks: all().flat_map(|f| &f.completed_tasks).map(|t| t.wire.clone()).collect(),
-        ..Default::default()
-    }
+    Tree::of::<GetTasks>()
+        .list("tasks", all().flat_map(|f| f.tasks.values()).map(shown))
+        .list("unreachable_tasks", all().flat_map(|f| &f.unreachable_tasks).map(shown))
+        .list("completed_tasks", all().flat_map(|f| &f.completed_tasks).map(shown))
 }
 
-pub(crate) fn state(state: &State) -> GetState {
-    GetState {
-        get_tasks: Some(tasks(state)),
-        get_executors: Some(executors(state)),
-        get_frameworks: Some(frameworks(state)),
-        get_agents: Some(agents(state)),
-    }
+pub(crate) fn state(state: &State) -> Tree<'_> {
+    Tree::of::<GetState>()
+        .tree("get_tasks", tasks(state))
+        .tree("get_executors", executors(state))
+        .tree("get_frameworks", frameworks(state))
+        .tree("get_agents", agents(state))
 }
 
 pub(crate) fn operations(state: &State) -> GetOperations {
@@ -144,36 +141,4 @@ pub(crate) fn roles(state: &State) -> GetRoles {
         }
     };
     GetRoles { roles: known.iter().map(role).collect() }
-}
-
-pub(crate) fn agents_json(m: &GetAgents) -> Vec<u8> {
-    let lists = Object::default().list("agents", &m.agents);
-    lists.list("recovered_agents", &m.recovered_agents).finish()
-}
-
-pub(crate) fn frameworks_json(m: &GetFrameworks) -> Vec<u8> {
-    let lists = Object::default().list("frameworks", &m.frameworks);
-    lists.list("completed_frameworks", &m.completed_frameworks).finish()
-}
-
-pub(crate) fn executors_json(m: &GetExecutors) -> Vec<u8> {
-    Object::default().list("executors", &m.executors).finish()
-}
-
-pub(crate) fn tasks_json(m: &GetTasks) -> Vec<u8> {
-    Object::default()
-        .list("tasks", &m.tasks)
-        .list("unreachable_tasks", &m.unreachable_tasks)
-        .list("completed_tasks", &m.completed_tasks)
-        .finish()
-}
-
-pub(crate) fn state_json(m: &GetState) -> Vec<u8> {
-    let part = |json: Option<Vec<u8>>| json.unwrap_or_else(|| b"{}".to_vec());
-    Object::default()
-        .raw("get_tasks", &part(m.get_tasks.as_ref().map(tasks_json)))
-        .raw("get_executors", &part(m.get_executors.as_ref().map(executors_json)))
-        .raw("get_frameworks", &part(m.get_frameworks.as_ref().map(frameworks_json)))
-        .raw("get_agents", &part(m.get_agents.as_ref().map(agents_json)))
-        .finish()
 }

@@ -4,12 +4,13 @@ use crate::shared::{Leader, Shared};
 use crate::{maintenance, masters, metrics, operator, overlaps, shares, v0, why, writes};
 use base::Token;
 use http::HeaderValue;
+use http_api::bulk::Kind;
 use http_api::prometheus::Exposition;
 use http_api::server::Handler;
 use http_api::stream::event_stream;
 use http_api::{Request, Response, files, link, negotiate, respond};
 use master_core::contract::Input;
-use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use wire::v1::scheduler;
@@ -213,25 +214,37 @@ impl Routes {
         if !v0::PATHS.contains(&path.as_str()) && !is_metrics {
             return not_found();
         }
+        if is_metrics {
+            return self.metrics(path, query).await;
+        }
+        let content_type = respond::json_type(&query);
+        let kind =
+            Kind::new(format!("{path}?{query}").into_bytes(), content_type, request.headers());
+        let shared = self.shared.clone();
+        let make = move |out: &mut dyn io::Write| {
+            let view = shared.view_blocking().ok_or_else(|| io::Error::other("shutting down"))?;
+            respond::write_json(&query, out, |out| {
+                v0::write(out, &path, &query, &view, shared.started)
+            })
+        };
+        self.shared.bulk.answer(kind, make).await
+    }
+
+    async fn metrics(&self, path: String, query: String) -> Response {
         let Some(view) = self.shared.view().await else {
             return respond::text(503, "The master is shutting down");
         };
-        let filters = if is_metrics { self.shared.offer_filters().await } else { BTreeMap::new() };
+        let filters = self.shared.offer_filters().await;
         let shared = self.shared.clone();
         let answer = tokio::task::spawn_blocking(move || {
-            let snapshot = is_metrics.then(|| metrics::snapshot(&view, &shared, &filters));
+            let snapshot = metrics::snapshot(&view, &shared, &filters);
             if path == "/metrics" {
                 let is_counter = |name: &str| metrics::is_counter(&view, name);
-                return Some(Exposition::of(snapshot?.as_object()?, is_counter).answer());
+                return Some(Exposition::of(snapshot.as_object()?, is_counter).answer());
             }
-            let json = if is_metrics {
-                snapshot
-            } else {
-                v0::answer(&path, &query, &view, shared.started)
-            };
-            json.map(|json| respond::json(&query, json.to_string().into_bytes()))
+            Some(respond::json(&query, snapshot.to_string().into_bytes()))
         });
-        answer.await.ok().flatten().unwrap_or_else(not_found)
+        answer.await.ok().flatten().unwrap_or_else(|| respond::text(404, "Not found"))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::observers::{Observed, Observers};
 use base::Token;
 use coordination::{Member, Peers};
 use http_api::Response;
+use http_api::bulk::Bulk;
 use http_api::link::LinkSender;
 use http_api::logging::LogLevel;
 use http_api::stream::EventSender;
@@ -87,10 +88,12 @@ pub(crate) struct Shared {
     pub(crate) started: SystemTime,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Arc<LogLevel>,
+    /// Makes large answers.
+    pub(crate) bulk: Bulk,
 }
 
 impl Shared {
-    pub(crate) fn new(config: &Config, member: Member) -> (Arc<Self>, Engine) {
+    pub(crate) fn new(config: &Config, member: Member, bulk: Bulk) -> (Arc<Self>, Engine) {
         let (inputs, queue) = mpsc::channel(QUEUE);
         let (readers, asking) = mpsc::unbounded_channel();
         let (observed, observing) = mpsc::unbounded_channel();
@@ -111,6 +114,7 @@ impl Shared {
             started: SystemTime::now(),
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
+            bulk,
         });
         let engine = Engine::new(
             config.core.clone(),
@@ -133,6 +137,13 @@ impl Shared {
         let (answer, view) = oneshot::channel();
         self.readers.send(answer).ok()?;
         view.await.ok()
+    }
+
+    /// The same for a thread that may wait.
+    pub(crate) fn view_blocking(&self) -> Option<Arc<State>> {
+        let (answer, view) = oneshot::channel();
+        self.readers.send(answer).ok()?;
+        view.blocking_recv().ok()
     }
 
     /// Asks why somebody gets no offers; None while the process ends.

@@ -11,6 +11,7 @@ pub mod json;
 pub mod protobuf;
 pub mod recordio;
 mod table;
+mod tree;
 
 /// Generated message types, one module per protobuf package.
 #[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::all)]
@@ -23,6 +24,7 @@ pub use packages::google;
 pub use packages::mesos::v1;
 pub use packages::proffer::internal;
 pub use table::{FieldInfo, enum_values, message_names, schema};
+pub use tree::Tree;
 
 /// Every generated message.
 ///
@@ -39,6 +41,10 @@ pub trait Message:
     #[doc(hidden)]
     fn to_bytes(&self) -> Vec<u8>;
 
+    /// Bytes of that encoding.
+    #[doc(hidden)]
+    fn length(&self) -> usize;
+
     /// Prost's decoding, which does not check that required fields are there.
     #[doc(hidden)]
     fn from_bytes(bytes: &[u8]) -> Result<Self, prost::DecodeError>;
@@ -52,6 +58,11 @@ macro_rules! each_message {
             #[inline]
             fn to_bytes(&self) -> Vec<u8> {
                 prost::Message::encode_to_vec(self)
+            }
+
+            #[inline]
+            fn length(&self) -> usize {
+                prost::Message::encoded_len(self)
             }
 
             #[inline]

@@ -12,9 +12,13 @@ fn ask(address: &str, call: &Value) -> Value {
 }
 
 fn subscribe(address: &str) -> Records {
+    subscribe_to(address, &json!({"type": "SUBSCRIBE"}))
+}
+
+fn subscribe_to(address: &str, call: &Value) -> Records {
     let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
     let (answer, records) = Connection::open(address)
-        .and_then(|c| c.stream("/api/v1", &headers, br#"{"type":"SUBSCRIBE"}"#))
+        .and_then(|c| c.stream("/api/v1", &headers, call.to_string().as_bytes()))
         .expect("a stream");
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("mesos-stream-id"), None);
@@ -74,6 +78,68 @@ fn an_operator_sees_the_whole_state_and_then_every_change_once() {
     let removed = next(&mut events);
     assert_eq!(removed["type"], "FRAMEWORK_REMOVED");
     assert_eq!(removed["framework_removed"]["framework_info"]["id"]["value"], late.id);
+}
+
+#[test]
+fn an_operator_gets_the_events_that_it_asked_for() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let mut one = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let subscription = |wanted: Value| json!({"type": "SUBSCRIBE", "subscribe": wanted});
+    let mut of_kind = subscribe_to(
+        &cluster.master(),
+        &subscription(
+            json!({"event_types": ["TASK_ADDED", "FRAMEWORK_REMOVED"], "include_state": false}),
+        ),
+    );
+    let of_framework = json!({"framework_ids": [{"value": one.id}]});
+    let mut of_framework = subscribe_to(&cluster.master(), &subscription(of_framework));
+    let first = next(&mut of_kind);
+    assert_eq!(first["type"], "SUBSCRIBED");
+    assert_eq!(first["subscribed"], json!({"heartbeat_interval_seconds": 15.0}));
+    assert_eq!(next(&mut of_kind)["type"], "HEARTBEAT");
+    let first = next(&mut of_framework);
+    assert_eq!(
+        first["subscribed"]["get_state"]["get_agents"]["agents"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(next(&mut of_framework)["type"], "HEARTBEAT");
+
+    let other = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let offer = one.offers().remove(0);
+    one.launch(&offer, &[command_task(&offer, "task", "true", 0.1, 32.0)]);
+    one.until_end("task");
+    ask_teardown(&cluster, &other.id);
+    ask_teardown(&cluster, &one.id);
+    let name = |event: Value| event["type"].as_str().expect("a type").to_owned();
+    let kinds: Vec<String> = (0..3).map(|_| name(next(&mut of_kind))).collect();
+    assert_eq!(kinds, ["TASK_ADDED", "FRAMEWORK_REMOVED", "FRAMEWORK_REMOVED"]);
+    let kinds: Vec<String> = (0..5).map(|_| name(next(&mut of_framework))).collect();
+    let updates = ["TASK_UPDATED"; 3];
+    assert_eq!(kinds[0], "TASK_ADDED");
+    assert_eq!(kinds[1..4], updates);
+    assert_eq!(kinds[4], "FRAMEWORK_REMOVED");
+
+    let call = subscription(json!({"event_types": ["UNKNOWN"]}));
+    assert_eq!(http::post_json(&cluster.master(), "/api/v1", &[], &call).status, 400);
+}
+
+#[test]
+fn a_hundred_event_streams_of_which_half_are_never_read_disturb_nobody() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let _unread: Vec<Records> = (0..50).map(|_| subscribe(&cluster.master())).collect();
+    let mut read: Vec<Records> = (0..50).map(|_| subscribe(&cluster.master())).collect();
+    for stream in &mut read {
+        assert_eq!(next(stream)["type"], "SUBSCRIBED");
+        assert_eq!(next(stream)["type"], "HEARTBEAT");
+    }
+    let offer = framework.offers().remove(0);
+    framework.launch(&offer, &[command_task(&offer, "task", "true", 0.1, 32.0)]);
+    framework.until_end("task");
+    for stream in &mut read {
+        let added = std::iter::from_fn(|| Some(next(stream))).find(|e| e["type"] == "TASK_ADDED");
+        assert_eq!(added.expect("it comes")["task_added"]["task"]["task_id"]["value"], "task");
+    }
 }
 
 fn ask_teardown(cluster: &Cluster, id: &str) {

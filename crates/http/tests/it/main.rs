@@ -1,5 +1,7 @@
 //! The accept loop, streams and files over real sockets.
 
+mod bulk;
+
 use http_api::files::{self, Attached};
 use http_api::link::Dialed;
 use http_api::server::{Handler, Limits, serve};

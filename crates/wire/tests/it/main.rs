@@ -7,3 +7,4 @@ mod json;
 mod recordio;
 mod required;
 mod roundtrip;
+mod tree;

@@ -1,0 +1,154 @@
+//! What clients that poll the whole state cost those who launch tasks: one real agent starts tasks one at a time, while a
+//! process that plays agents keeps many tasks at the master, first alone, then with pollers.
+
+#[path = "../connections/agents.rs"]
+mod agents;
+
+use agents::{Agents, Size};
+use serde_json::json;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use testkit::http::Connection;
+use testkit::measure::{Arguments, Quantiles, accept_to_running, memory_kib, round};
+use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, wait};
+
+const HELP: &str = "\
+polling: what clients that poll the whole state cost those who launch tasks
+
+  --program PATH   the proffer program
+  --agents N       agents that are played (default 1563)
+  --tasks N        tasks on each of them, at most 64 (default 64)
+  --pollers N      clients that ask again as soon as they have an answer (default 10)
+  --path PATH      what they ask for (default /state)
+  --rounds N       tasks that are launched (default 1000)
+  --json           one line of JSON
+";
+/// Longest time for anything.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::given();
+    let Some(program) = arguments.value("--program") else {
+        print!("{HELP}");
+        return ExitCode::FAILURE;
+    };
+    let size =
+        Size { agents: arguments.number("--agents", 1563), tasks: arguments.number("--tasks", 64) };
+    let pollers = arguments.number("--pollers", 10);
+    let rounds = arguments.number("--rounds", 1000);
+    let path = arguments.value("--path").unwrap_or_else(|| "/state".to_owned());
+    let figures = measure(&program, size, pollers, &path, rounds);
+    if arguments.has("--json") {
+        println!("{figures}");
+        return ExitCode::SUCCESS;
+    }
+    let tasks = size.agents * size.tasks;
+    println!(
+        "{tasks} tasks on {} agents, {pollers} pollers of {path}, {rounds} rounds",
+        size.agents
+    );
+    for (name, figure) in figures.as_object().into_iter().flatten() {
+        println!("  {name}: {figure}");
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(
+    program: &str,
+    size: Size,
+    pollers: usize,
+    path: &str,
+    rounds: usize,
+) -> serde_json::Value {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: files.maximum, ..files };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
+        eprintln!("polling: the limit on open files stays: {error}");
+    }
+    let mut cluster = Cluster::start(ClusterOptions::new(program, 1));
+    let agents = Agents::start(vec![cluster.master()], size);
+    let active = |cluster: &Cluster| cluster.metric(0, "master/slaves_active").unwrap_or_default();
+    wait::until("all agents", LIMIT, || {
+        (active(&cluster) as usize == size.agents + 1).then_some(())
+    });
+    agents.run_tasks();
+    cluster.kill_master_number(0);
+    cluster.start_master_number(0);
+    let tasks = |cluster: &Cluster| cluster.metric(0, "master/tasks_running").unwrap_or_default();
+    wait::until("all tasks", LIMIT, || {
+        (tasks(&cluster) as usize == size.agents * size.tasks
+            && active(&cluster) as usize == size.agents + 1)
+            .then_some(())
+    });
+    let address = cluster.master();
+    let mut framework = Framework::subscribe(&address, &FrameworkOptions::default());
+    let launch = |framework: &mut Framework, name: &str| {
+        Quantiles::of(accept_to_running(framework, name, rounds, |_| {}))
+    };
+    let _warm = Quantiles::of(accept_to_running(&mut framework, "warm", 50, |_| {}));
+    let alone = launch(&mut framework, "alone");
+    let memory = |cluster: &Cluster| {
+        memory_kib(cluster.master_number_pid(0).expect("it runs")).expect("it runs").0
+    };
+    let before = memory(&cluster);
+    let polled = Polled::start(&address, path, pollers);
+    let begun = Instant::now();
+    let beside = launch(&mut framework, "beside");
+    let seconds = begun.elapsed().as_secs_f64();
+    let after = memory(&cluster);
+    let (answers, bytes) = polled.stop();
+    let shown = |q: &Quantiles| json!({"p50": round(q.at(50)), "p99": round(q.at(99)), "max": round(q.at(100))});
+    #[expect(clippy::cast_precision_loss, reason = "counts and bytes")]
+    let rate = |n: u64| round(n as f64 / seconds);
+    json!({
+        "alone_ms": shown(&alone),
+        "beside_pollers_ms": shown(&beside),
+        "answers_per_second": rate(answers),
+        "mib_per_answer": round(bytes as f64 / answers.max(1) as f64 / f64::from(1 << 20)),
+        "master_mib": [before / 1024, after / 1024],
+    })
+}
+
+/// Clients that ask and throw away what they get, at the lowest priority: they would be on other machines.
+struct Polled {
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Polled {
+    fn start(address: &str, path: &str, pollers: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (answers, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let poller = |_| {
+            let (address, path) = (address.to_owned(), path.to_owned());
+            let (stop, answers, bytes) = (stop.clone(), answers.clone(), bytes.clone());
+            std::thread::spawn(move || {
+                let _ = rustix::process::setpriority_process(None, 19);
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = Connection::open(&address)
+                        .and_then(|mut c| c.request("GET", &path, &[], b""));
+                    let answer = answer.expect("an answer");
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    answers.fetch_add(1, Ordering::Relaxed);
+                    bytes.fetch_add(answer.body.len() as u64, Ordering::Relaxed);
+                }
+            })
+        };
+        let threads = (0..pollers).map(poller).collect();
+        Self { stop, answers, bytes, threads }
+    }
+
+    /// How many answers came, and how many bytes.
+    fn stop(self) -> (u64, u64) {
+        let counted = (self.answers.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        counted
+    }
+}
