@@ -12,7 +12,7 @@ pub(crate) fn prepare(skip: bool) -> Result<Vec<(&'static str, PathBuf)>, Failur
     if skip {
         eprintln!(
             "skipped by --skip-external: pymesos (scheduler and executor drivers over a real cluster); \
-             tests with images, Docker, networks, ZooKeeper, etcd and wrong clocks, where docker-registry, zookeeper, etcd, faketime, busybox, openssl, \
+             tests with images, Docker, networks, ZooKeeper, etcd and wrong clocks, the web UI in a browser, where docker-registry, zookeeper, etcd, faketime, chromium, busybox, openssl, \
              dockerd, ip or CNI plugins are missing"
         );
         return Ok(Vec::new());
@@ -69,8 +69,8 @@ fn python_environment(directory: &Path) -> Result<PathBuf, Failure> {
     Ok(python)
 }
 
-/// Installs what tests with images, networks, containers of a Docker Engine, ZooKeeper, etcd and metrics need. Most
-/// are for root alone, so that nobody else misses it.
+/// Installs what tests with images, networks, containers of a Docker Engine, ZooKeeper, etcd, metrics and a browser need.
+/// Most are for root alone, so that nobody else misses it.
 fn containers() -> Result<(), Failure> {
     let missing = |(program_name, argument, _): &&(&str, &str, &str)| {
         output(program(program_name, &[argument])).is_err()
@@ -85,6 +85,8 @@ fn containers() -> Result<(), Failure> {
         ("ls", "/usr/share/java/zookeeper.jar", "zookeeper"),
         ("etcd", "--version", "etcd-server"),
         ("faketime", "--version", "faketime"),
+        ("chromium", "--version", "chromium"),
+        ("chromedriver", "--version", "chromium-driver"),
         ("/usr/lib/cni/bridge", "", "containernetworking-plugins"),
     ];
     let packages: Vec<&str> =

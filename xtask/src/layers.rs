@@ -59,6 +59,7 @@ const PURE: &[&str] = &[
     "proffer-allocator",
     "proffer-master-core",
     "proffer-agent-core",
+    "proffer-ui",
 ];
 
 /// What must not be in the tree of a pure crate.

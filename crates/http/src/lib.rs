@@ -9,6 +9,7 @@ pub mod intake;
 pub mod link;
 pub mod logging;
 pub mod negotiate;
+pub mod peer;
 pub mod prometheus;
 pub mod respond;
 pub mod server;

@@ -104,6 +104,38 @@ impl EventSender {
     }
 }
 
+/// Pieces of a stream of bytes that may wait for a slow reader.
+const PIECES: usize = 8;
+
+/// The sending end of a stream of bytes. Dropping it ends the stream.
+#[derive(Debug)]
+pub struct ByteSender {
+    pieces: mpsc::Sender<Bytes>,
+    queued: Arc<AtomicUsize>,
+}
+
+/// A stream of bytes of this media type, for one who waits for its reader; the answer that carries it, and the news of
+/// its end.
+#[must_use]
+pub fn byte_stream(media_type: &'static str) -> (ByteSender, Response, Closed) {
+    let (pieces, receiver) = mpsc::channel(PIECES);
+    let (alive, closed) = oneshot::channel();
+    let queued = Arc::new(AtomicUsize::new(0));
+    let body = Body::Stream(Pieces { queue: receiver, queued: queued.clone(), _alive: alive });
+    let mut response = http::Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    (ByteSender { pieces, queued }, response, Closed(closed))
+}
+
+impl ByteSender {
+    /// Sends a piece as soon as there is room for it; false: nobody reads any more.
+    pub async fn send(&self, piece: impl Into<Bytes>) -> bool {
+        let piece = piece.into();
+        self.queued.fetch_add(piece.len(), Ordering::Relaxed);
+        self.pieces.send(piece).await.is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

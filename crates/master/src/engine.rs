@@ -241,7 +241,7 @@ impl Engine {
     }
 
     fn count_observers(&mut self) {
-        self.core.observe(self.observers.len() > 0);
+        self.core.observe(self.observers.len() > 0 || self.shared.ui.is_watched());
         self.shared.meters.observers.store(self.observers.len() as u64, Ordering::Relaxed);
     }
 
@@ -252,6 +252,7 @@ impl Engine {
             }
             Observed::Ready { streams } => self.observers.shown(&streams),
             Observed::Closed { stream } => self.observers.close(stream),
+            Observed::Viewers => {}
         }
         let streams = self.observers.take_waiting();
         if !streams.is_empty() {
@@ -328,6 +329,7 @@ impl Engine {
                 let _ = writer.map(|writer| writer.writes.send(write));
             }
             Effect::Announce { announcement } => {
+                self.shared.ui.changed();
                 self.observers.announce(announcement, self.core.state());
                 self.count_observers();
             }

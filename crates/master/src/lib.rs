@@ -18,6 +18,7 @@ mod reads;
 mod routes;
 mod shared;
 mod shares;
+mod ui;
 mod usage;
 mod v0;
 mod whitelist;
@@ -145,6 +146,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         tokio::spawn(whitelist.follow(shared.inputs.clone(), stopped.clone()));
     }
     let engine = tokio::spawn(engine.run(stopped.clone()));
+    tokio::spawn(ui::sample(shared.clone(), stopped.clone()));
     tokio::spawn(server::serve(
         listener,
         Arc::new(routes::Routes::new(shared)),

@@ -105,6 +105,8 @@ pub(crate) enum Observed {
     Ready { streams: Vec<Token> },
     /// Nobody reads it any more.
     Closed { stream: Token },
+    /// Somebody looks at the web UI, or does not any more.
+    Viewers,
 }
 
 fn of(kind: event::Type) -> Event {
@@ -271,6 +273,9 @@ impl Observers {
 
     /// Tells all streams of a change.
     pub(crate) fn announce(&mut self, announcement: Announcement, state: &State) {
+        if self.streams.is_empty() {
+            return;
+        }
         if let Some(event) = event(announcement, state) {
             self.tell(&Arc::new(event));
         }

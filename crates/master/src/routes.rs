@@ -1,7 +1,7 @@
 //! Paths of the master, with and without `/master` before them.
 
 use crate::shared::{Leader, Shared};
-use crate::{maintenance, masters, metrics, operator, overlaps, shares, v0, why, writes};
+use crate::{maintenance, masters, metrics, operator, overlaps, shares, ui, v0, why, writes};
 use base::Token;
 use http::HeaderValue;
 use http_api::bulk::Kind;
@@ -35,6 +35,9 @@ impl Routes {
 
 impl Handler for Routes {
     async fn handle(self: Arc<Self>, request: Request, peer: SocketAddr) -> Response {
+        if let Some(route) = ui_route(request.uri().path()) {
+            return ui::answer(&self.shared, route, request).await;
+        }
         let full = respond::decode(request.uri().path());
         let path = match full.strip_prefix("/master") {
             Some(rest) if rest.starts_with('/') => rest.to_owned(),
@@ -248,8 +251,14 @@ impl Routes {
     }
 }
 
+/// The page of a path, with and without `/master` before it.
+fn ui_route(path: &str) -> Option<::ui::Route> {
+    let rest = path.strip_prefix("/master").filter(|rest| rest.starts_with('/'));
+    ::ui::Route::parse(rest.unwrap_or(path))
+}
+
 /// A redirection to a path of that master.
-fn redirected(master: &v1::MasterInfo, path: &str) -> Response {
+pub(crate) fn redirected(master: &v1::MasterInfo, path: &str) -> Response {
     let mut response = respond::text(307, "");
     let port = master.address.as_ref().map_or(master.port, |a| a.port.cast_unsigned());
     let location = format!("//{}:{port}{path}", master.hostname());

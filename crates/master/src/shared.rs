@@ -4,6 +4,7 @@ use crate::Config;
 use crate::engine::{Asked, Engine};
 use crate::meters::Meters;
 use crate::observers::{Observed, Observers};
+use crate::ui::Ui;
 use base::Token;
 use coordination::{Member, Peers};
 use http_api::Response;
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) log_level: Arc<LogLevel>,
     /// Makes large answers.
     pub(crate) bulk: Bulk,
+    pub(crate) ui: Ui,
 }
 
 impl Shared {
@@ -115,6 +117,7 @@ impl Shared {
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
             bulk,
+            ui: Ui::default(),
         });
         let engine = Engine::new(
             config.core.clone(),

@@ -113,7 +113,7 @@ fn period(period: &Period) -> Value {
 }
 
 /// The answer in one sentence.
-fn summary(answer: &Answer) -> String {
+pub(crate) fn summary(answer: &Answer) -> String {
     let Answer { framework, role, agents, .. } = answer;
     let Some(first) = answer.reasons.first() else {
         return format!("There are no agents, so '{framework}' can't be offered any for '{role}'.");

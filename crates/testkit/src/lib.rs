@@ -4,6 +4,7 @@
 //! It uses nothing of Proffer's own crates, so that it sees what any client sees.
 #![forbid(unsafe_code)]
 
+pub mod browser;
 pub mod cgroups;
 pub mod cluster;
 pub mod docker;
@@ -16,5 +17,6 @@ pub mod registry;
 pub mod wait;
 pub mod zookeeper;
 
+pub use browser::Browser;
 pub use cluster::{Cluster, ClusterOptions};
 pub use framework::{Framework, FrameworkOptions};

@@ -258,7 +258,10 @@ const ROWS: &[Row] = &[
         "longest time for a change of the registry that masters share to be made; the leader ends if it takes longer",
     ),
     only("registry_strict", Kind::Bool, Some("false"), &[]),
-    only("webui_dir", Kind::Text, Some("built in"), &[]),
+    Row {
+        help: "the web UI is part of the program: it serves no files from elsewhere",
+        ..only("webui_dir", Kind::Text, Some("built in"), &[])
+    },
     row(
         "whitelist",
         Kind::Path,

@@ -35,6 +35,8 @@ mod strict;
 mod supervisors;
 mod tasks;
 mod torture;
+mod ui;
+mod ui_browser;
 mod upgrade;
 mod volumes;
 mod what_if;
