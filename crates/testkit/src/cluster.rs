@@ -55,12 +55,30 @@ impl ClusterOptions {
     }
 }
 
+impl ClusterOptions {
+    /// Has several masters that replicate the registry among themselves: their addresses.
+    pub fn replicate(&mut self, masters: usize) -> Vec<String> {
+        self.masters = masters;
+        self.master_ports = free_ports(masters);
+        let addresses: Vec<String> = (0..masters).map(|master| self.master(master)).collect();
+        let peers = format!("--peers={}", addresses.join(","));
+        self.master_flags.extend(["--coordination=raft".to_owned(), peers]);
+        addresses
+    }
+
+    /// `host:port` of one of several masters.
+    fn master(&self, master: usize) -> String {
+        let host = self.master_hosts.get(master);
+        let address = host.map_or("127.0.0.1", |host| &host.address);
+        format!("{address}:{}", self.master_ports[master])
+    }
+}
+
 /// Masters and agents as processes of their own, killed when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     options: ClusterOptions,
     directory: PathBuf,
-    master_ports: Vec<u16>,
     agent_ports: Vec<u16>,
     masters: Vec<Option<Child>>,
     agents: Vec<Option<Child>>,
@@ -73,13 +91,14 @@ impl Cluster {
     /// When a process can't be started or the agents do not register within 30 seconds.
     #[must_use]
     #[track_caller]
-    pub fn start(options: ClusterOptions) -> Self {
+    pub fn start(mut options: ClusterOptions) -> Self {
         let directory = temporary_directory();
-        let mut ports = options.master_ports.clone();
+        let mut ports = std::mem::take(&mut options.master_ports);
         ports.extend(free_ports(options.masters + options.agents - ports.len()));
+        let agent_ports = ports.split_off(options.masters);
+        options.master_ports = ports;
         let mut cluster = Self {
-            master_ports: ports[..options.masters].to_vec(),
-            agent_ports: ports[options.masters..].to_vec(),
+            agent_ports,
             agents: (0..options.agents).map(|_| None).collect(),
             masters: (0..options.masters).map(|_| None).collect(),
             directory,
@@ -111,9 +130,7 @@ impl Cluster {
     /// `host:port` of one of several masters.
     #[must_use]
     pub fn master_number(&self, master: usize) -> String {
-        let host = self.options.master_hosts.get(master);
-        let address = host.map_or("127.0.0.1", |host| &host.address);
-        format!("{address}:{}", self.master_ports[master])
+        self.options.master(master)
     }
 
     /// Number of the master that leads.
@@ -181,7 +198,7 @@ impl Cluster {
             _ => format!("master{master}"),
         };
         let mut flags = vec![
-            format!("--port={}", self.master_ports[master]),
+            format!("--port={}", self.options.master_ports[master]),
             format!("--work_dir={}", self.master_work_dir(master, &name).display()),
         ];
         flags.extend(self.options.master_flags.clone());
@@ -230,7 +247,7 @@ impl Cluster {
     /// How agents find the master.
     fn master_name(&self) -> String {
         let addresses = || -> Vec<String> {
-            (0..self.master_ports.len()).map(|n| self.master_number(n)).collect()
+            (0..self.options.master_ports.len()).map(|n| self.master_number(n)).collect()
         };
         self.options.master_name.clone().unwrap_or_else(|| addresses().join(","))
     }

@@ -1,19 +1,18 @@
 //! A real cluster of etcd on loopback (Debian's package `etcd-server`).
 
-use crate::cluster::{free_ports, temporary_directory};
+use crate::cluster::free_ports;
 use crate::http::{Answer, Connection};
-use crate::wait;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use crate::{process, wait};
+use std::process::Command;
 use std::time::Duration;
 
 /// Servers that are one cluster; they end and their files go when it is dropped. Leases last for at least a second.
 #[derive(Debug)]
 pub struct Servers {
-    directory: PathBuf,
+    address: String,
     ports: Vec<u16>,
     peers: Vec<u16>,
-    servers: Vec<Option<Child>>,
+    servers: process::Servers,
 }
 
 impl Servers {
@@ -23,6 +22,15 @@ impl Servers {
     /// When they do not answer.
     #[must_use]
     pub fn start(servers: usize) -> Option<Self> {
+        Self::start_at("127.0.0.1", servers)
+    }
+
+    /// The same, at an address of this machine.
+    ///
+    /// # Panics
+    /// When they do not answer.
+    #[must_use]
+    pub fn start_at(address: &str, servers: usize) -> Option<Self> {
         if Command::new("etcd").arg("--version").output().is_err() {
             eprintln!("skipped: there is no etcd (apt-get install etcd-server)");
             return None;
@@ -30,10 +38,10 @@ impl Servers {
         let all = free_ports(2 * servers);
         let (ports, peers) = all.split_at(servers);
         let mut cluster = Self {
-            directory: temporary_directory(),
+            address: address.to_owned(),
             ports: ports.to_vec(),
             peers: peers.to_vec(),
-            servers: (0..servers).map(|_| None).collect(),
+            servers: process::Servers::new(servers),
         };
         for n in 0..servers {
             cluster.run(n);
@@ -49,27 +57,22 @@ impl Servers {
     /// # Panics
     /// When it can't be started.
     pub fn run(&mut self, server: usize) {
-        let log = self.directory.join(format!("{server}.log"));
-        let log = std::fs::File::options().create(true).append(true).open(log).expect("a log");
-        let client = format!("http://127.0.0.1:{}", self.ports[server]);
+        let client = format!("http://{}", self.address(server));
         let peer = |n: usize| format!("http://127.0.0.1:{}", self.peers[n]);
         let members: Vec<String> =
             (0..self.peers.len()).map(|n| format!("m{n}={}", peer(n))).collect();
-        let child = Command::new("etcd")
+        let data = self.servers.data(server);
+        let mut command = Command::new("etcd");
+        command
             .arg(format!("--name=m{server}"))
-            .arg(format!("--data-dir={}", self.directory.join(server.to_string()).display()))
+            .arg(format!("--data-dir={}", data.display()))
             .arg(format!("--listen-client-urls={client}"))
             .arg(format!("--advertise-client-urls={client}"))
             .arg(format!("--listen-peer-urls={}", peer(server)))
             .arg(format!("--initial-advertise-peer-urls={}", peer(server)))
             .arg(format!("--initial-cluster={}", members.join(",")))
-            .args(["--heartbeat-interval=50", "--election-timeout=600"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("etcd starts");
-        self.servers[server] = Some(child);
+            .args(["--heartbeat-interval=50", "--election-timeout=600"]);
+        self.servers.spawn(server, &mut command);
     }
 
     /// Waits until a server serves.
@@ -78,7 +81,7 @@ impl Servers {
     /// When it does not.
     #[track_caller]
     pub fn wait(&self, server: usize) {
-        let what = format!("etcd serves: see {}", self.directory.display());
+        let what = format!("etcd serves: see {}", self.servers.directory().display());
         wait::until(&what, Duration::from_secs(60), || {
             let mut connection = Connection::open(&self.address(server)).ok()?;
             let answer = connection.request("GET", "/health", &[], &[]).ok()?;
@@ -89,7 +92,7 @@ impl Servers {
     /// `host:port` of a server.
     #[must_use]
     pub fn address(&self, server: usize) -> String {
-        format!("127.0.0.1:{}", self.ports[server])
+        format!("{}:{}", self.address, self.ports[server])
     }
 
     /// Asks the first server: `name` is that of a call below `/v3/`.
@@ -101,18 +104,28 @@ impl Servers {
         crate::http::send(&self.address(0), "POST", &format!("/v3/{name}"), body)
     }
 
+    /// The server that leads the others.
+    #[must_use]
+    pub fn leader(&self) -> Option<usize> {
+        (0..self.ports.len()).find(|server| {
+            let asked = Connection::open(&self.address(*server))
+                .and_then(|mut c| c.request("POST", "/v3/maintenance/status", &[], b"{}"));
+            asked.is_ok_and(|answer| {
+                let status = answer.json();
+                status["leader"].is_string() && status["leader"] == status["header"]["member_id"]
+            })
+        })
+    }
+
     /// Kills a server.
     pub fn kill(&mut self, server: usize) {
-        if let Some(mut child) = self.servers[server].take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.servers.kill(server);
     }
 
     /// Process id of a server that runs.
     #[must_use]
     pub fn pid(&self, server: usize) -> Option<u32> {
-        self.servers[server].as_ref().map(Child::id)
+        self.servers.pid(server)
     }
 
     /// `etcd://<servers>/<path>`; `credentials` is `user:password@` or empty.
@@ -120,14 +133,5 @@ impl Servers {
     pub fn url(&self, credentials: &str, path: &str) -> String {
         let servers: Vec<String> = (0..self.ports.len()).map(|n| self.address(n)).collect();
         format!("etcd://{credentials}{}/{path}", servers.join(","))
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        for server in 0..self.servers.len() {
-            self.kill(server);
-        }
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

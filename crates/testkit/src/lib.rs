@@ -13,6 +13,7 @@ pub mod framework;
 pub mod hosts;
 pub mod http;
 pub mod measure;
+pub mod process;
 pub mod registry;
 pub mod wait;
 pub mod zookeeper;

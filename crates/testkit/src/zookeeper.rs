@@ -1,11 +1,12 @@
 //! A real ensemble of ZooKeeper on loopback (Debian's package `zookeeper`).
 
-use crate::cluster::{free_ports, temporary_directory};
+use crate::cluster::free_ports;
+use crate::{process, wait};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 /// Where Debian has the program's archives.
 const ARCHIVES: &str = "/usr/share/java";
@@ -13,10 +14,9 @@ const ARCHIVES: &str = "/usr/share/java";
 /// Servers that are one ensemble; they end and their files go when it is dropped. Sessions last 1 to 10 seconds.
 #[derive(Debug)]
 pub struct Ensemble {
-    directory: PathBuf,
     address: String,
     ports: Vec<u16>,
-    servers: Vec<Option<Child>>,
+    servers: process::Servers,
 }
 
 impl Ensemble {
@@ -40,7 +40,7 @@ impl Ensemble {
             eprintln!("skipped: there is no ZooKeeper (apt-get install zookeeper)");
             return None;
         }
-        let directory = temporary_directory();
+        let processes = process::Servers::new(servers);
         let all = free_ports(3 * servers);
         let (ports, peers) = all.split_at(servers);
         let members: String = (0..servers)
@@ -54,7 +54,7 @@ impl Ensemble {
             })
             .collect();
         for (n, port) in ports.iter().enumerate() {
-            let data = directory.join(n.to_string());
+            let data = processes.data(n);
             std::fs::create_dir_all(&data).expect("a directory");
             std::fs::write(data.join("myid"), n.to_string()).expect("an id");
             let members = if servers > 1 {
@@ -69,12 +69,8 @@ impl Ensemble {
             );
             std::fs::write(data.join("zoo.cfg"), config).expect("a configuration");
         }
-        let mut ensemble = Self {
-            directory,
-            address: address.to_owned(),
-            ports: ports.to_vec(),
-            servers: (0..servers).map(|_| None).collect(),
-        };
+        let mut ensemble =
+            Self { address: address.to_owned(), ports: ports.to_vec(), servers: processes };
         for n in 0..servers {
             ensemble.run(n);
         }
@@ -89,20 +85,13 @@ impl Ensemble {
     /// # Panics
     /// When it can't be started.
     pub fn run(&mut self, server: usize) {
-        let data = self.directory.join(server.to_string());
-        let log = std::fs::File::options().create(true).append(true).open(data.join("log"));
-        let log = log.expect("a log");
-        let child = Command::new("java")
+        let mut command = Command::new("java");
+        command
             .args(["-Xmx96m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"])
             .arg(format!("{ARCHIVES}/zookeeper.jar:{ARCHIVES}/*"))
             .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-            .arg(data.join("zoo.cfg"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("ZooKeeper starts");
-        self.servers[server] = Some(child);
+            .arg(self.servers.data(server).join("zoo.cfg"));
+        self.servers.spawn(server, &mut command);
     }
 
     /// What a server says of itself; empty while it does not serve.
@@ -123,16 +112,12 @@ impl Ensemble {
     ///
     /// # Panics
     /// When it does not.
+    #[track_caller]
     pub fn wait(&self, server: usize) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !self.status(server).contains("Mode:") {
-            assert!(
-                Instant::now() < deadline,
-                "ZooKeeper does not serve: see {}",
-                self.directory.display()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let what = format!("ZooKeeper serves: see {}", self.servers.directory().display());
+        wait::until(&what, Duration::from_secs(60), || {
+            self.status(server).contains("Mode:").then_some(())
+        });
     }
 
     /// The server that leads the ensemble.
@@ -146,16 +131,13 @@ impl Ensemble {
 
     /// Kills a server.
     pub fn kill(&mut self, server: usize) {
-        if let Some(mut child) = self.servers[server].take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.servers.kill(server);
     }
 
     /// Process id of a server that runs.
     #[must_use]
     pub fn pid(&self, server: usize) -> Option<u32> {
-        self.servers[server].as_ref().map(Child::id)
+        self.servers.pid(server)
     }
 
     /// `zk://<servers>/<path>`; `credentials` is `user:password@` or empty.
@@ -164,14 +146,5 @@ impl Ensemble {
         let server = |port: &u16| format!("{}:{port}", self.address);
         let servers: Vec<String> = self.ports.iter().map(server).collect();
         format!("zk://{credentials}{}/{path}", servers.join(","))
-    }
-}
-
-impl Drop for Ensemble {
-    fn drop(&mut self) {
-        for server in 0..self.servers.len() {
-            self.kill(server);
-        }
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

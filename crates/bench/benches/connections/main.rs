@@ -55,13 +55,8 @@ fn main() -> ExitCode {
 }
 
 fn measure(program: &str, size: Size, runs: usize) -> serde_json::Value {
-    let ports = testkit::cluster::free_ports(3);
-    let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
     let mut options = ClusterOptions::new(program, 0);
-    options.masters = 3;
-    options.master_ports = ports;
-    options.master_flags =
-        vec!["--coordination=raft".to_owned(), format!("--peers={}", addresses.join(","))];
+    let addresses = options.replicate(3);
     let mut cluster = Cluster::start(options);
     let memory = |cluster: &Cluster, master| {
         let pid = cluster.master_number_pid(master).expect("it runs");

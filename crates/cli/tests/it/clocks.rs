@@ -46,13 +46,8 @@ fn clocks_that_jump_by_hours_change_nothing() {
     let directory = testkit::cluster::temporary_directory();
     let clock = directory.join("clock");
     set(&clock, "+0");
-    let ports = testkit::cluster::free_ports(3);
-    let peers: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
     let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
-    options.masters = 3;
-    options.master_ports = ports;
-    options.master_flags =
-        vec!["--coordination=raft".to_owned(), format!("--peers={}", peers.join(","))];
+    options.replicate(3);
     options.environment = [
         ("LD_PRELOAD", library.as_path()),
         ("FAKETIME_TIMESTAMP_FILE", &clock),

@@ -1,13 +1,13 @@
 //! Several masters: who leads, what the others answer, and what is left when the leader ends.
 
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use crate::running::{LIMIT, all_run, framework, launch, names, pids, reconciled};
+use serde_json::Value;
+use std::time::Instant;
 use testkit::etcd::Servers;
-use testkit::framework::{Framework, FrameworkOptions, command_task, text};
 use testkit::http::{Connection, get};
+use testkit::process::signal;
 use testkit::zookeeper::Ensemble;
-use testkit::{Cluster, ClusterOptions, wait};
+use testkit::{Cluster, ClusterOptions, Framework, wait};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_proffer");
 
@@ -32,114 +32,24 @@ fn meet(url: String, mut flags: Vec<String>, agents: usize) -> Cluster {
     Cluster::start(options)
 }
 
-pub(crate) fn framework(master: &str, id: Option<String>) -> Framework {
-    let options = FrameworkOptions {
-        id,
-        failover_timeout: 3600.0,
-        checkpoint: true,
-        ..FrameworkOptions::default()
-    };
-    wait::until("a subscription", Duration::from_secs(30), || {
-        Framework::try_subscribe(master, &options)
-    })
-}
-
-/// Process ids of the tasks that run, by the file that each of them writes.
-fn pids(cluster: &Cluster, tasks: usize) -> BTreeMap<usize, String> {
-    (0..tasks)
-        .map(|n| {
-            let path = cluster.directory().join(format!("pid{n}"));
-            let pid = wait::until("a pid", Duration::from_secs(30), || {
-                std::fs::read_to_string(&path).ok().filter(|t| t.ends_with('\n'))
-            });
-            assert!(std::path::Path::new("/proc").join(pid.trim()).exists(), "task {n} runs");
-            (n, pid)
-        })
-        .collect()
-}
-
-fn launch(cluster: &Cluster, framework: &mut Framework, tasks: usize) {
-    let offer = framework.offers().remove(0);
-    let all: Vec<Value> = (0..tasks)
-        .map(|n| {
-            let path = cluster.directory().join(format!("pid{n}"));
-            // Once more would show.
-            let command = format!("echo $$ >> {}; exec sleep 1000", path.display());
-            command_task(&offer, &format!("t{n}"), &command, 0.1, 32.0)
-        })
-        .collect();
-    framework.launch(&offer, &all);
-    for n in 0..tasks {
-        framework.until_state(&format!("t{n}"), "TASK_RUNNING");
-    }
-}
-
-/// What the master says of the tasks when it is asked for all.
-pub(crate) fn reconciled(framework: &mut Framework, tasks: usize) -> BTreeMap<String, String> {
-    let answer = framework.call(&json!({"type": "RECONCILE", "reconcile": {"tasks": []}}));
-    assert_eq!(answer.status, 202, "{}", answer.text());
-    let mut all = BTreeMap::new();
-    while all.len() < tasks {
-        let (_, update) = framework.update(None);
-        all.insert(text(&update["task_id"]["value"]), text(&update["state"]));
-    }
-    all
-}
-
 #[test]
 fn tasks_run_on_when_the_leader_is_killed_and_the_next_one_knows_them() {
     let Some(ensemble) = Ensemble::start(1) else { return };
-    kill_the_leader(start(&ensemble, 2));
+    kill_the_leader(&mut start(&ensemble, 2));
 }
 
 #[test]
 fn tasks_run_on_when_the_leader_that_etcd_knows_is_killed() {
     let Some(servers) = Servers::start(1) else { return };
-    kill_the_leader(start_in_etcd(&servers, 2));
+    kill_the_leader(&mut start_in_etcd(&servers, 2));
 }
 
-fn kill_the_leader(mut cluster: Cluster) {
+/// Kills it; what ran runs on, and is known to the next one. The former leader, the next one and the framework.
+fn kill_the_leader(cluster: &mut Cluster) -> (usize, usize, Framework) {
+    let tasks = names("task", 4);
     let mut first = framework(&cluster.master(), None);
-    launch(&cluster, &mut first, 4);
-    let before = pids(&cluster, 4);
-
-    let leader = cluster.leader();
-    let killed = Instant::now();
-    cluster.kill_master_number(leader);
-    let next = cluster.leader();
-    let elected = killed.elapsed();
-    let mut again = framework(&cluster.master_number(next), Some(first.id.clone()));
-    again.offers();
-    let offered = killed.elapsed();
-    cluster.wait_for_agents(2);
-    eprintln!("without a leader for {elected:?}, first offer after {offered:?} (session: 2 s)");
-    let expected: BTreeMap<String, String> =
-        (0..4).map(|n| (format!("t{n}"), "TASK_RUNNING".to_owned())).collect();
-    assert_eq!(reconciled(&mut again, 4), expected);
-    assert_eq!(pids(&cluster, 4), before, "the same processes, started once");
-}
-
-/// Three masters that replicate the registry among themselves.
-pub(crate) fn start_replicated(agents: usize) -> Cluster {
-    let ports = testkit::cluster::free_ports(3);
-    let peers: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    let mut options = ClusterOptions::new(PROGRAM, agents);
-    options.masters = 3;
-    options.master_ports = ports;
-    options.master_flags =
-        vec!["--coordination=raft".to_owned(), format!("--peers={}", peers.join(","))];
-    // Any file that is long enough.
-    let secret = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    options.master_flags.push(format!("--peers_secret={secret}"));
-    Cluster::start(options)
-}
-
-#[test]
-fn masters_that_replicate_the_registry_need_no_other_service() {
-    let mut cluster = start_replicated(2);
-    let mut first = framework(&cluster.master(), None);
-    launch(&cluster, &mut first, 4);
-    let before = pids(&cluster, 4);
+    launch(cluster, &mut first, &tasks);
+    let before = pids(cluster, &["task"]);
     let weights = r#"[{"role":"web","weight":2.0}]"#;
     assert_eq!(testkit::http::send(&cluster.master(), "PUT", "/weights", weights).status, 200);
 
@@ -152,13 +62,29 @@ fn masters_that_replicate_the_registry_need_no_other_service() {
     again.offers();
     let offered = killed.elapsed();
     cluster.wait_for_agents(2);
-    eprintln!("without a leader for {elected:?}, first offer after {offered:?} (raft)");
-    let expected: BTreeMap<String, String> =
-        (0..4).map(|n| (format!("t{n}"), "TASK_RUNNING".to_owned())).collect();
-    assert_eq!(reconciled(&mut again, 4), expected);
-    assert_eq!(pids(&cluster, 4), before, "the same processes, started once");
+    eprintln!("without a leader for {elected:?}, first offer after {offered:?}");
+    assert_eq!(reconciled(&mut again, 4), all_run(&tasks));
+    assert_eq!(pids(cluster, &["task"]), before, "the same processes, started once");
     let kept = get(&cluster.master(), "/weights").text();
     assert!(kept.contains("web"), "{kept}");
+    (leader, next, again)
+}
+
+/// Three masters that replicate the registry among themselves.
+pub(crate) fn start_replicated(agents: usize) -> Cluster {
+    let mut options = ClusterOptions::new(PROGRAM, agents);
+    options.replicate(3);
+    // Any file that is long enough.
+    let secret = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    options.master_flags.push(format!("--peers_secret={secret}"));
+    Cluster::start(options)
+}
+
+#[test]
+fn masters_that_replicate_the_registry_need_no_other_service() {
+    let mut cluster = start_replicated(2);
+    let (leader, next, scheduler) = kill_the_leader(&mut cluster);
+    let before = pids(&cluster, &["task"]);
 
     // One of three is not enough, and comes back with the others.
     cluster.kill_master_number(next);
@@ -168,10 +94,10 @@ fn masters_that_replicate_the_registry_need_no_other_service() {
         let answer = connection.request("GET", "/state", &[], &[]).ok()?;
         (answer.status == 503).then_some(())
     };
-    wait::until("nobody leads", Duration::from_secs(30), nobody);
+    wait::until("nobody leads", LIMIT, nobody);
     cluster.start_master_number(leader);
-    let _ = framework(&cluster.master(), Some(first.id));
-    assert_eq!(pids(&cluster, 4), before);
+    let _ = framework(&cluster.master(), Some(scheduler.id));
+    assert_eq!(pids(&cluster, &["task"]), before);
     let output = std::process::Command::new(PROGRAM)
         .args(["masters", "--master", &cluster.master()])
         .output()
@@ -197,7 +123,7 @@ fn a_master_that_does_not_lead_redirects_and_one_without_a_leader_says_so() {
     };
     let port = cluster.master_number(leader);
     let port = port.rsplit(':').next().expect("a port");
-    wait::until("the standby knows the leader", Duration::from_secs(30), || {
+    wait::until("the standby knows the leader", LIMIT, || {
         (location("GET", "/state").0 == 307).then_some(())
     });
     for (method, path, expected) in [
@@ -223,10 +149,8 @@ fn a_master_that_does_not_lead_redirects_and_one_without_a_leader_says_so() {
         let answer = connection.request("GET", "/state", &[], &[]).ok()?;
         (answer.status == 503 && answer.text() == "No leader elected").then_some(())
     };
-    wait::until("the standby knows of no leader", Duration::from_secs(30), || nobody(standby));
-    let ended = wait::until("the leader ends", Duration::from_secs(30), || {
-        cluster.ended_master_number(leader)
-    });
+    wait::until("the standby knows of no leader", LIMIT, || nobody(standby));
+    let ended = wait::until("the leader ends", LIMIT, || cluster.ended_master_number(leader));
     assert_eq!(ended.code(), Some(1));
 }
 
@@ -247,49 +171,40 @@ fn etcd_that_is_killed_and_comes_back_ends_no_task() {
     let Some(mut servers) = Servers::start(1) else { return };
     let mut cluster = start_in_etcd(&servers, 1);
     let mut first = framework(&cluster.master(), None);
-    launch(&cluster, &mut first, 1);
-    let before = pids(&cluster, 1);
+    launch(&cluster, &mut first, &names("task", 1));
+    let before = pids(&cluster, &["task"]);
     let leader = cluster.leader();
     servers.kill(0);
-    let ended = wait::until("the leader ends", Duration::from_secs(30), || {
-        cluster.ended_master_number(leader)
-    });
+    let ended = wait::until("the leader ends", LIMIT, || cluster.ended_master_number(leader));
     assert_eq!(ended.code(), Some(1));
     servers.run(0);
     let next = cluster.leader();
     let mut again = framework(&cluster.master_number(next), Some(first.id.clone()));
     cluster.wait_for_agents(1);
-    let expected = BTreeMap::from([("t0".to_owned(), "TASK_RUNNING".to_owned())]);
-    assert_eq!(reconciled(&mut again, 1), expected);
-    assert_eq!(pids(&cluster, 1), before);
+    assert_eq!(reconciled(&mut again, 1), all_run(&names("task", 1)));
+    assert_eq!(pids(&cluster, &["task"]), before);
 }
 
 fn pause_the_leader(mut cluster: Cluster) {
     let mut first = framework(&cluster.master(), None);
-    launch(&cluster, &mut first, 1);
-    let before = pids(&cluster, 1);
+    launch(&cluster, &mut first, &names("task", 1));
+    let before = pids(&cluster, &["task"]);
     let leader = cluster.leader();
-    let pid = cluster.master_number_pid(leader).expect("it runs").to_string();
-    let signal = |name: &str| {
-        let sent = std::process::Command::new("kill").args([name, &pid]).status();
-        assert!(sent.is_ok_and(|s| s.success()));
-    };
-    signal("-STOP");
-    let next = wait::until("another leader", Duration::from_secs(30), || {
+    let pid = cluster.master_number_pid(leader).expect("it runs");
+    signal(pid, "STOP");
+    let next = wait::until("another leader", LIMIT, || {
         (0..3)
             .filter(|n| *n != leader)
             .find(|n| get(&cluster.master_number(*n), "/state").status == 200)
     });
     let mut again = framework(&cluster.master_number(next), Some(first.id.clone()));
     again.offers();
-    signal("-CONT");
-    let ended = wait::until("the former leader ends", Duration::from_secs(30), || {
-        cluster.ended_master_number(leader)
-    });
+    signal(pid, "CONT");
+    let ended =
+        wait::until("the former leader ends", LIMIT, || cluster.ended_master_number(leader));
     assert_eq!(ended.code(), Some(1));
-    let expected = BTreeMap::from([("t0".to_owned(), "TASK_RUNNING".to_owned())]);
-    assert_eq!(reconciled(&mut again, 1), expected);
-    assert_eq!(pids(&cluster, 1), before);
+    assert_eq!(reconciled(&mut again, 1), all_run(&names("task", 1)));
+    assert_eq!(pids(&cluster, &["task"]), before);
 }
 
 #[test]

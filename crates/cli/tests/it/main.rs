@@ -28,6 +28,7 @@ mod pods;
 mod reboot;
 mod recovery;
 mod restarts;
+mod running;
 mod secrets;
 mod shares;
 mod sharing;

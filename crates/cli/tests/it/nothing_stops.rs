@@ -1,23 +1,23 @@
 //! A thousand tasks of two frameworks while everything that masters depend on fails: the same processes run on, each
 //! started once, and both frameworks are told of all of them.
 
-use crate::failover::{framework, reconciled};
+use crate::running::{LIMIT, all_run, framework, launch, names, pids, reconciled};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::framework::{Framework, amount, command_task};
+use testkit::etcd::Servers;
 use testkit::hosts::Hosts;
+use testkit::process::signal;
 use testkit::zookeeper::Ensemble;
-use testkit::{Cluster, ClusterOptions, http, wait};
+use testkit::{Cluster, ClusterOptions, Framework, http, wait};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_proffer");
 const AGENTS: usize = 5;
 /// Of each of two frameworks.
 const TASKS: usize = 500;
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// What an operator does when it is over.
 type Repair<'a> = Box<dyn FnOnce() + 'a>;
@@ -26,7 +26,7 @@ struct Trial {
     cluster: Cluster,
     ours: Framework,
     others: Other,
-    pids: BTreeMap<PathBuf, String>,
+    pids: BTreeMap<String, String>,
 }
 
 /// The second framework.
@@ -71,50 +71,9 @@ impl Drop for Pymesos {
     }
 }
 
-fn launch(cluster: &Cluster, framework: &mut Framework, names: &[String]) {
-    let mut waiting = names;
-    while !waiting.is_empty() {
-        for offer in framework.offers() {
-            let fits = ((amount(&offer, "cpus") * 10.0 + 1e-6) as usize).min(waiting.len());
-            let (batch, rest) = waiting.split_at(fits);
-            waiting = rest;
-            let task = |name: &String| {
-                let path = cluster.directory().join(name);
-                // Once more would show.
-                let command = format!("echo $$ >> {}; exec sleep 100000", path.display());
-                command_task(&offer, name, &command, 0.1, 32.0)
-            };
-            framework.launch(&offer, &batch.iter().map(task).collect::<Vec<_>>());
-        }
-    }
-    for name in names {
-        framework.until_state(name, "TASK_RUNNING");
-    }
-}
-
-/// What tasks wrote of themselves, all of whom run.
-fn pids(cluster: &Cluster) -> BTreeMap<PathBuf, String> {
-    let is_task = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        ["pymesos-", "ours-", "others-"].iter().any(|prefix| name.starts_with(prefix))
-    };
-    let entries = std::fs::read_dir(cluster.directory()).expect("a directory").flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(is_task)
-        .map(|path| {
-            let pid = wait::until("a pid", LIMIT, || {
-                std::fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n'))
-            });
-            let runs = Path::new("/proc").join(pid.trim()).exists();
-            assert!(runs, "{} runs, once: {pid}", path.display());
-            (path, pid)
-        })
-        .collect()
-}
-
-fn names(prefix: &str) -> Vec<String> {
-    (0..TASKS).map(|n| format!("{prefix}-{n}")).collect()
+/// All of this cluster.
+fn everybody(cluster: &Cluster) -> BTreeMap<String, String> {
+    pids(cluster, &["pymesos", "ours", "others"])
 }
 
 impl Trial {
@@ -127,7 +86,7 @@ impl Trial {
         }
         let cluster = Cluster::start(options);
         let mut ours = framework(&cluster.master(), None);
-        launch(&cluster, &mut ours, &names("ours"));
+        launch(&cluster, &mut ours, &names("ours", TASKS));
         let others = match (url, python) {
             (Some(url), Some(python)) => {
                 // The offers of who does not want them would keep another waiting.
@@ -136,11 +95,11 @@ impl Trial {
             }
             _ => {
                 let mut other = framework(&cluster.master(), None);
-                launch(&cluster, &mut other, &names("others"));
+                launch(&cluster, &mut other, &names("others", TASKS));
                 Other::Testkit(other)
             }
         };
-        let pids = pids(&cluster);
+        let pids = everybody(&cluster);
         assert_eq!(pids.len(), 2 * TASKS);
         assert_eq!(pids.values().collect::<BTreeSet<_>>().len(), 2 * TASKS);
         Some(Self { cluster, ours, others, pids })
@@ -171,6 +130,12 @@ impl Trial {
         });
     }
 
+    /// The same, when whoever leads now may be who led before.
+    fn is_whole_after(&mut self, what: &str, begun: Instant) {
+        let next = self.cluster.leader();
+        self.is_whole(next, what, begun, begun.elapsed());
+    }
+
     fn is_whole(&mut self, master: usize, what: &str, begun: Instant, without: Duration) {
         let address = self.cluster.master_number(master);
         self.ours = framework(&address, Some(self.ours.id.clone()));
@@ -182,9 +147,7 @@ impl Trial {
             "{what}: without a leader for {without:.1?}, first new offer after {offered:.1?}, \
              all agents after {registered:.1?}"
         );
-        let running = |prefix: &str| -> BTreeMap<String, String> {
-            names(prefix).into_iter().map(|name| (name, "TASK_RUNNING".to_owned())).collect()
-        };
+        let running = |prefix: &str| all_run(&names(prefix, TASKS));
         assert_eq!(reconciled(&mut self.ours, TASKS), running("ours"), "after: {what}");
         match &mut self.others {
             Other::Pymesos(program) => {
@@ -195,7 +158,7 @@ impl Trial {
                 assert_eq!(reconciled(other, TASKS), running("others"), "after: {what}");
             }
         }
-        assert_eq!(pids(&self.cluster), self.pids, "after: {what}");
+        assert_eq!(everybody(&self.cluster), self.pids, "after: {what}");
     }
 }
 
@@ -205,13 +168,18 @@ fn kill(cluster: &mut Cluster, leader: usize) -> Option<Repair<'static>> {
 }
 
 fn pause(cluster: &mut Cluster, leader: usize) -> Option<Repair<'static>> {
-    let pid = cluster.master_number_pid(leader).expect("it runs").to_string();
-    let signal = |name: &str, pid: &str| {
-        let sent = Command::new("kill").args([name, pid]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
-    };
-    signal("-STOP", &pid);
-    Some(Box::new(move || signal("-CONT", &pid)))
+    let pid = cluster.master_number_pid(leader).expect("it runs");
+    signal(pid, "STOP");
+    Some(Box::new(move || signal(pid, "CONT")))
+}
+
+fn cut_from_services(trial: &mut Trial, hosts: &Hosts, what: &str) {
+    let services = [hosts.services()];
+    let services_of = &services;
+    trial.survives(what, |_, leader| {
+        hosts.cut(leader, services_of);
+        Some(Box::new(move || hosts.heal(leader, services_of)))
+    });
 }
 
 fn options(hosts: &Hosts) -> ClusterOptions {
@@ -237,18 +205,30 @@ fn a_thousand_tasks_run_on_whatever_happens_to_masters_that_meet_in_zookeeper() 
     let Some(mut trial) = Trial::start(options, Some(&url)) else { return };
     trial.survives("the leader is killed", kill);
     trial.survives("the leader is paused for longer than its session", pause);
-    let services = [hosts.services()];
-    let (hosts_of, services_of) = (&hosts, &services);
-    trial.survives("the leader loses its way to ZooKeeper, not to agents", |_, leader| {
-        hosts_of.cut(leader, services_of);
-        Some(Box::new(move || hosts_of.heal(leader, services_of)))
-    });
+    cut_from_services(&mut trial, &hosts, "the leader loses its way to ZooKeeper, not to agents");
     let leader = ensemble.leader().expect("a leader");
     let begun = Instant::now();
     ensemble.kill(leader);
-    // Whoever leads now may be who led before.
-    let next = trial.cluster.leader();
-    trial.is_whole(next, "the leading ZooKeeper server is killed", begun, begun.elapsed());
+    trial.is_whole_after("the leading ZooKeeper server is killed", begun);
+}
+
+#[test]
+fn a_thousand_tasks_run_on_whatever_happens_to_masters_that_meet_in_etcd() {
+    let Some(hosts) = Hosts::start(3) else { return };
+    let Some(mut servers) = Servers::start_at(&hosts.services(), 3) else { return };
+    let url = servers.url("", "mesos");
+    let mut options = options(&hosts);
+    options.master_flags =
+        vec![format!("--coordination={url}"), "--zk_session_timeout=2secs".to_owned()];
+    options.master_name = Some(url);
+    let Some(mut trial) = Trial::start(options, None) else { return };
+    trial.survives("the leader is killed", kill);
+    trial.survives("the leader is paused for longer than its lease", pause);
+    cut_from_services(&mut trial, &hosts, "the leader loses its way to etcd, not to agents");
+    let leader = servers.leader().expect("a leader");
+    let begun = Instant::now();
+    servers.kill(leader);
+    trial.is_whole_after("the leading etcd server is killed", begun);
 }
 
 /// A file system in memory that soon is full.
@@ -288,15 +268,9 @@ impl Drop for SmallDisk {
 fn a_thousand_tasks_run_on_whatever_happens_to_masters_that_replicate_the_registry() {
     let Some(hosts) = Hosts::start(3) else { return };
     let disks: Vec<SmallDisk> = (0..3).map(|_| SmallDisk::mount()).collect();
-    let ports = testkit::cluster::free_ports(3);
-    let addresses = hosts.all().iter().zip(&ports);
-    let peers: Vec<String> =
-        addresses.map(|(host, port)| format!("{}:{port}", host.address)).collect();
     let mut options = options(&hosts);
-    options.master_ports = ports;
+    options.replicate(3);
     options.master_work_dirs = disks.iter().map(|disk| disk.0.clone()).collect();
-    options.master_flags =
-        vec!["--coordination=raft".to_owned(), format!("--peers={}", peers.join(","))];
     let Some(mut trial) = Trial::start(options, None) else { return };
     trial.survives("the leader is killed", kill);
     trial.survives("the leader is paused for longer than its lease", pause);

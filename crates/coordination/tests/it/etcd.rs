@@ -7,6 +7,7 @@ use detector::{Detector, MasterName};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::etcd::Servers;
+use testkit::process::signal;
 
 const SESSION: Duration = Duration::from_secs(2);
 
@@ -233,16 +234,12 @@ async fn a_write_takes_no_longer_than_it_may() {
     meeting.timeouts.store = Duration::from_millis(500);
     let mut member = join(&backend, master(1)).await.expect("joined");
     let registry = leads(&mut member).await;
-    let pid = servers.pid(0).expect("it runs").to_string();
-    let signal = |name: &str| {
-        let sent = std::process::Command::new("kill").args([name, &pid]).status();
-        assert!(sent.is_ok_and(|s| s.success()));
-    };
-    signal("-STOP");
+    let pid = servers.pid(0).expect("it runs");
+    signal(pid, "STOP");
     let (registry, written) = write(registry, vec![change("a", Some("1"))]).await;
     let error = written.expect_err("nobody answers").to_string();
     assert!(error.contains("does not answer within 500ms"), "{error}");
-    signal("-CONT");
+    signal(pid, "CONT");
     // What became of it is not known; what is answered is there, and nothing is half made.
     let (registry, written) = write(registry, vec![change("b", Some("2"))]).await;
     let all = content(registry).await.1;
@@ -254,17 +251,13 @@ async fn a_write_takes_no_longer_than_it_may() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_is_passed_over() {
     let Some(servers) = Servers::start(3) else { return };
-    let pid = servers.pid(0).expect("it runs").to_string();
-    let signal = |name: &str| {
-        let sent = std::process::Command::new("kill").args([name, &pid]).status();
-        assert!(sent.is_ok_and(|s| s.success()));
-    };
-    signal("-STOP");
+    let pid = servers.pid(0).expect("it runs");
+    signal(pid, "STOP");
     let backend = contract::meeting(&servers.url("", "mesos"), Duration::from_secs(6), None);
     let mut member = join(&backend, master(1)).await.expect("joined");
     let registry = leads(&mut member).await;
     let (_registry, written) = write(registry, vec![change("a", Some("1"))]).await;
     written.expect("two of three are a majority");
-    signal("-CONT");
+    signal(pid, "CONT");
     member.leave().await;
 }
