@@ -99,10 +99,8 @@ pub(crate) fn master_config(
     address: &Address,
     logging: Logging,
 ) -> Result<master::Config, String> {
-    use v1::master_info::capability::Type;
     let seed = host::seed()?;
     let coordination = crate::coordination::backend(flags, address)?;
-    let capabilities = [Type::AgentUpdate, Type::AgentDraining, Type::QuotaV2];
     let info = v1::MasterInfo {
         id: base::Rng::new(host::seed()?).uuid(),
         hostname: Some(address.hostname.clone()),
@@ -112,7 +110,7 @@ pub(crate) fn master_config(
             hostname: None,
         }),
         domain: flags.message("domain")?,
-        capabilities: capabilities
+        capabilities: master_core::registry::CAPABILITIES
             .map(|c| v1::master_info::Capability { r#type: Some(c as i32) })
             .to_vec(),
         ..Default::default()

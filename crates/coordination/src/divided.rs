@@ -97,12 +97,13 @@ fn piece(key: &Key, number: usize) -> Key {
     (PIECES.to_owned(), format!("{number:06}/{}/{}/{}", key.0.len(), key.0, key.1))
 }
 
-/// Whose piece it is; pieces of a value come in order.
-fn whole(piece: &str) -> Option<Key> {
-    let (_, rest) = piece.split_once('/')?;
+/// Which piece it is, and of what; pieces of a value come in order.
+fn whole(piece: &str) -> Option<(usize, Key)> {
+    let (number, rest) = piece.split_once('/')?;
     let (length, rest) = rest.split_once('/')?;
     let (section, key) = rest.split_at_checked(length.parse().ok()?)?;
-    Some((section.to_owned(), key.strip_prefix('/')?.to_owned()))
+    let key = (section.to_owned(), key.strip_prefix('/')?.to_owned());
+    Some((number.parse().ok()?, key))
 }
 
 /// Batch of changes for one transaction.
@@ -203,9 +204,14 @@ impl<T: Transactions> Divided<T> {
         let mut pieces: BTreeMap<Key, usize> = BTreeMap::new();
         for (key, value) in all {
             if key.0 == PIECES {
-                let whole = whole(&key.1).ok_or_else(|| self.fault(&key, &"no such piece"))?;
-                content.entry(whole.clone()).or_default().extend(value);
-                *pieces.entry(whole).or_default() += 1;
+                let (number, whole) =
+                    whole(&key.1).ok_or_else(|| self.fault(&key, &"no such piece"))?;
+                let before = pieces.entry(whole.clone()).or_default();
+                if number != *before {
+                    return Err(self.fault(&key, &format!("piece {before} is missing")));
+                }
+                *before += 1;
+                content.entry(whole).or_default().extend(value);
             } else {
                 content.insert(key, value);
             }

@@ -4,7 +4,7 @@
 
 use crate::contract::Drain;
 use crate::master::{Cx, Master, Waiting};
-use crate::registry::{DEACTIVATED, RegistryOp};
+use crate::registry::{DEACTIVATED, RegistryOp, read};
 use allocator::AgentId;
 use base::{Token, WallTime};
 use wire::internal::master_to_agent::Message;
@@ -235,13 +235,11 @@ impl Master {
     }
 
     /// Takes over what the registry holds.
-    pub(crate) fn recover_deactivated(&mut self, section: &str, id: &str, value: &[u8]) {
-        if section == DEACTIVATED
-            && let Ok(kept) = wire::protobuf::from_slice::<internal::RegistryDeactivated>(value)
-        {
-            let known = Deactivated { drain: kept.drain_info, drain_started: None };
-            self.state.deactivated.insert(id.to_owned(), known);
-        }
+    pub(crate) fn recover_deactivated(&mut self, id: &str, value: &[u8]) -> Result<(), String> {
+        let kept: internal::RegistryDeactivated = read(value)?;
+        let known = Deactivated { drain: kept.drain_info, drain_started: None };
+        self.state.deactivated.insert(id.to_owned(), known);
+        Ok(())
     }
 
     /// What is out of use is offered to nobody, and nobody is warned of it.

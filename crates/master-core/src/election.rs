@@ -1,9 +1,13 @@
 //! The beginning of a master's leadership: what the registry says, and agents that are waited for (spec/master.md 1.9).
 
-use crate::master::{Cx, Master, Timer};
-use crate::registry::{AGENTS, GONE, UNREACHABLE};
+use crate::contract::Effect;
+use crate::master::{Cx, Master, Timer, Waiting};
+use crate::registry::{
+    AGENTS, DEACTIVATED, GONE, MAINTENANCE, MINIMUM_CAPABILITIES, OFFER_OVERLAP, QUOTA, SHARES,
+    UNREACHABLE, WEIGHTS, read,
+};
 use resources::{Milli, Resources};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::{internal, v1};
 
 /// Agents that are waited for after an election.
@@ -29,35 +33,81 @@ impl Master {
         for role in self.config.offer_overlap.clone().into_keys() {
             self.put_overlap(&role, None);
         }
-        for ((section, key), value) in registry {
-            self.recover_policy(cx, &section, &key, &value);
-            self.recover_overlap(&section, &key, &value);
-            self.recover_maintenance(&section, &value);
-            self.recover_deactivated(&section, &key, &value);
-            if section == AGENTS {
-                if let Ok(agent) = wire::protobuf::from_slice::<internal::RegistryAgent>(&value) {
-                    self.state.recovered_agents.insert(key, agent.info);
-                }
-            } else if let Ok(entry) =
-                wire::protobuf::from_slice::<internal::RegistryAgentGone>(&value)
-            {
-                let map = if section == UNREACHABLE {
-                    &mut self.state.unreachable
-                } else {
-                    &mut self.state.gone
-                };
-                if section == UNREACHABLE || section == GONE {
-                    map.insert(key, entry.since);
-                }
-            }
+        if let Err(message) = self.recover(cx, registry) {
+            self.state.elected = None;
+            cx.out.push(Effect::Abort { message });
+            return;
         }
         self.forget_strays(cx);
+        let mut missing = Vec::new();
+        self.minimum.amend(&mut missing);
+        if !missing.is_empty() {
+            self.write(cx, missing, Waiting::Nothing);
+        }
         if !self.state.recovered_agents.is_empty() {
             self.timers.set(Timer::Recovered, cx.now.mono + self.config.agent_reregister_timeout);
         }
         self.refresh_shares(cx);
         self.expect_agents(cx);
         self.timers.set(Timer::Gc, cx.now.mono + self.config.registry_gc_interval);
+    }
+
+    /// Takes over what the registry says.
+    ///
+    /// # Errors
+    /// When this master may not lead with it: whoever leads without an entry has lost it.
+    fn recover(
+        &mut self,
+        cx: &mut Cx<'_>,
+        registry: Vec<((String, String), Vec<u8>)>,
+    ) -> Result<(), String> {
+        for ((section, key), _) in &registry {
+            self.minimum.recover(section, key)?;
+        }
+        let mut unknown = BTreeSet::new();
+        for ((section, key), value) in registry {
+            let recovered = match section.as_str() {
+                AGENTS => self.recover_agent(&key, &value),
+                UNREACHABLE => read(&value).map(|agent: internal::RegistryAgentGone| {
+                    self.state.unreachable.insert(key.clone(), agent.since);
+                }),
+                GONE => read(&value).map(|agent: internal::RegistryAgentGone| {
+                    self.state.gone.insert(key.clone(), agent.since);
+                }),
+                DEACTIVATED => self.recover_deactivated(&key, &value),
+                MAINTENANCE => self.recover_maintenance(&value),
+                QUOTA => self.recover_quota(&key, &value),
+                WEIGHTS => self.recover_weight(&key, &value),
+                SHARES => self.recover_share(cx, &key, &value),
+                OFFER_OVERLAP => self.recover_overlap(&key, &value),
+                MINIMUM_CAPABILITIES => Ok(()),
+                _ => {
+                    unknown.insert(section.clone());
+                    Ok(())
+                }
+            };
+            recovered.map_err(|why| {
+                format!(
+                    "the entry {section}/{key} of the registry is not understood: {why}; this master ends rather than \
+                     lead without it: restore a copy of the registry, or remove this entry"
+                )
+            })?;
+        }
+        if !unknown.is_empty() {
+            let names: Vec<String> = unknown.into_iter().collect();
+            let text = format!(
+                "sections of the registry that this version does not know are left as they are: {}",
+                names.join(", ")
+            );
+            cx.out.push(Effect::Log { text });
+        }
+        Ok(())
+    }
+
+    fn recover_agent(&mut self, id: &str, value: &[u8]) -> Result<(), String> {
+        let agent: internal::RegistryAgent = read(value)?;
+        self.state.recovered_agents.insert(id.to_owned(), agent.info);
+        Ok(())
     }
 
     /// What agents run that are not back yet is not known: until enough of them are, limits hold as if roles had all of

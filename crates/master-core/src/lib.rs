@@ -24,6 +24,7 @@ mod lending;
 mod liveness;
 mod maintenance;
 mod master;
+mod minimum;
 mod offers;
 mod operations;
 mod operator;

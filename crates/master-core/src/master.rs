@@ -7,6 +7,7 @@ use crate::history::{History, MINUTE};
 use crate::lease::Leases;
 use crate::lending::is_overlent;
 use crate::maintenance::{Machine, Maintenance, Warnings};
+use crate::minimum::Minimum;
 use crate::overlap::SoftOffers;
 use crate::recall::Notice;
 use crate::registering::Registering;
@@ -130,6 +131,7 @@ pub struct Master {
     pub(crate) soft_offers: SoftOffers,
     /// Roles whose overlap operators have set: `state.overlaps` has those of the flag too.
     pub(crate) set_overlaps: BTreeSet<String>,
+    pub(crate) minimum: Minimum,
     pub(crate) registering: Registering,
     /// Agents to be marked unreachable when the rate limit allows, with why.
     pub(crate) removals: VecDeque<(AgentId, String)>,
@@ -190,6 +192,7 @@ impl Master {
             history: History::default(),
             soft_offers: SoftOffers::new(),
             set_overlaps: BTreeSet::new(),
+            minimum: Minimum::default(),
             registering: Registering::default(),
             removals: VecDeque::new(),
             acknowledged: Acknowledged::default(),
@@ -318,7 +321,8 @@ impl Master {
     }
 
     /// Asks for a change of the registry; `waiting` is carried out when it is durable.
-    pub(crate) fn write(&mut self, cx: &mut Cx<'_>, ops: Vec<RegistryOp>, waiting: Waiting) {
+    pub(crate) fn write(&mut self, cx: &mut Cx<'_>, mut ops: Vec<RegistryOp>, waiting: Waiting) {
+        self.minimum.amend(&mut ops);
         let id = self.held.hold(vec![waiting]);
         cx.out.push(Effect::WriteRegistry { id, ops });
     }

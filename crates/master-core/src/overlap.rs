@@ -141,13 +141,10 @@ impl Master {
     }
 
     /// Takes over what the registry holds.
-    pub(crate) fn recover_overlap(&mut self, section: &str, role: &str, value: &[u8]) {
-        let text = std::str::from_utf8(value).unwrap_or_default();
-        if section == OFFER_OVERLAP
-            && let Ok(overlap) = text.parse()
-        {
-            self.put_overlap(role, Some(overlap));
-        }
+    pub(crate) fn recover_overlap(&mut self, role: &str, value: &[u8]) -> Result<(), String> {
+        let overlap = String::from_utf8_lossy(value).parse()?;
+        self.put_overlap(role, Some(overlap));
+        Ok(())
     }
 
     /// What is not set counts as the flag says.

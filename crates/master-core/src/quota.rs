@@ -1,7 +1,7 @@
 //! Quota and weights: validation, registry, and offers that have to give way (spec/master.md 4.2 and 4.3).
 
 use crate::master::{Cx, Master, Waiting};
-use crate::registry::{QUOTA, RegistryOp, SHARES, WEIGHTS};
+use crate::registry::{QUOTA, RegistryOp, WEIGHTS, read};
 use crate::share::Promises;
 use allocator::Quota;
 use base::Token;
@@ -425,28 +425,18 @@ impl Master {
     }
 
     /// Takes over what the registry holds of quota, weights and shares.
-    pub(crate) fn recover_policy(
-        &mut self,
-        cx: &mut Cx<'_>,
-        section: &str,
-        key: &str,
-        value: &[u8],
-    ) {
-        if section == SHARES {
-            self.recover_share(cx, key, value);
-        }
-        if section == QUOTA
-            && let Ok(config) = wire::protobuf::from_slice::<QuotaConfig>(value)
-        {
-            self.allocator.set_quota(key, to_policy(&config));
-            self.state.quotas.insert(key.to_owned(), config);
-        }
-        if section == WEIGHTS
-            && let Ok(info) = wire::protobuf::from_slice::<v1::WeightInfo>(value)
-        {
-            self.allocator.set_weight(key, info.weight);
-            self.state.weights.insert(key.to_owned(), info.weight);
-        }
+    pub(crate) fn recover_quota(&mut self, role: &str, value: &[u8]) -> Result<(), String> {
+        let config: QuotaConfig = read(value)?;
+        self.allocator.set_quota(role, to_policy(&config));
+        self.state.quotas.insert(role.to_owned(), config);
+        Ok(())
+    }
+
+    pub(crate) fn recover_weight(&mut self, role: &str, value: &[u8]) -> Result<(), String> {
+        let info: v1::WeightInfo = read(value)?;
+        self.allocator.set_weight(role, info.weight);
+        self.state.weights.insert(role.to_owned(), info.weight);
+        Ok(())
     }
 }
 

@@ -1,4 +1,13 @@
-//! The part of a master's state that can't be rebuilt from its agents and frameworks, as sections of keys.
+//! The part of a master's state that can't be rebuilt from its agents and frameworks, as sections of keys. A section that
+//! older masters must not take no notice of needs a capability (`minimum.rs`).
+
+use wire::v1::master_info::capability::Type;
+
+/// What this master can do.
+pub const CAPABILITIES: [Type; 3] = [Type::AgentUpdate, Type::AgentDraining, Type::QuotaV2];
+
+/// Section of capabilities without which nobody may lead: names of [`CAPABILITIES`], without values.
+pub const MINIMUM_CAPABILITIES: &str = "minimum_capabilities";
 
 /// Section of admitted agents: agent id to `internal::RegistryAgent`.
 pub const AGENTS: &str = "agents";
@@ -20,6 +29,11 @@ pub const SHARES: &str = "shares";
 
 /// Section of overlaps that operators set: role to the number of frameworks, or `all`, as text.
 pub const OFFER_OVERLAP: &str = "offer_overlap";
+
+/// An entry's value as a message.
+pub(crate) fn read<M: wire::Message>(value: &[u8]) -> Result<M, String> {
+    wire::protobuf::from_slice(value).map_err(|e| e.to_string())
+}
 
 /// One change of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use crate::contract::Effect;
 use crate::master::{Cx, Master, Timer, Waiting};
 use crate::quota::{Amounts, amounts, check_name, grow, most, shown};
-use crate::registry::{RegistryOp, SHARES};
+use crate::registry::{RegistryOp, SHARES, read};
 use crate::schedule::{self, Schedule, Window};
 use crate::state::State;
 use base::{Token, WallTime};
@@ -345,10 +345,14 @@ impl Master {
     }
 
     /// Takes over what the registry holds.
-    pub(crate) fn recover_share(&mut self, cx: &mut Cx<'_>, role: &str, value: &[u8]) {
-        let kept = wire::protobuf::from_slice::<internal::RegistryShare>(value);
-        let kept = kept.map_err(|e| e.to_string());
-        match kept.and_then(|kept| ShareConfig::from_registry(role, kept)) {
+    pub(crate) fn recover_share(
+        &mut self,
+        cx: &mut Cx<'_>,
+        role: &str,
+        value: &[u8],
+    ) -> Result<(), String> {
+        // What it says may have no meaning any more, such as the name of a time zone.
+        match ShareConfig::from_registry(role, read(value)?) {
             Ok(config) => self.adopt(config),
             Err(error) => {
                 let text =
@@ -356,6 +360,7 @@ impl Master {
                 cx.out.push(Effect::Log { text });
             }
         }
+        Ok(())
     }
 
     /// Begins and ends shares by the clock.

@@ -235,6 +235,13 @@ impl Engine {
         let thread =
             tokio::task::spawn_blocking(move || write_registry(registry, queue, sizes, &shared));
         self.core.step(self.now(), Input::Elected { registry: content }, out);
+        let refused = out.iter().find_map(|effect| match effect {
+            Effect::Abort { message } => Some(message.clone()),
+            _ => None,
+        });
+        if let Some(message) = refused {
+            return Err(message);
+        }
         self.shared.leader.send_replace(Leader::Me);
         tracing::info!("this master leads");
         Ok(Writer { writes, thread })

@@ -3,15 +3,15 @@
 use super::{Machine, Maintenance, Scheduled};
 use crate::master::{Cx, Master, Timer, Waiting};
 use crate::registration::refuse;
-use crate::registry::{MAINTENANCE, RegistryOp};
+use crate::registry::{MAINTENANCE, RegistryOp, read};
 use crate::state::State;
 use allocator::AgentId;
 use base::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wire::v1;
 use wire::v1::maintenance::cluster_status::DrainingMachine;
 use wire::v1::maintenance::{ClusterStatus, Schedule};
-use wire::{internal, v1};
 
 /// The one key of its section.
 const KEY: &str = "schedule";
@@ -71,15 +71,10 @@ impl Master {
     }
 
     /// Takes over what the registry holds.
-    pub(crate) fn recover_maintenance(&mut self, section: &str, value: &[u8]) {
-        if section != MAINTENANCE {
-            return;
-        }
-        let kept = wire::protobuf::from_slice::<internal::RegistryMaintenance>(value);
-        if let Some(kept) = kept.ok().and_then(|kept| Maintenance::from_registry(kept).ok()) {
-            self.planned = Arc::new(kept);
-            self.state.maintenance = self.planned.clone();
-        }
+    pub(crate) fn recover_maintenance(&mut self, value: &[u8]) -> Result<(), String> {
+        self.planned = Arc::new(Maintenance::from_registry(read(value)?)?);
+        self.state.maintenance = self.planned.clone();
+        Ok(())
     }
 
     /// Whether an agent with this host name and address may not register.

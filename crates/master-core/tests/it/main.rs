@@ -24,6 +24,7 @@ mod overlap;
 mod oversubscription;
 mod quota;
 mod recall_after_failover;
+mod registry;
 mod reservations;
 mod robustness;
 mod schedule;
