@@ -18,6 +18,19 @@ const SECRET_MIN: usize = 16;
 /// # Errors
 /// When they contradict each other, or name what is not supported.
 pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, String> {
+    let backend = chosen(flags, address)?;
+    let Some(text) = flags.text("registry_from") else { return Ok(backend) };
+    if backend == Backend::InMemory {
+        return Err("--registry_from: --registry=in_memory keeps nothing".to_owned());
+    }
+    let from = Meeting { former: None, ..meeting(flags, "registry_from", text)? };
+    if matches!(&backend, Backend::Meeting(at) if at.url.to_string() == from.url.to_string()) {
+        return Err("--registry_from: the registry is there; give where it was before".to_owned());
+    }
+    Ok(Backend::Moved(Box::new(from), Box::new(backend)))
+}
+
+fn chosen(flags: &Flags, address: &Address) -> Result<Backend, String> {
     let chosen = match (flags.text("coordination"), flags.text("zk")) {
         (Some(a), Some(b)) if a != b => {
             return Err("--coordination and --zk differ; give one of them".to_owned());
@@ -34,12 +47,7 @@ pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, Strin
     let text = text.trim();
     match (flag, Url::service_of(text)) {
         (_, Some(Service::ZooKeeper)) | ("coordination", Some(Service::Etcd)) => {
-            return meeting(flags, flag, text);
-        }
-        _ if text.starts_with("etcds://") => {
-            let text =
-                "TLS to etcd is not supported; expected etcd://[user:password@]host:port,…/path";
-            return Err(format!("--{flag}: {text}"));
+            return meeting(flags, flag, text).map(Backend::Meeting);
         }
         _ => {}
     }
@@ -54,7 +62,7 @@ pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, Strin
         _ => {
             let others = match flag {
                 "zk" => " or file:///path",
-                _ => ", etcd://…/path, file:///path, raft or embedded",
+                _ => ", etcd://…/path, etcds://…/path, file:///path, raft or embedded",
             };
             return Err(format!(
                 "--{flag}: expected zk://[user:password@]host:port,…/path{others}"
@@ -81,8 +89,8 @@ pub(crate) fn backend(flags: &Flags, address: &Address) -> Result<Backend, Strin
 }
 
 /// Masters that meet in ZooKeeper or etcd.
-fn meeting(flags: &Flags, flag: &str, text: &str) -> Result<Backend, String> {
-    let url = Url::parse(text).map_err(|e| format!("--{flag}: {e}"))?;
+fn meeting(flags: &Flags, flag: &str, text: &str) -> Result<Meeting, String> {
+    let url = url(flag, text)?;
     if flags.text("registry") == Some("in_memory") {
         return Err(format!(
             "--registry=in_memory: with --{flag} the registry is where masters meet; leave one of them out"
@@ -90,7 +98,15 @@ fn meeting(flags: &Flags, flag: &str, text: &str) -> Result<Backend, String> {
     }
     let former = flags.text("work_dir").map(crate::daemon::absolute).transpose()?;
     let (session_timeout, timeouts) = (session_timeout(flags)?, timeouts(flags)?);
-    Ok(Backend::Meeting(Meeting { url, session_timeout, timeouts, former }))
+    Ok(Meeting { url, session_timeout, timeouts, former })
+}
+
+/// The URL of a flag, whose files can be read.
+fn url(flag: &str, text: &str) -> Result<Url, String> {
+    let fault = |why| format!("--{flag}: {why}");
+    let url = Url::parse(text).map_err(fault)?;
+    url.tls.iter().try_for_each(|tls| tls.check()).map_err(fault)?;
+    Ok(url)
 }
 
 /// `--registry_fetch_timeout` and `--registry_store_timeout`.
@@ -177,7 +193,7 @@ pub(crate) fn session_timeout(flags: &Flags) -> Result<Duration, String> {
 /// Values of flags as everybody may see them: without the passwords of URLs.
 pub(crate) fn shown(flags: &Flags) -> BTreeMap<String, String> {
     let mut all = flags.map();
-    for name in ["zk", "coordination", "master"] {
+    for name in ["zk", "coordination", "master", "registry_from"] {
         if let Some(text) = all.get_mut(name)
             && Url::service_of(text).is_some()
         {
@@ -238,6 +254,9 @@ mod tests {
             };
             assert_eq!((found.as_str(), all.len()), (me, peers.matches("m").count()));
         }
+        let moved = backend(&flags("--work_dir=/w --registry_from=etcd://h/m"));
+        let Ok(Backend::Moved(from, to)) = moved else { panic!("{moved:?}") };
+        assert_eq!((from.former, *to), (None, Backend::Embedded("/w".into())));
         let embedded = backend(&flags("--coordination=embedded --work_dir=/w --quorum=1"));
         assert_eq!(embedded, Ok(Backend::Embedded("/w".into())));
     }
@@ -264,7 +283,16 @@ mod tests {
                 "--coordination=raft --work_dir=/w --peers_secret=/dev/null",
                 "--peers_secret: /dev/null: expected at least 16 bytes",
             ),
-            ("--coordination=etcds://h/m", "--coordination: TLS to etcd is not supported"),
+            (
+                "--coordination=etcds://h/m?cacert=/nowhere/ca.pem",
+                "--coordination: /nowhere/ca.pem: ",
+            ),
+            (
+                "--registry=in_memory --registry_from=zk://h/m",
+                "--registry_from: --registry=in_memory",
+            ),
+            ("--zk=zk://h/m --registry_from=zk://h/m", "--registry_from: the registry is there"),
+            ("--work_dir=/w --registry_from=raft", "--registry_from: expected zk://"),
             ("--coordination=etcd://h", "--coordination: a path is missing"),
             ("--zk=etcd://h/m", "--zk: expected zk://"),
             (

@@ -1,7 +1,9 @@
 //! A registry in a file of this master's own: one master, no other service.
 
+use crate::raft::Left;
 use crate::{Change, Key, Registry, RegistryError};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A table of sections and keys to values.
@@ -21,17 +23,32 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the registry in a directory.
+    /// Opens the registry in a directory, for the master that is at these addresses.
     ///
     /// # Errors
-    /// When the file can't be opened.
-    pub(crate) fn open(directory: &Path) -> Result<Self, RegistryError> {
+    /// When the file can't be opened, or holds a part of a replicated registry.
+    pub(crate) fn open(directory: &Path, own: &[String]) -> Result<Self, RegistryError> {
         let (database, place) = open(directory)?;
-        refuse_replicated(&database, &place)?;
+        let of_group = of_group(&database, &place, own)?;
         let registry = Self { database, place };
-        let made = guarded(|| registry.update(&[]));
+        let made = guarded(|| match of_group {
+            None => registry.update(&[]),
+            Some(content) => registry.leave_group(content),
+        });
         made.map_err(|e| RegistryError::unavailable(&registry.place, e))?;
         Ok(registry)
+    }
+
+    /// Goes on alone with what was the registry of a group.
+    fn leave_group(&self, content: BTreeMap<Key, Vec<u8>>) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        transaction.delete_table(TABLE)?;
+        let changes: Vec<Change> =
+            content.into_iter().map(|(key, value)| Change { key, value: Some(value) }).collect();
+        apply(&mut transaction.open_table(TABLE)?, &changes)?;
+        crate::raft::forget(&transaction)?;
+        transaction.commit()?;
+        Ok(())
     }
 
     fn update(&self, writes: &[&[Change]]) -> Result<(), redb::Error> {
@@ -53,13 +70,21 @@ impl Registry for Embedded {
     }
 }
 
-/// A part of what several masters replicate is not what one of them may go on with alone.
-fn refuse_replicated(database: &Database, place: &str) -> Result<(), RegistryError> {
-    let replicated = guarded(|| content(database, crate::raft::STATE));
-    if replicated.map_err(|e| RegistryError::unavailable(place, e))?.is_empty() {
-        return Ok(());
+/// What the last master of a group has left, which is at one of these addresses; None: there was no group.
+///
+/// # Errors
+/// When others may have more of it.
+fn of_group(
+    database: &Database,
+    place: &str,
+    own: &[String],
+) -> Result<Option<BTreeMap<Key, Vec<u8>>>, RegistryError> {
+    let left = guarded(|| crate::raft::left(database, own));
+    match left.map_err(|e| RegistryError::unavailable(place, e))? {
+        None => Ok(None),
+        Some(Left::All(content)) => Ok(Some(content)),
+        Some(Left::Part) => Err(RegistryError::Replicated { place: place.to_owned() }),
     }
-    Err(RegistryError::Replicated { place: place.to_owned() })
 }
 
 /// Where the registry of a directory is.
@@ -67,14 +92,20 @@ pub(crate) fn path_in(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
 
-/// What a master that was alone has left in a directory.
+/// What a master at one of these addresses, that was alone, has left in a directory.
 ///
 /// # Errors
 /// When it can't be read, or is a part of a replicated registry.
-pub(crate) fn read_alone(directory: &Path) -> Result<Vec<(Key, Vec<u8>)>, RegistryError> {
+pub(crate) fn read_alone(
+    directory: &Path,
+    own: &[String],
+) -> Result<BTreeMap<Key, Vec<u8>>, RegistryError> {
     let (database, place) = open(directory)?;
-    refuse_replicated(&database, &place)?;
-    guarded(|| content(&database, TABLE)).map_err(|e| RegistryError::unavailable(&place, e))
+    if let Some(content) = of_group(&database, &place, own)? {
+        return Ok(content);
+    }
+    let content = guarded(|| content(&database, TABLE));
+    Ok(content.map_err(|e| RegistryError::unavailable(&place, e))?.into_iter().collect())
 }
 
 /// Keeps a registry under a name that no master looks for.

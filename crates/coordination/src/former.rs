@@ -1,8 +1,9 @@
 //! What a master that was alone has left in its directory: it goes with it when masters begin to meet in a service.
 
+use crate::RegistryError;
 use crate::divided::{Content, Divided, Transactions};
 use crate::embedded;
-use crate::{Change, RegistryError};
+use crate::moved::replacing;
 use std::path::{Path, PathBuf};
 
 /// A registry that was not moved yet.
@@ -13,16 +14,19 @@ pub(crate) struct Former {
 }
 
 impl Former {
-    /// Looks into a directory; None: there is nothing that could be lost.
+    /// Looks into the directory of the master at these addresses; None: there is nothing that could be lost.
     ///
     /// # Errors
     /// When there is a registry that can't be read, or one that can't be moved.
-    pub(crate) fn find(directory: Option<&Path>) -> Result<Option<Self>, RegistryError> {
+    pub(crate) fn find(
+        directory: Option<&Path>,
+        own: &[String],
+    ) -> Result<Option<Self>, RegistryError> {
         let Some(directory) = directory.filter(|directory| embedded::path_in(directory).exists())
         else {
             return Ok(None);
         };
-        let content = embedded::read_alone(directory)?.into_iter().collect();
+        let content = embedded::read_alone(directory, own)?;
         let former = Self { directory: directory.to_owned(), content };
         Ok((!former.content.is_empty()).then_some(former))
     }
@@ -30,10 +34,10 @@ impl Former {
     /// Refuses to meet where there is another registry.
     pub(crate) async fn fits(&self, shared: &impl Transactions) -> Result<(), RegistryError> {
         let there = shared.all().await?;
-        if there.is_empty() || there == self.content {
-            return Ok(());
+        match replacing(&there, &self.content) {
+            Some(_) => Ok(()),
+            None => Err(self.in_both(shared.place())),
         }
-        Err(self.in_both(shared.place()))
     }
 
     /// Writes all of it to a registry that is empty, and moves the file away.
@@ -41,17 +45,9 @@ impl Former {
         self,
         registry: &mut Divided<T>,
     ) -> Result<(), RegistryError> {
-        let there = registry.first();
-        if there.is_empty() {
-            let changes: Vec<Change> = self
-                .content
-                .iter()
-                .map(|(key, value)| Change { key: key.clone(), value: Some(value.clone()) })
-                .collect();
-            registry.commit(&[&changes]).await?;
-        } else if there != self.content {
-            return Err(self.in_both(registry.place()));
-        }
+        let changes = replacing(&registry.first(), &self.content)
+            .ok_or_else(|| self.in_both(registry.place()))?;
+        registry.commit(&[&changes]).await?;
         let moved = embedded::move_away(&self.directory);
         tracing::info!(
             entries = self.content.len(),

@@ -9,11 +9,13 @@ mod embedded;
 mod etcd;
 mod former;
 mod lease;
+mod moved;
 mod raft;
 mod registry;
 mod zookeeper;
 
 pub use divided::Timeouts;
+pub use moved::moved_to;
 pub use raft::{MemberState, MembersError, PATH as RAFT_PATH, Peers};
 pub use registry::{Change, Key, Registry, RegistryError};
 
@@ -42,6 +44,21 @@ pub enum Backend {
     Raft(Replicas),
     /// Election and registry in ZooKeeper or etcd.
     Meeting(Meeting),
+    /// Another backend, which takes over the registry from where masters have met before.
+    Moved(Box<Meeting>, Box<Backend>),
+}
+
+/// Where the registry is.
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded(directory) => write!(f, "{}", directory.display()),
+            Self::InMemory => f.write_str("memory"),
+            Self::Raft(replicas) => write!(f, "the masters that replicate it with {}", replicas.me),
+            Self::Meeting(at) => write!(f, "{}", at.url),
+            Self::Moved(_, backend) => backend.fmt(f),
+        }
+    }
 }
 
 /// Masters that replicate the registry among themselves.
@@ -152,8 +169,17 @@ pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Regis
     let (leave, left) = oneshot::channel();
     let mut peers = None;
     let task = match backend {
+        Backend::Moved(from, backend) => {
+            let mut member = Box::pin(join(backend, me.clone())).await?;
+            let (standing, standings) = mpsc::channel(QUEUE);
+            let inner = std::mem::replace(&mut member.standings, standings);
+            let from = from.as_ref().clone();
+            tokio::spawn(moved::pass_on(from, backend.to_string(), me, inner, standing));
+            return Ok(member);
+        }
         Backend::Embedded(directory) => {
-            tokio::spawn(alone(Box::new(Embedded::open(directory)?), standing, left))
+            let registry = Embedded::open(directory, &addresses(&me))?;
+            tokio::spawn(alone(Box::new(registry), standing, left))
         }
         Backend::InMemory => tokio::spawn(alone(Box::new(InMemory::default()), standing, left)),
         Backend::Raft(settings) => {
@@ -162,7 +188,7 @@ pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Regis
             tokio::spawn(group.follow(standing, left))
         }
         Backend::Meeting(at) => {
-            let former = Former::find(at.former.as_deref())?;
+            let former = Former::find(at.former.as_deref(), &addresses(&me))?;
             match at.url.service {
                 Service::ZooKeeper => {
                     tokio::spawn(zookeeper::contend(at.clone(), me, former, standing, left))
@@ -174,6 +200,13 @@ pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Regis
         }
     };
     Ok(Member { standings, leave, peers, lease, task })
+}
+
+/// How others may have been told to reach a master: `host:port`.
+fn addresses(me: &v1::MasterInfo) -> Vec<String> {
+    let ip = me.address.as_ref().and_then(|address| address.ip.as_ref());
+    let hosts = me.hostname.iter().chain(ip);
+    hosts.map(|host| format!("{host}:{}", me.port)).collect()
 }
 
 /// The only master leads.

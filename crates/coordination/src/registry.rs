@@ -67,8 +67,9 @@ pub enum RegistryError {
     },
     /// One master can't go on alone with its part of what several have replicated.
     #[error(
-        "{place} holds a part of a registry that masters replicate; go on with --coordination=raft, or move it away to \
-         begin with another registry"
+        "{place} holds a part of a registry that masters replicate, and others may have more of it; go on with \
+         --coordination=raft; or remove all masters but one with `proffer masters remove` and start that one so, at the \
+         address that it had; or move the file away to begin with another registry"
     )]
     Replicated {
         /// The file.

@@ -1,6 +1,7 @@
 //! How a master is named.
 
 use crate::Url;
+use crate::etcd::Tls;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 impl MasterName {
-    /// Parses `host:port`, `master@host:port`, a comma-separated list of these, `zk://…/path`, `etcd://…/path`, or
+    /// Parses `host:port`, `master@host:port`, a comma-separated list of these, `zk://…/path`, `etcd://…/path`, `etcds://…/path` or
     /// `file:///path`. A file that holds such a URL stands for it.
     ///
     /// # Errors
@@ -45,11 +46,8 @@ impl MasterName {
         }
         if Url::service_of(text).is_some() {
             let url = Url::parse(text).map_err(|e| ParseError(format!("Failed to parse: {e}")))?;
+            url.tls.iter().try_for_each(Tls::check).map_err(ParseError)?;
             return Ok(Self::Meeting(url));
-        }
-        if text.starts_with("etcds://") {
-            let text = "'etcds://…': TLS to etcd is not supported; expected etcd://…";
-            return Err(ParseError(text.to_owned()));
         }
         Ok(Self::Addresses(text.split(',').map(address).collect::<Result<_, _>>()?))
     }
@@ -107,8 +105,9 @@ mod tests {
             let error = MasterName::parse(bad).expect_err(bad).to_string();
             assert!(error.starts_with("Failed to parse '"), "{error}");
         }
-        let tls = MasterName::parse("etcds://h:2379/mesos").expect_err("TLS").to_string();
-        assert!(tls.contains("TLS to etcd is not supported"), "{tls}");
+        let tls = MasterName::parse("etcds://h:2379/mesos?cacert=/no/ca.pem");
+        let tls = tls.expect_err("there is no such file").to_string();
+        assert!(tls.starts_with("/no/ca.pem: "), "{tls}");
         let bad = MasterName::parse("zk://u:secret@h").expect_err("no path").to_string();
         assert!(bad.contains("chroot") && !bad.contains("secret"), "{bad}");
     }

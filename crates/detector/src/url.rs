@@ -1,6 +1,13 @@
-//! `zk://[user:password@]host:port,…/path` (spec/operations.md 1.2), and the same with `etcd://`.
+//! `zk://[user:password@]host:port,…/path` (spec/operations.md 1.2), and the same with `etcd://` and `etcds://`.
 
+use crate::etcd::Tls;
 use std::fmt;
+
+/// Begins of URLs.
+const SCHEMES: [(&str, Service); 3] =
+    [("zk://", Service::ZooKeeper), ("etcd://", Service::Etcd), (SECURE, Service::Etcd)];
+/// That of etcd with TLS.
+const SECURE: &str = "etcds://";
 
 /// What masters can meet in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,15 +19,6 @@ pub enum Service {
 }
 
 impl Service {
-    const ALL: [Self; 2] = [Self::ZooKeeper, Self::Etcd];
-
-    fn scheme(self) -> &'static str {
-        match self {
-            Self::ZooKeeper => "zk://",
-            Self::Etcd => "etcd://",
-        }
-    }
-
     /// Where servers listen if no port is given.
     fn port(self) -> &'static str {
         match self {
@@ -41,13 +39,20 @@ pub struct Url {
     pub credentials: Option<String>,
     /// The directory: absolute, not `/`, without a slash at its end.
     pub path: String,
+    /// How connections are secured; None: they are not.
+    pub tls: Option<Tls>,
+}
+
+/// What a URL begins with.
+fn scheme(text: &str) -> Option<(&'static str, Service)> {
+    SCHEMES.into_iter().find(|(scheme, _)| text.trim().starts_with(scheme))
 }
 
 impl Url {
     /// The service that a URL begins with; None: it is no such URL.
     #[must_use]
     pub fn service_of(text: &str) -> Option<Service> {
-        Service::ALL.into_iter().find(|service| text.trim().starts_with(service.scheme()))
+        scheme(text).map(|(_, service)| service)
     }
 
     /// Parses the whole URL.
@@ -55,17 +60,23 @@ impl Url {
     /// # Errors
     /// What is wrong with it; credentials are never part of the text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let Some(service) = Self::service_of(text) else {
+        let Some((scheme, service)) = scheme(text) else {
             return Err(
-                "expected zk://… or etcd://[user:password@]host:port,host:port,…/path".to_owned()
+                "expected zk://…, etcd://… or etcds://[user:password@]host:port,host:port,…/path"
+                    .to_owned(),
             );
         };
+        let files = if scheme == SECURE { "[?cacert=/file&cert=/file&key=/file]" } else { "" };
         let fault = |what: &str| {
-            let scheme = service.scheme();
-            format!("{what}; expected {scheme}[user:password@]host:port,host:port,…/path")
+            format!("{what}; expected {scheme}[user:password@]host:port,host:port,…/path{files}")
         };
-        let rest = &text.trim()[service.scheme().len()..];
+        let rest = &text.trim()[scheme.len()..];
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (path, tls) = match path.split_once('?') {
+            _ if scheme != SECURE => (path, None),
+            Some((path, files)) => (path, Some(Tls::parse(files).map_err(|e| fault(&e))?)),
+            None => (path, Some(Tls::default())),
+        };
         let path = path.trim_end_matches('/');
         if path.is_empty() {
             return Err(fault(match service {
@@ -102,6 +113,7 @@ impl Url {
             servers: servers.join(","),
             credentials: credentials.map(str::to_owned),
             path: format!("/{path}"),
+            tls,
         })
     }
 }
@@ -109,7 +121,13 @@ impl Url {
 /// Without the credentials.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", self.service.scheme(), self.servers, self.path)
+        let is_secure = self.tls.is_some();
+        let is_ours = |(scheme, service): &(&str, Service)| {
+            *service == self.service && (*scheme == SECURE) == is_secure
+        };
+        let scheme = SCHEMES.into_iter().find(is_ours).map_or("", |(scheme, _)| scheme);
+        write!(f, "{scheme}{}{}", self.servers, self.path)?;
+        self.tls.iter().try_for_each(|tls| tls.fmt(f))
     }
 }
 
@@ -132,6 +150,11 @@ mod tests {
         let etcd = Url::parse("etcd://h1,h2:1/m").expect("valid");
         assert_eq!(etcd.to_string(), "etcd://h1:2379,h2:1/m");
         assert_eq!(format!("{url} {url:?}").matches("u:p").count(), 0, "secrets stay here");
+        let text = "etcds://h1:2379/m?cacert=/ca.pem&cert=/c.pem&key=/k.pem";
+        assert_eq!(Url::parse(text).expect("valid").to_string(), text);
+        let system = Url::parse("etcds://u:p@h1/m").expect("valid");
+        assert_eq!(system.to_string(), "etcds://h1:2379/m");
+        assert!(system.tls.is_some() && etcd.tls.is_none());
     }
 
     #[test]
@@ -147,7 +170,11 @@ mod tests {
             ("zk://h/a//b", "empty part"),
             ("zk://h/a/../b", "'..'"),
             ("etcd://h", "a path is missing"),
-            ("etcds://h/m", "expected zk://"),
+            ("etcdx://h/m", "expected zk://"),
+            ("etcds://h/m?ca=/x", "'ca' is none of cacert, cert and key"),
+            ("etcds://h/m?cacert=x", "cacert: expected an absolute path, got 'x'"),
+            ("etcds://h/m?cert=/x", "cert and key belong together"),
+            ("etcds://h/m?cacert=/x&cacert=/y", "cacert is given twice"),
         ] {
             let error = Url::parse(bad).expect_err(bad);
             assert!(error.contains(why), "{bad}: {error}");

@@ -227,6 +227,11 @@ impl Engine {
         });
         let (registry, content) = read.await.map_err(|e| e.to_string())?;
         let content = content.map_err(|e| e.to_string())?;
+        if let Some(to) = coordination::moved_to(&content) {
+            return Err(format!(
+                "the registry was moved to {to}: start masters that use that one, or remove this one to begin anew"
+            ));
+        }
         self.shared.meters.registry_fetch.record(begun.elapsed());
         let sizes = Sizes::of(&content);
         sizes.publish(&self.shared.meters);

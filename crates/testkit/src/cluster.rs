@@ -239,6 +239,11 @@ impl Cluster {
         self.options.program = program.into();
     }
 
+    /// Masters that are started from now on have these flags besides those of any master.
+    pub fn set_master_flags(&mut self, flags: Vec<String>) {
+        self.options.master_flags = flags;
+    }
+
     /// From its next start on an agent has other resources.
     pub fn set_agent_resources(&mut self, resources: &str) {
         resources.clone_into(&mut self.options.resources);

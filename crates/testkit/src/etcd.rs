@@ -3,6 +3,7 @@
 use crate::cluster::free_ports;
 use crate::http::{Answer, Connection};
 use crate::{process, wait};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ pub struct Servers {
     address: String,
     ports: Vec<u16>,
     peers: Vec<u16>,
+    /// Where they say how they are, without TLS.
+    health: Vec<u16>,
+    /// Files of who speaks TLS.
+    files: Option<PathBuf>,
     servers: process::Servers,
 }
 
@@ -31,16 +36,31 @@ impl Servers {
     /// When they do not answer.
     #[must_use]
     pub fn start_at(address: &str, servers: usize) -> Option<Self> {
+        Self::start_with(address, servers, None)
+    }
+
+    /// One server that lets clients in by their certificates: the directory has `ca.pem`, `server.pem` and `server.key`.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn start_secured(files: &Path) -> Option<Self> {
+        Self::start_with("127.0.0.1", 1, Some(files.to_owned()))
+    }
+
+    fn start_with(address: &str, servers: usize, files: Option<PathBuf>) -> Option<Self> {
         if Command::new("etcd").arg("--version").output().is_err() {
             eprintln!("skipped: there is no etcd (apt-get install etcd-server)");
             return None;
         }
-        let all = free_ports(2 * servers);
-        let (ports, peers) = all.split_at(servers);
+        let all = free_ports(3 * servers);
+        let [ports, peers, health] = [0, 1, 2].map(|n| all[n * servers..][..servers].to_vec());
         let mut cluster = Self {
             address: address.to_owned(),
-            ports: ports.to_vec(),
-            peers: peers.to_vec(),
+            ports,
+            peers,
+            health,
+            files,
             servers: process::Servers::new(servers),
         };
         for n in 0..servers {
@@ -57,7 +77,8 @@ impl Servers {
     /// # Panics
     /// When it can't be started.
     pub fn run(&mut self, server: usize) {
-        let client = format!("http://{}", self.address(server));
+        let scheme = if self.files.is_some() { "https" } else { "http" };
+        let client = format!("{scheme}://{}", self.address(server));
         let peer = |n: usize| format!("http://127.0.0.1:{}", self.peers[n]);
         let members: Vec<String> =
             (0..self.peers.len()).map(|n| format!("m{n}={}", peer(n))).collect();
@@ -68,10 +89,19 @@ impl Servers {
             .arg(format!("--data-dir={}", data.display()))
             .arg(format!("--listen-client-urls={client}"))
             .arg(format!("--advertise-client-urls={client}"))
+            .arg(format!("--listen-metrics-urls=http://127.0.0.1:{}", self.health[server]))
             .arg(format!("--listen-peer-urls={}", peer(server)))
             .arg(format!("--initial-advertise-peer-urls={}", peer(server)))
             .arg(format!("--initial-cluster={}", members.join(",")))
             .args(["--heartbeat-interval=50", "--election-timeout=600"]);
+        if let Some(files) = &self.files {
+            let file = |name: &str| files.join(name).display().to_string();
+            command
+                .arg(format!("--cert-file={}", file("server.pem")))
+                .arg(format!("--key-file={}", file("server.key")))
+                .arg(format!("--trusted-ca-file={}", file("ca.pem")))
+                .arg("--client-cert-auth");
+        }
         self.servers.spawn(server, &mut command);
     }
 
@@ -83,7 +113,8 @@ impl Servers {
     pub fn wait(&self, server: usize) {
         let what = format!("etcd serves: see {}", self.servers.directory().display());
         wait::until(&what, Duration::from_secs(60), || {
-            let mut connection = Connection::open(&self.address(server)).ok()?;
+            let address = format!("127.0.0.1:{}", self.health[server]);
+            let mut connection = Connection::open(&address).ok()?;
             let answer = connection.request("GET", "/health", &[], &[]).ok()?;
             answer.text().contains("true").then_some(())
         });

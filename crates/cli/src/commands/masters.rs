@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
 A new master is started first, with --coordination=raft and no --peers; it takes the registry over, and counts for
-majorities then. A master that is removed is stopped first.
+majorities then. A master that is removed is stopped first; of two masters one is removed first, and stopped then.
 
 Examples:
   proffer masters

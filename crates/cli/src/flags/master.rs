@@ -273,7 +273,7 @@ const ROWS: &[Row] = &[
         Kind::Text,
         None,
         "where masters meet and the registry is: embedded (one master, in --work_dir), raft (masters \
-         replicate it among themselves), or zk:// or etcd:// with [user:password@]host:port,…/path (or file:///path of a file that holds it) [embedded]",
+         replicate it among themselves), or zk://, etcd:// or etcds:// (with TLS) with [user:password@]host:port,…/path (or file:///path of a file that holds it) [embedded]",
     ),
     row(
         "peers",
@@ -288,6 +288,13 @@ const ROWS: &[Row] = &[
         None,
         "with --coordination=raft: file with a secret of at least 16 bytes that all masters share; nobody else can take \
          part in elections or change the registry then",
+    ),
+    row(
+        "registry_from",
+        Kind::Text,
+        None,
+        "zk://… or etcd://… (or file:///path of a file that holds it) where the masters of this cluster have met before: \
+         the first one that leads takes the registry along, and nobody leads there any more",
     ),
     row("zk", Kind::Text, None, "the same as --coordination, for zk://… or file:///path"),
 ];

@@ -188,7 +188,8 @@ fn mistakes_are_told_with_what_to_do() {
     check(&["master"], "--work_dir is needed");
     check(&["master", "--prot=1"], "did you mean --port?");
     check(&["agent", "--work_dir=/tmp"], "--master is needed");
-    check(&["agent", "--work_dir=/tmp", "--master=etcds://h/m"], "TLS to etcd is not supported");
+    let tls = "--master=etcds://h/m?cacert=/no/ca.pem";
+    check(&["agent", "--work_dir=/tmp", tls], "--master: /no/ca.pem: ");
     let in_memory = ["master", "--registry=in_memory"];
     for (flag, why) in [
         ("--agent_ping_timeout=1ms", "--agent_ping_timeout: expected 1secs to 900secs, got '1ms'"),

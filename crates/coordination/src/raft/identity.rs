@@ -149,6 +149,9 @@ impl Identity {
         match self.begun() {
             Some(begun) if begun.cluster == cluster => Ok(()),
             Some(_) => Err(OTHER_CLUSTER.to_owned()),
+            None if !store.of_one_master().map_err(|e| e.to_string())?.is_empty() => {
+                Err("its --work_dir holds the registry of a master that was alone; move registry.redb away".to_owned())
+            }
             None if self.peers.is_empty() => self
                 .begin(store, Begun { cluster, founders: Vec::new() })
                 .map_err(|e| e.to_string()),

@@ -2,12 +2,14 @@
 
 mod election;
 mod identity;
+mod left;
 mod members;
 mod network;
 mod replicated;
 mod sealed;
 mod store;
 
+pub(crate) use left::{Left, forget, left};
 pub use members::{MemberState, MembersError, Peers};
 
 use crate::lease::Report;
@@ -22,7 +24,6 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
-pub(crate) use store::STATE;
 use store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -243,6 +244,7 @@ impl Group {
             let changes =
                 former.into_iter().map(|(key, value)| Change { key, value: Some(value) }).collect();
             registry.commit(Command { changes }).await?;
+            self.store.forget_one_master()?;
         }
         Ok(registry)
     }

@@ -23,17 +23,17 @@ use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 /// Few values of one kind each: [`VOTE`], [`PURGED`], [`APPLIED`], [`MEMBERSHIP`].
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
 /// The registry as it is replicated.
-pub(crate) const STATE: Entries<'_> = TableDefinition::new("replicated_registry");
+pub(super) const STATE: Entries<'_> = TableDefinition::new("replicated_registry");
 
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";
 const COMMITTED: &str = "committed";
-const APPLIED: &str = "applied";
-const MEMBERSHIP: &str = "membership";
+pub(super) const APPLIED: &str = "applied";
+pub(super) const MEMBERSHIP: &str = "membership";
 const FILE_ID: &str = "file_id";
 const BEGUN: &str = "begun";
 
@@ -72,7 +72,7 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, redb::Error> {
     postcard::to_stdvec(value).map_err(|e| redb::Error::Corrupted(e.to_string()))
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, redb::Error> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, redb::Error> {
     postcard::from_bytes(bytes).map_err(|e| redb::Error::Corrupted(e.to_string()))
 }
 
@@ -123,6 +123,15 @@ impl Store {
     pub(crate) fn of_one_master(&self) -> Result<Content, RegistryError> {
         let all = guarded(|| embedded::content(&self.database, embedded::TABLE));
         all.map_err(|e| RegistryError::unavailable(&self.place, e))
+    }
+
+    /// Forgets [`Store::of_one_master`]: it is in the group's registry now.
+    pub(super) fn forget_one_master(&self) -> Result<(), RegistryError> {
+        let forgotten = self.write(Durability::Immediate, |transaction| {
+            transaction.delete_table(embedded::TABLE)?;
+            Ok(())
+        });
+        forgotten.map_err(|e| RegistryError::unavailable(&self.place, e))
     }
 
     /// The random number of this file; made when it is not there.

@@ -1,12 +1,12 @@
 //! What every backend keeps to.
 
 use coordination::{
-    Backend, Change, Meeting, Member, Registry, RegistryError, Standing, Timeouts, join,
+    Backend, Change, Meeting, Member, Registry, RegistryError, Replicas, Standing, Timeouts, join,
 };
 use detector::Url;
 use std::path::PathBuf;
 use std::time::Duration;
-use testkit::cluster::temporary_directory;
+use testkit::cluster::{free_ports, temporary_directory};
 use wire::v1;
 
 /// Longest time for a change of standing.
@@ -270,4 +270,84 @@ pub(crate) async fn takes_over_what_was_embedded(backend: impl Fn(&str, PathBuf)
     for directory in [first, second] {
         std::fs::remove_dir_all(directory).expect("removed");
     }
+}
+
+/// What the last master of a group has left goes along, for the master at that address alone; and back, where the mark
+/// is left that says where it is now.
+pub(crate) async fn goes_to_and_from_a_group(backend: impl Fn(&str, PathBuf) -> Backend) {
+    let (directory, port) = (temporary_directory(), free_ports(1)[0]);
+    let at = format!("127.0.0.1:{port}");
+    let raft = Backend::Raft(Replicas {
+        directory: directory.clone(),
+        me: at.clone(),
+        peers: vec![at],
+        secret: None,
+        timeouts: Timeouts::default(),
+    });
+    let writes = |backend: Backend, key: &'static str| async move {
+        let mut member = join(&backend, master(port)).await.expect("joined");
+        let (registry, written) =
+            write(leads(&mut member).await, vec![change(key, Some("1"))]).await;
+        written.expect("written");
+        let (registry, all) = content(registry).await;
+        drop(registry);
+        member.leave().await;
+        all.into_iter().map(|(key, _)| key).collect::<Vec<String>>()
+    };
+    assert_eq!(writes(raft.clone(), "a").await, ["a"]);
+    let there = backend("left", directory.clone());
+    let refused = join(&there, master(1)).await.expect_err("another master").to_string();
+    assert!(refused.contains("others may have more of it"), "{refused}");
+    assert_eq!(writes(there.clone(), "b").await, ["a", "b"]);
+
+    let Backend::Meeting(meeting) = there.clone() else { panic!("a meeting") };
+    let from = Box::new(Meeting { former: None, ..meeting });
+    let back = Backend::Moved(from.clone(), Box::new(raft.clone()));
+    assert_eq!(writes(back.clone(), "c").await, ["a", "b", "c"]);
+    let mut stale = join(&Backend::Meeting(*from), master(2)).await.expect("joined");
+    let (registry, found) = with(leads(&mut stale).await, |registry| {
+        coordination::moved_to(&registry.read().expect("readable"))
+    })
+    .await;
+    assert_eq!(found, Some(format!("the masters that replicate it with 127.0.0.1:{port}")));
+    drop(registry);
+    stale.leave().await;
+    // A second time there is nothing to be moved, and nothing that came later is lost.
+    assert_eq!(writes(back, "d").await, ["a", "b", "c", "d"]);
+    assert_eq!(writes(there, "e").await, ["a", "b", "c", "d", "e"]);
+    std::fs::remove_dir_all(directory).expect("removed");
+}
+
+/// Masters that meet keep their registry, also if another one would take it; so does one that has another one already.
+pub(crate) async fn is_not_taken_from_who_leads(backend: impl Fn(&str, PathBuf) -> Backend) {
+    let directory = temporary_directory();
+    let Backend::Meeting(meeting) = backend("led", directory.join("none")) else {
+        panic!("a meeting")
+    };
+    let from = Box::new(Meeting { former: None, ..meeting });
+    let taking =
+        Backend::Moved(from.clone(), Box::new(Backend::Embedded(directory.join("taking"))));
+    let mut member = join(&Backend::Meeting(*from), master(1)).await.expect("joined");
+    let (registry, written) = write(leads(&mut member).await, vec![change("a", Some("1"))]).await;
+    written.expect("written");
+    let mut thief = join(&taking, master(2)).await.expect("joined");
+    let Standing::Over(why) = next(&mut thief).await else { panic!("it leads") };
+    assert!(why.contains("master@127.0.0.1:1 leads at"), "{why}");
+    thief.leave().await;
+    let (registry, written) = write(registry, vec![change("b", Some("1"))]).await;
+    written.expect("it leads as before");
+    drop(registry);
+    member.leave().await;
+
+    let mut own =
+        join(&Backend::Embedded(directory.join("taking")), master(2)).await.expect("joined");
+    let (registry, written) = write(leads(&mut own).await, vec![change("c", Some("1"))]).await;
+    written.expect("written");
+    drop(registry);
+    own.leave().await;
+    let mut thief = join(&taking, master(2)).await.expect("joined");
+    let Standing::Over(why) = next(&mut thief).await else { panic!("it leads") };
+    assert!(why.contains("and another one here; remove the one"), "{why}");
+    thief.leave().await;
+    std::fs::remove_dir_all(directory).expect("removed");
 }

@@ -4,5 +4,6 @@ mod alone;
 mod contract;
 mod disks;
 mod etcd;
+mod etcd_tls;
 mod raft;
 mod zookeeper;

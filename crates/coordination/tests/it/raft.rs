@@ -435,3 +435,53 @@ async fn a_part_of_what_is_replicated_is_not_taken_for_the_registry_of_one_maste
         assert!(refused.contains("holds a part of a registry that masters replicate"), "{refused}");
     }
 }
+
+/// Masters are removed one by one; what is left at the end is all of the registry, and nobody else's part is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_master_of_a_group_goes_on_alone_with_all_of_the_registry() {
+    let _alone = ALONE.lock().await;
+    let masters = Masters::new(3);
+    let mut running = Vec::new();
+    for number in 0..3 {
+        running.push(Some(masters.start(number, &[0, 1, 2]).await));
+    }
+    let (last, registry) = elected(&mut running).await;
+    let (mut registry, written) = write(registry, vec![change("a", Some("1"))]).await;
+    written.expect("written");
+    let peers = running[last].as_ref().expect("it runs").member.peers().expect("a group");
+    let others: Vec<usize> = (0..3).filter(|number| *number != last).collect();
+    for number in &others {
+        peers.remove(&[masters.addresses[*number].clone()]).await.expect("removed");
+        running[*number].take().expect("it runs").stop().await;
+        let written;
+        (registry, written) = write(registry, vec![change(&format!("b{number}"), Some("2"))]).await;
+        written.expect("written");
+    }
+    drop(registry);
+    running[last].take().expect("it runs").stop().await;
+
+    let alone = |number: usize| {
+        let port = masters.addresses[number].rsplit(':').next().expect("a port");
+        (Backend::Embedded(masters.directory(number)), master(port.parse().expect("a port")))
+    };
+    for number in others {
+        let (backend, me) = alone(number);
+        let refused = join(&backend, me).await.expect_err("a part").to_string();
+        assert!(refused.contains("others may have more of it"), "{refused}");
+    }
+    let (backend, me) = alone(last);
+    let mut member = join(&backend, me.clone()).await.expect("joined");
+    let (registry, all) = content(leads(&mut member).await).await;
+    assert_eq!(all.len(), 3, "{all:?}");
+    let (registry, written) = write(registry, vec![change("c", Some("3"))]).await;
+    written.expect("written");
+    drop(registry);
+    member.leave().await;
+
+    // Nothing of the group is left: the file is that of one master, and may begin another group.
+    let mut again = masters.start(last, &[last]).await;
+    let (registry, all) = content(leads(&mut again.member).await).await;
+    assert_eq!(all.len(), 4, "{all:?}");
+    drop(registry);
+    again.stop().await;
+}

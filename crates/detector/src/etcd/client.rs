@@ -1,5 +1,6 @@
 //! Calls of etcd's API, version 3, in JSON: every server answers them beside gRPC (its gateway).
 
+use super::tls::Secured;
 use crate::Url;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -44,8 +46,14 @@ pub enum Error {
     Refused(String),
 }
 
-fn unreachable(error: impl std::fmt::Display) -> Error {
-    Error::Unreachable(error.to_string())
+fn unreachable(error: &dyn std::error::Error) -> Error {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Error::Unreachable(text)
 }
 
 type Connection = SendRequest<Full<Bytes>>;
@@ -56,6 +64,7 @@ pub struct Client {
     servers: Vec<String>,
     credentials: Option<(String, String)>,
     path: String,
+    tls: Option<Secured>,
     /// Number of the server that has answered last.
     server: AtomicUsize,
     connection: tokio::sync::Mutex<Option<Connection>>,
@@ -100,6 +109,7 @@ impl Client {
             servers: url.servers.split(',').map(str::to_owned).collect(),
             credentials: credentials.map(|(user, secret)| (user.to_owned(), secret.to_owned())),
             path: url.path.clone(),
+            tls: url.tls.clone().map(Secured::new),
             server: AtomicUsize::new(0),
             connection: tokio::sync::Mutex::default(),
             token: std::sync::Mutex::default(),
@@ -125,10 +135,11 @@ impl Client {
             let until = deadline.min(Instant::now() + attempt);
             let answer = match tokio::time::timeout_at(until, self.authorized(name, body)).await {
                 Ok(answer) => answer,
-                Err(_) => Err(unreachable(format!("{} does not answer", self.server()))),
+                Err(_) => Err(Error::Unreachable(format!("{} does not answer", self.server()))),
             };
             match answer {
                 Err(Error::Unreachable(why)) => {
+                    self.tls.iter().for_each(Secured::forget);
                     self.server.fetch_add(1, Ordering::Relaxed);
                     if Instant::now() + PAUSE >= deadline {
                         return Err(Error::Unreachable(why));
@@ -151,7 +162,7 @@ impl Client {
     /// When the server can't be asked, or refuses.
     pub(super) async fn open(&self, name: &str, body: &Value) -> Result<Incoming, Error> {
         self.authorize().await?;
-        let mut connection = connect(&self.server()).await?;
+        let mut connection = self.connect().await?;
         let response = self.post(&mut connection, name, body).await?;
         if response.status() == StatusCode::OK {
             return Ok(response.into_body());
@@ -204,13 +215,13 @@ impl Client {
         let mut kept = self.connection.lock().await;
         let mut connection = match kept.take().filter(|connection| !connection.is_closed()) {
             Some(connection) => connection,
-            None => connect(&self.server()).await?,
+            None => self.connect().await?,
         };
         let response = self.post(&mut connection, name, body).await?;
         if response.status() != StatusCode::OK {
             return Err(fault(response).await);
         }
-        let bytes = response.into_body().collect().await.map_err(unreachable)?.to_bytes();
+        let bytes = response.into_body().collect().await.map_err(|e| unreachable(&e))?.to_bytes();
         let answer = serde_json::from_slice(&bytes)
             .map_err(|e| Error::Refused(format!("the answer is not understood: {e}")))?;
         *kept = Some(connection);
@@ -228,18 +239,31 @@ impl Client {
             request = request.header(header::AUTHORIZATION, token);
         }
         let request =
-            request.body(Full::new(Bytes::from(body.to_string()))).map_err(unreachable)?;
-        connection.ready().await.map_err(unreachable)?;
-        connection.send_request(request).await.map_err(unreachable)
+            request.body(Full::new(Bytes::from(body.to_string()))).map_err(|e| unreachable(&e))?;
+        connection.ready().await.map_err(|e| unreachable(&e))?;
+        connection.send_request(request).await.map_err(|e| unreachable(&e))
+    }
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        let server = self.server();
+        let socket = TcpStream::connect(&server)
+            .await
+            .map_err(|e| Error::Unreachable(format!("cannot connect to {server}: {e}")))?;
+        socket.set_nodelay(true).map_err(|e| unreachable(&e))?;
+        match &self.tls {
+            None => speak(socket).await,
+            Some(tls) => {
+                speak(tls.secure(socket, &server).await.map_err(Error::Unreachable)?).await
+            }
+        }
     }
 }
 
-async fn connect(server: &str) -> Result<Connection, Error> {
-    let socket = TcpStream::connect(server)
-        .await
-        .map_err(|e| unreachable(format!("cannot connect to {server}: {e}")))?;
-    socket.set_nodelay(true).map_err(unreachable)?;
-    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(unreachable)?;
+async fn speak(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<Connection, Error> {
+    let (sender, connection) =
+        handshake(TokioIo::new(socket)).await.map_err(|e| unreachable(&e))?;
     tokio::spawn(connection);
     Ok(sender)
 }

@@ -2,9 +2,11 @@
 
 mod client;
 mod masters;
+mod tls;
 
 pub use client::{Client, Error, decoded, encoded, end_of, number};
 pub use masters::{Candidate, Masters, changed, key_of, masters};
+pub use tls::Tls;
 
 use crate::zookeeper::address;
 use crate::{Found, Url};
