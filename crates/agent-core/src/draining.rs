@@ -71,6 +71,7 @@ impl Agent {
                 kill_policy: policy(&task.info),
                 preemption: None,
                 at_once: None,
+                asked_by: None,
             }));
         }
         for kill in kills {

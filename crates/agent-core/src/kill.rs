@@ -29,6 +29,10 @@ impl Agent {
         if known.is_terminal() {
             return;
         }
+        if let Some(who) = &kill.asked_by {
+            self.mark_killed_by(framework, &executor, task, who);
+        }
+        let Some(known) = self.task(framework, &executor, task) else { return };
         if let Some(message) = kill.preemption.clone() {
             self.preempt_task(cx, framework, &executor, kill, &message);
             return;
@@ -46,6 +50,27 @@ impl Agent {
             self.kill_queued(cx, framework, &executor, id);
         }
         self.after_queue_emptied(cx, framework, &executor);
+    }
+
+    /// Who asked first for the end of a task is named by it.
+    fn mark_killed_by(&mut self, framework: &str, executor: &str, task: &str, who: &str) {
+        let task = self.task_mut(framework, executor, task).filter(|t| !t.killed);
+        if let Some(task) = task {
+            task.killed_by.get_or_insert_with(|| who.to_owned());
+        }
+    }
+
+    /// The end of a task that somebody else than its framework asked for says who that was.
+    pub(crate) fn explain_kill(&self, framework: &str, status: &mut v1::TaskStatus) {
+        if !matches!(status.state(), TaskState::TaskKilling | TaskState::TaskKilled) {
+            return;
+        }
+        let id = status.task_id.value.as_str();
+        let executor = self.executor_of(framework, id);
+        let task = executor.and_then(|executor| self.task(framework, &executor, id));
+        let Some(who) = task.and_then(|task| task.killed_by.as_ref()) else { return };
+        let more = status.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        status.message = Some(format!("Killed by {who}{more}"));
     }
 
     fn on_kill_unknown(&mut self, cx: &mut Cx<'_>, framework: &str, task: &str) {
@@ -124,6 +149,7 @@ impl Agent {
         };
         let first = !std::mem::replace(&mut task.killed, true);
         let preemption = task.preempted.clone();
+        let asked_by = task.killed_by.clone();
         if first {
             self.stop_checks(cx, framework, executor, id);
         }
@@ -145,6 +171,7 @@ impl Agent {
                 kill_policy: policy.copied(),
                 preemption,
                 unhealthy: unhealthy.then_some(true),
+                asked_by,
             };
             let waiting = Waiting::Kill {
                 framework: framework.to_owned(),

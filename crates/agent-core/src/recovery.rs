@@ -185,6 +185,7 @@ impl Agent {
                     let grace = record.kill_policy.and_then(|p| p.grace_period);
                     task.kill_grace = grace.as_ref().map(from_wire);
                     task.preempted = record.preemption;
+                    task.killed_by = record.asked_by;
                 }
             }
             Record::ForgetExecutor(record) => {

@@ -181,6 +181,8 @@ pub struct Task {
     pub kill_recorded: bool,
     /// Grace period of the kill, where the framework named one.
     pub kill_grace: Option<Duration>,
+    /// Who asked for the kill, where that was not the framework.
+    pub killed_by: Option<String>,
     /// It was sent SIGTERM.
     pub signalled: bool,
     /// When it began to run, by the wall clock: seconds since the epoch.
@@ -212,6 +214,7 @@ impl Task {
             killed: false,
             kill_recorded: false,
             kill_grace: None,
+            killed_by: None,
             signalled: false,
             running_since: None,
             was_healthy: false,

@@ -144,6 +144,7 @@ impl Agent {
         let task_id = status.task_id.value.clone();
         status.agent_id = self.state.id.as_deref().map(Into::into);
         self.explain_drain(framework_id, &mut status);
+        self.explain_kill(framework_id, &mut status);
         if status.timestamp.is_none() {
             status.timestamp = Some(cx.now.wall.as_secs_f64());
         }

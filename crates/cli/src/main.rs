@@ -21,28 +21,38 @@ mod text_table;
 use flags::{AGENT, EXECUTE, Flags, LOCAL, MASTER, RUN, Table};
 use std::process::ExitCode;
 
-const HELP: &str = "\
-proffer: a kernel for the datacenter
+/// Programs, for the help.
+const STARTED: [(&str, &str); 3] = [
+    ("local", "Starts a whole cluster in one process, for trying"),
+    ("master", "Starts a master"),
+    ("agent", "Starts an agent"),
+];
 
-usage: proffer <command> [flags]
+const END: &str = "
+`proffer COMMAND --help` explains a command with examples. Commands print a table, or JSON with --json. The master is
+that of --master, PROFFER_MASTER, MESOS_MASTER or ~/.config/proffer/config.toml, else the one on this machine.
 
-  local        start a whole cluster in one process, for trying
-  master       start a master
-  agent        start an agent
-  run          run a command or tasks, and follow them
-  version      print the version
-  help         this text; `proffer <command> --help` lists the flags of a command
-
-Ask and change a running cluster:
-
-";
-
-const NAMES: &str = "
 Started under the name mesos-master, mesos-agent, mesos-slave, mesos-local or mesos-execute it behaves as that program.
 ";
 
+fn help() -> String {
+    let mut out =
+        "proffer: a kernel for the datacenter\n\nusage: proffer COMMAND [OPTIONS]\n".to_owned();
+    for (title, lines) in commands::help() {
+        let run = match title {
+            "Tasks" => commands::help_line("run", "Runs a command or tasks, and follows them"),
+            _ => String::new(),
+        };
+        out.push_str(&format!("\n{title}:\n{run}{lines}"));
+    }
+    let started: String =
+        STARTED.iter().map(|(name, about)| commands::help_line(name, about)).collect();
+    out.push_str(&format!("\nDaemons:\n{started}{END}"));
+    out
+}
+
 /// Commands that are not in [`commands`].
-const PROGRAMS: [&str; 6] = ["local", "master", "agent", "run", "version", "help"];
+const PROGRAMS: [&str; 5] = ["local", "master", "agent", "run", "help"];
 
 /// What is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +101,9 @@ fn main() -> ExitCode {
         Some(program) => program,
         None => match words.first().map(String::as_str) {
             None | Some("help" | "--help" | "-h") => {
-                print!("{HELP}{}{NAMES}", commands::help());
-                return ExitCode::SUCCESS;
+                return commands::print(&help());
             }
-            Some("version" | "--version") => return version(),
+            Some("--version" | "-V") => return version(),
             Some(name) if commands::is_command(name) => return commands::run(words),
             Some(name) => match Program::by_name(name) {
                 Some(program) => {
@@ -152,8 +161,7 @@ fn start(program: Program, flags: &Flags) -> ExitCode {
 }
 
 fn version() -> ExitCode {
-    println!("mesos {} (proffer {})", http_api::version::VERSION, env!("CARGO_PKG_VERSION"));
-    ExitCode::SUCCESS
+    commands::run(vec!["version".to_owned()])
 }
 
 fn fail(text: &str) -> ExitCode {

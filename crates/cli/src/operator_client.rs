@@ -1,10 +1,11 @@
 //! Asking a master, for the commands of operators.
 
-use client::Operator;
+use client::{ClientError, Events, Operator};
 use detector::{Detector, MasterName, SESSION_TIMEOUT};
 use http::Method;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use wire::v1::master::call::Subscribe;
 
 /// Where the master is when nobody says it.
 const DEFAULT: &str = "127.0.0.1:5050";
@@ -105,6 +106,14 @@ pub(crate) struct OperatorClient {
 impl OperatorClient {
     pub(crate) fn new(master: MasterName) -> Self {
         Self { operator: Operator::new(Detector::new(master, SESSION_TIMEOUT)) }
+    }
+
+    /// Subscribes to those events that are wanted.
+    ///
+    /// # Errors
+    /// When no master answers, or it refuses.
+    pub(crate) async fn subscribe(&self, wanted: &Subscribe) -> Result<Events, ClientError> {
+        self.operator.subscribe(wanted).await
     }
 
     /// The JSON of an endpoint that reads.

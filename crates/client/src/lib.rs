@@ -1,12 +1,17 @@
 //! Clients of a master: of the v1 scheduler API in protobuf (one subscription, its events, and calls), and of the
-//! endpoints for operators.
+//! endpoints and events for operators; and of an agent's files.
 //!
 //! They follow redirects to the leading master. A scheduler does not subscribe again by itself: when
 //! [`Scheduler::next`] gives None the stream has ended, and the caller decides.
 #![forbid(unsafe_code)]
 
+mod agent;
+mod events;
 mod operator;
+mod search;
 
+pub use agent::{Agent, AgentError};
+pub use events::Events;
 pub use operator::{Answer, Operator};
 
 use bytes::Bytes;
@@ -28,14 +33,14 @@ const PROTOBUF: &str = "application/x-protobuf";
 const STREAM_ID: &str = "mesos-stream-id";
 /// Longest event.
 const RECORD_MAX: usize = 256 << 20;
-/// Redirects that are followed.
-const REDIRECTS_MAX: usize = 5;
 
 /// Why a client can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No master answers.
-    #[error("failed to reach a master at {addresses}: {text}; is it running? see --master")]
+    #[error(
+        "failed to reach a master at {addresses}: {text}; is it running? `proffer local` starts one for trying; --master, PROFFER_MASTER or MESOS_MASTER say where it is"
+    )]
     Unreachable {
         /// Where it was looked for.
         addresses: String,
@@ -56,10 +61,6 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection to the master broke: {0}")]
     Broken(String),
-}
-
-fn undetected(error: detector::DetectError) -> ClientError {
-    ClientError::Undetected(error.to_string())
 }
 
 fn broken(error: impl std::fmt::Display) -> ClientError {
@@ -94,24 +95,19 @@ impl Scheduler {
             subscribe: Some(subscribe),
             ..Default::default()
         };
-        let mut addresses: VecDeque<String> = master.addresses().await.map_err(undetected)?.into();
-        let all = addresses.iter().cloned().collect::<Vec<_>>().join(", ");
-        let mut redirects = 0;
-        let mut last = "there is no address".to_owned();
-        while let Some(address) = addresses.pop_front() {
+        let mut search = search::Search::begin(master).await?;
+        while let Some(address) = search.next() {
             let response = match Self::post(&address, &call, None).await {
-                Ok((response, _)) => response,
-                Err(error) => {
-                    last = error.to_string();
+                Ok(response) => response,
+                Err(text) => {
+                    search.failed(text);
                     continue;
                 }
             };
             let header = |name: &str| {
                 response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
             };
-            if let Some(leader) = redirected(&response).filter(|_| redirects < REDIRECTS_MAX) {
-                redirects += 1;
-                addresses.push_front(leader);
+            if redirected(&response).is_some_and(|leader| search.follow(&leader)) {
                 continue;
             }
             if response.status() != http::StatusCode::OK {
@@ -128,7 +124,7 @@ impl Scheduler {
                 calls: None,
             });
         }
-        Err(ClientError::Unreachable { addresses: all, text: last })
+        Err(search.end())
     }
 
     /// The next event; None at the end of the stream.
@@ -162,7 +158,7 @@ impl Scheduler {
         let request = request(&self.address, &call, Some(&self.stream_id))?;
         let mut sender = match self.calls.take().filter(|s| !s.is_closed()) {
             Some(sender) => sender,
-            None => connect(&self.address).await?,
+            None => connect(&self.address).await.map_err(broken)?,
         };
         sender.ready().await.map_err(broken)?;
         let response = sender.send_request(request).await.map_err(broken)?;
@@ -178,11 +174,10 @@ impl Scheduler {
         address: &str,
         call: &Call,
         stream_id: Option<&str>,
-    ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>), ClientError> {
+    ) -> Result<Response<Incoming>, String> {
+        let request = request(address, call, stream_id).map_err(|e| e.to_string())?;
         let mut sender = connect(address).await?;
-        let response =
-            sender.send_request(request(address, call, stream_id)?).await.map_err(broken)?;
-        Ok((response, sender))
+        sender.send_request(request).await.map_err(|e| e.to_string())
     }
 }
 
@@ -196,10 +191,11 @@ fn redirected(response: &Response<Incoming>) -> Option<String> {
     Some(leader.split('/').next()?.to_owned())
 }
 
-async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-    let socket = TcpStream::connect(address).await.map_err(broken)?;
+/// A connection; Err: why there is none.
+async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, String> {
+    let socket = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
     let _ = socket.set_nodelay(true);
-    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(broken)?;
+    let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(|e| e.to_string())?;
     tokio::spawn(connection);
     Ok(sender)
 }

@@ -1,20 +1,21 @@
 //! A client of the endpoints for operators.
 
-use crate::{ClientError, REDIRECTS_MAX, connect, redirected, undetected};
+use crate::search::Search;
+use crate::{ClientError, Events, connect, redirected};
 use bytes::Bytes;
 use detector::Detector;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
-use std::collections::VecDeque;
 use std::time::Duration;
+use wire::v1::master::call::Subscribe;
 
 /// Longest time for a connection.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Longest time for an answer: that of a large cluster's state takes a while.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 /// Longest answer.
-const BODY_MAX: usize = 1 << 30;
+pub(crate) const BODY_MAX: usize = 1 << 30;
 const JSON: &str = "application/json";
 
 /// What a master answered.
@@ -59,22 +60,23 @@ impl Operator {
         body: Option<Vec<u8>>,
     ) -> Result<Answer, ClientError> {
         let body = Bytes::from(body.unwrap_or_default());
-        let mut addresses: VecDeque<String> =
-            self.master.addresses().await.map_err(undetected)?.into();
-        let all = addresses.iter().cloned().collect::<Vec<_>>().join(", ");
-        let mut redirects = 0;
-        let mut last = "there is no address".to_owned();
-        while let Some(address) = addresses.pop_front() {
+        let mut search = Search::begin(&self.master).await?;
+        while let Some(address) = search.next() {
             match exchange(&address, &method, path, &body).await {
-                Ok((_, Some(leader))) if redirects < REDIRECTS_MAX => {
-                    redirects += 1;
-                    addresses.push_front(leader);
-                }
+                Ok((_, Some(leader))) if search.follow(&leader) => {}
                 Ok((answer, _)) => return Ok(answer),
-                Err(error) => last = error,
+                Err(error) => search.failed(error),
             }
         }
-        Err(ClientError::Unreachable { addresses: all, text: last })
+        Err(search.end())
+    }
+
+    /// Subscribes to those events of the leading master that are wanted.
+    ///
+    /// # Errors
+    /// When no master answers in time, or the leading one refuses.
+    pub async fn subscribe(&self, wanted: &Subscribe) -> Result<Events, ClientError> {
+        Events::subscribe(&self.master, wanted).await
     }
 }
 
@@ -87,7 +89,7 @@ async fn exchange(
 ) -> Result<(Answer, Option<String>), String> {
     let late = |_| "it does not answer in time".to_owned();
     let connected = tokio::time::timeout(CONNECT_MAX, connect(address)).await.map_err(late)?;
-    let mut sender = connected.map_err(|e| e.to_string())?;
+    let mut sender = connected?;
     let request = Request::builder()
         .method(method)
         .uri(path)

@@ -165,31 +165,6 @@ impl Master {
         self.allocator.suppress(key, &roles);
     }
 
-    fn kill(&mut self, cx: &mut Cx<'_>, key: FrameworkId, kill: call::Kill) {
-        let Some(framework) = self.framework(key) else { return };
-        let Some(task) = framework.tasks.get(&kill.task_id.value) else {
-            let tasks =
-                vec![call::reconcile::Task { task_id: kill.task_id, agent_id: kill.agent_id }];
-            self.reconcile(cx, key, &call::Reconcile { tasks });
-            return;
-        };
-        let agent = task.agent;
-        if kill.agent_id.as_ref().is_some_and(|id| *id != task.wire.agent_id) {
-            return;
-        }
-        let message = internal::KillTask {
-            framework_id: framework.id.as_str().into(),
-            task_id: kill.task_id.clone(),
-            kill_policy: kill.kill_policy,
-            preemption: None,
-            at_once: None,
-        };
-        if let Some(agent) = self.agent_mut(agent) {
-            agent.killed.insert((key, kill.task_id.value));
-        }
-        self.send_to_agent(cx, agent, Message::KillTask(message));
-    }
-
     fn shutdown_executor(&self, cx: &mut Cx<'_>, key: FrameworkId, shutdown: &call::Shutdown) {
         let Some(framework) = self.framework(key) else { return };
         if let Some(agent) = self.agent_keys.get(&shutdown.agent_id.value) {

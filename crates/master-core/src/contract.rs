@@ -89,6 +89,15 @@ pub enum OperatorCall {
         /// Its id.
         framework_id: String,
     },
+    /// Asks a task to end. Answered with 202 when its agent was asked; the framework is told TASK_KILLED in the end.
+    KillTask {
+        /// Its framework's id.
+        framework_id: String,
+        /// Its id.
+        task_id: String,
+        /// How long it has; None: as the task says itself.
+        kill_policy: Option<v1::KillPolicy>,
+    },
     /// Marks an agent gone: it will never come back.
     MarkAgentGone {
         /// Its id.

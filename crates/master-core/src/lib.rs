@@ -19,6 +19,7 @@ mod frameworks;
 pub mod history;
 mod in_words;
 mod inverse_offers;
+mod kill;
 mod lease;
 mod lending;
 mod liveness;

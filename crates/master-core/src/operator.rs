@@ -30,6 +30,9 @@ impl Master {
                 }
                 None => cx.respond(token, 400, "No framework found with specified ID"),
             },
+            OperatorCall::KillTask { framework_id, task_id, kill_policy } => {
+                self.kill_for_operator(cx, token, &framework_id, &task_id, kill_policy)
+            }
             OperatorCall::UpdateQuota { force, configs } => {
                 self.update_quota(cx, token, force, configs)
             }

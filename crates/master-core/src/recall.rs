@@ -285,6 +285,7 @@ impl Master {
                     kill_policy: None,
                     preemption: notice.killed_for.clone(),
                     at_once: Some(true),
+                    asked_by: None,
                 }));
             }
         }
@@ -333,5 +334,6 @@ fn kill_of(
         kill_policy: Some(v1::KillPolicy { grace_period }),
         preemption: Some(message.to_owned()),
         at_once: None,
+        asked_by: None,
     }
 }

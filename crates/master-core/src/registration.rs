@@ -249,6 +249,7 @@ impl Master {
             operations: BTreeMap::new(),
             tasks: BTreeSet::new(),
             killed: BTreeSet::new(),
+            killed_by_operator: BTreeSet::new(),
             missed_pings: 0,
             leaving: false,
         };

@@ -254,6 +254,7 @@ impl Master {
         let Some(agent) = self.agent(key) else { return };
         for (framework, task) in &agent.killed {
             let preemption = self.preempted_for(*framework, key, task);
+            let by_operator = agent.killed_by_operator.contains(&(*framework, task.clone()));
             let Some(framework) = self.framework(*framework) else { continue };
             let message = internal::KillTask {
                 framework_id: framework.id.as_str().into(),
@@ -261,6 +262,7 @@ impl Master {
                 kill_policy: None,
                 preemption,
                 at_once: None,
+                asked_by: by_operator.then(|| crate::kill::OPERATOR.to_owned()),
             };
             self.send_to_agent(cx, key, Message::KillTask(message));
         }

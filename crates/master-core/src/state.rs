@@ -144,6 +144,8 @@ pub struct Agent {
     pub tasks: BTreeSet<(FrameworkId, String)>,
     /// Tasks whose end was asked for: asked again when it comes back.
     pub killed: BTreeSet<(FrameworkId, String)>,
+    /// Those of them that an operator asked for.
+    pub killed_by_operator: BTreeSet<(FrameworkId, String)>,
     /// Pings in a row without an answer.
     pub missed_pings: u32,
     /// It is being marked unreachable or gone in the registry.

@@ -136,6 +136,7 @@ impl Master {
             let task = (key, id.to_owned());
             agent.tasks.remove(&task);
             agent.killed.remove(&task);
+            agent.killed_by_operator.remove(&task);
         }
         self.note_end_on(agent);
     }

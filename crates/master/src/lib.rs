@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+mod kill;
 mod maintenance;
 mod masters;
 mod meters;

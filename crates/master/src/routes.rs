@@ -1,7 +1,7 @@
 //! Paths of the master, with and without `/master` before them.
 
 use crate::shared::{Leader, Shared};
-use crate::{maintenance, masters, metrics, operator, overlaps, shares, ui, v0, why, writes};
+use crate::{kill, maintenance, masters, metrics, operator, overlaps, shares, ui, v0, why, writes};
 use base::Token;
 use http::HeaderValue;
 use http_api::bulk::Kind;
@@ -61,6 +61,7 @@ impl Handler for Routes {
             "/shares" => shares::answer(&self.shared, request).await,
             "/offer-overlap" => overlaps::answer(&self.shared, request).await,
             "/masters" => masters::answer(&self.shared, request).await,
+            "/kill-task" => kill::answer(&self.shared, request).await,
             "/redirect" => self.redirect(),
             "/maintenance/schedule" | "/maintenance/status" | "/machine/down" | "/machine/up" => {
                 match maintenance::change(&self.shared, &path, request).await {

@@ -120,6 +120,7 @@ fn a_later_task_goes_to_the_running_executor() {
         kill_policy: None,
         preemption: None,
         at_once: None,
+        asked_by: None,
     };
     assert_eq!(events(&node.hear(master_to_agent::Message::KillTask(kill))), ["KILL"]);
 }

@@ -179,6 +179,7 @@ fn a_preemption_by_the_master_outlives_the_agent() {
         kill_policy: None,
         preemption: Some("wanted back by role 'web'".into()),
         at_once: None,
+        asked_by: None,
     }));
     node.stored();
     let state = FoundState::Exited { status: Some(15), limitation: None };

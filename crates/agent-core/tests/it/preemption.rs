@@ -45,6 +45,7 @@ impl Node {
             kill_policy: None,
             preemption: Some(MESSAGE.into()),
             at_once: Some(at_once),
+            asked_by: None,
         };
         let mut effects = self.hear(master_to_agent::Message::KillTask(kill));
         effects.extend(self.stored());

@@ -80,6 +80,7 @@ fn a_kill_outlives_the_agent() {
         kill_policy: None,
         preemption: None,
         at_once: None,
+        asked_by: None,
     };
     node.hear(master_to_agent::Message::KillTask(kill));
     node.stored();
@@ -90,6 +91,36 @@ fn a_kill_outlives_the_agent() {
     );
     effects.extend(node.connect());
     assert_eq!(node.drain(effects), ["TASK_KILLED"]);
+}
+
+#[test]
+fn the_end_of_a_task_says_who_asked_for_it_if_that_was_not_its_framework() {
+    let kill = |asked_by: Option<&str>| {
+        let asked_by = asked_by.map(str::to_owned);
+        let kill = internal::KillTask {
+            framework_id: "f".into(),
+            task_id: "t".into(),
+            asked_by,
+            ..Default::default()
+        };
+        master_to_agent::Message::KillTask(kill)
+    };
+    let check = |kills: [Option<&str>; 2], message: &str| {
+        let (mut node, container_id) = running();
+        for asked_by in kills {
+            node.hear(kill(asked_by));
+            node.stored();
+        }
+        let state = FoundState::Exited { status: Some(15), limitation: None };
+        let (mut node, mut effects) = restart(node, &container_id, Some(state));
+        effects.extend(node.connect());
+        effects.extend(node.stored());
+        let status = updates(&effects).remove(0);
+        assert_eq!((status.state(), status.message()), (v1::TaskState::TaskKilled, message));
+    };
+    let signal = "Command terminated with signal Terminated";
+    check([Some("an operator"), None], &format!("Killed by an operator: {signal}"));
+    check([None, Some("an operator")], signal);
 }
 
 #[test]

@@ -126,6 +126,7 @@ fn a_kill_is_stored_then_signalled_then_enforced() {
         kill_policy: None,
         preemption: None,
         at_once: None,
+        asked_by: None,
     };
     assert_eq!(node.hear(master_to_agent::Message::KillTask(kill)), []);
     let signal = Effect::SignalContainer { container_id: container_id.clone(), signal: 15 };

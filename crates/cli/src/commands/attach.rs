@@ -1,5 +1,6 @@
 //! `proffer attach`: the terminal of a running task, in this terminal.
 
+use super::found;
 use super::remote::{self, Raw, Remote, shell_status};
 use crate::operator_client::{Failure, OperatorClient};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -26,13 +27,11 @@ pub(crate) fn command() -> Command {
     Command::new("attach")
         .about("Attaches this terminal to that of a running task")
         .after_help(EXAMPLES)
-        .args([
-            Arg::new("no-stdin")
-                .long("no-stdin")
-                .action(ArgAction::SetTrue)
-                .help("Nothing that is typed here is typed there"),
-            Arg::new("task").value_name("TASK").required(true).help("Id of the task"),
-        ])
+        .args([Arg::new("no-stdin")
+            .long("no-stdin")
+            .action(ArgAction::SetTrue)
+            .help("Nothing that is typed here is typed there")])
+        .args(found::args())
 }
 
 /// What happens first.
@@ -47,8 +46,7 @@ enum News {
 
 /// Ends the process with the task's exit status.
 pub(crate) async fn run(client: &OperatorClient, matches: &ArgMatches) -> Result<String, Failure> {
-    let id = matches.get_one::<String>("task").map(String::as_str).unwrap_or_default();
-    let task = remote::find(client, id).await?;
+    let task = remote::find(client, matches).await?;
     let types = !matches.get_flag("no-stdin");
     let ended = tokio::task::spawn_blocking(move || attach(&task, types)).await;
     let status = ended.map_err(|e| Failure::failed(e.to_string()))??;

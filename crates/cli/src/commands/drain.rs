@@ -1,6 +1,6 @@
 //! `proffer drain`, `deactivate` and `reactivate`: agents that are taken out of use, and back.
 
-use super::known::{Known, agents_of_registry, meant};
+use super::known::{Known, agents_of_registry, one};
 use super::times::duration;
 use super::{harmless, items, pretty, text, wants_json};
 use crate::operator_client::{Failure, OperatorClient, escaped};
@@ -135,18 +135,11 @@ fn shown(agent: &Known) -> String {
 async fn meant_agent(client: &OperatorClient, matches: &ArgMatches) -> Result<Known, Failure> {
     let word = matches.get_one::<String>("agent").map_or("", String::as_str);
     let known = agents_of_registry(client).await?;
-    match meant("agent", word, &known) {
-        Ok(found) => match found.as_slice() {
-            [one] => Ok((*one).clone()),
-            several => {
-                let ids: Vec<&str> = several.iter().map(|k| k.id.as_str()).collect();
-                let text =
-                    format!("'{word}' means {} agents; give one of {}", ids.len(), ids.join(", "));
-                Err(Failure::usage(text))
-            }
-        },
-        Err(_) if is_whole_id(word) => Ok(Known { id: word.to_owned(), name: String::new() }),
-        Err(failure) => Err(failure),
+    match one("agent", word, &known) {
+        Err(Failure::Failed(_)) if is_whole_id(word) => {
+            Ok(Known { id: word.to_owned(), name: String::new() })
+        }
+        found => found,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `proffer exec`: a command inside the container of a running task, as if it ran in this terminal.
 
+use super::found;
 use super::remote::{self, Raw, Remote, shell_status, window_size};
 use crate::operator_client::{Failure, OperatorClient};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -24,23 +25,22 @@ pub(crate) fn command() -> Command {
         .args([
             flag("interactive", 'i', "The command reads what is typed or piped here"),
             flag("tty", 't', "The command has a terminal"),
-            Arg::new("task").value_name("TASK").required(true).help("Id of the task"),
-            Arg::new("command")
-                .value_name("COMMAND")
-                .required(true)
-                .num_args(1..)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(true)
-                .help("Program and arguments"),
         ])
+        .args(found::args())
+        .args([Arg::new("command")
+            .value_name("COMMAND")
+            .required(true)
+            .num_args(1..)
+            .trailing_var_arg(true)
+            .allow_hyphen_values(true)
+            .help("Program and arguments")])
 }
 
 /// Ends the process with the command's exit status.
 pub(crate) async fn run(client: &OperatorClient, matches: &ArgMatches) -> Result<String, Failure> {
-    let id = matches.get_one::<String>("task").map(String::as_str).unwrap_or_default();
     let words: Vec<String> =
         matches.get_many::<String>("command").into_iter().flatten().cloned().collect();
-    let task = remote::find(client, id).await?;
+    let task = remote::find(client, matches).await?;
     let container = json!({"value": unique()?, "parent": task.container});
     let session = Session {
         remote: Remote { container, ..task },

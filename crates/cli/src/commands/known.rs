@@ -13,7 +13,7 @@ pub(crate) struct Known {
 
 /// Frameworks that are subscribed or may come back.
 pub(crate) async fn frameworks(client: &OperatorClient) -> Result<Vec<Known>, Failure> {
-    known(client, "/frameworks", "frameworks", "name").await
+    known(client, "/frameworks?tasks=false", "frameworks", "name").await
 }
 
 /// Agents that are registered.
@@ -63,14 +63,22 @@ pub(crate) fn meant<'a>(
 
 /// The one agent that a word means.
 pub(crate) async fn one_agent(client: &OperatorClient, word: &str) -> Result<Known, Failure> {
-    let agents = agents(client).await?;
-    match meant("agent", word, &agents)?.as_slice() {
+    one("agent", word, &agents(client).await?)
+}
+
+/// The one framework that a word means.
+pub(crate) async fn one_framework(client: &OperatorClient, word: &str) -> Result<Known, Failure> {
+    one("framework", word, &frameworks(client).await?)
+}
+
+/// The one of them that a word means.
+pub(crate) fn one(what: &str, word: &str, known: &[Known]) -> Result<Known, Failure> {
+    match meant(what, word, known)?.as_slice() {
         [one] => Ok((*one).clone()),
         several => {
             let ids: Vec<&str> = several.iter().map(|k| k.id.as_str()).collect();
-            let text =
-                format!("'{word}' means {} agents; give one of {}", ids.len(), ids.join(", "));
-            Err(Failure::usage(text))
+            let (count, ids) = (ids.len(), ids.join(", "));
+            Err(Failure::usage(format!("'{word}' means {count} {what}s; give one of {ids}")))
         }
     }
 }

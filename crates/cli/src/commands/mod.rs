@@ -3,22 +3,36 @@
 //! A command is a file with `command()`, its words, and `run()`, which gives what is printed.
 
 mod attach;
+mod colour;
 mod completion;
 mod drain;
+mod events;
 mod exec;
+mod files;
+mod found;
+mod ids;
+mod kill;
 mod known;
 mod lists;
+pub(crate) mod logs;
 mod machines;
 mod maintenance;
 mod masters;
+mod one;
 mod overlap;
+mod progress;
 mod quota;
 mod remote;
 mod reserve;
+mod sandbox;
 mod share;
 mod simulate;
 mod status;
+mod tasks;
+mod teardown;
 mod times;
+mod top;
+mod version;
 mod volume;
 mod weight;
 mod why;
@@ -29,28 +43,68 @@ use serde_json::Value;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-/// Name of each command, and what it needs to know.
+/// Commands by what they are for, as `proffer help` shows them.
+fn groups() -> Vec<(&'static str, Vec<Command>)> {
+    let [agents, frameworks, offers, roles, flags] = lists::commands();
+    let [ls, cat, cp] = files::commands();
+    let [drain, deactivate, reactivate] = drain::commands();
+    vec![
+        (
+            "The cluster",
+            vec![
+                status::command(),
+                top::command(),
+                agents,
+                frameworks,
+                roles,
+                offers,
+                masters::command(),
+                events::command(),
+                flags,
+            ],
+        ),
+        (
+            "Tasks",
+            vec![
+                tasks::command(),
+                logs::command(),
+                ls,
+                cat,
+                cp,
+                exec::command(),
+                attach::command(),
+                kill::command(),
+            ],
+        ),
+        (
+            "Sharing",
+            vec![
+                why::command(),
+                simulate::command(),
+                quota::command(),
+                weight::command(),
+                share::command(),
+                overlap::command(),
+                reserve::reserve_command(),
+                reserve::unreserve_command(),
+                reserve::reservations_command(),
+                volume::command(),
+            ],
+        ),
+        (
+            "Operations",
+            vec![drain, deactivate, reactivate, maintenance::command(), teardown::command()],
+        ),
+        ("This program", vec![completion::command(), version::command(), ids::command()]),
+    ]
+}
+
+/// Commands whose answer is not the master's: what others wrote, or what is for programs.
+const WITHOUT_JSON: [&str; 6] = ["attach", "cat", "completion", "exec", "ids", "logs"];
+
+/// All commands.
 fn all() -> Vec<Command> {
-    let lists = lists::commands();
-    let drains = drain::commands();
-    let more = [
-        maintenance::command(),
-        why::command(),
-        exec::command(),
-        attach::command(),
-        simulate::command(),
-        quota::command(),
-        weight::command(),
-        share::command(),
-        masters::command(),
-        overlap::command(),
-        reserve::reserve_command(),
-        reserve::unreserve_command(),
-        reserve::reservations_command(),
-        volume::command(),
-        completion::command(),
-    ];
-    [status::command()].into_iter().chain(lists).chain(drains).chain(more).collect()
+    groups().into_iter().flat_map(|(_, commands)| commands).collect()
 }
 
 async fn dispatch(
@@ -61,25 +115,34 @@ async fn dispatch(
     match name {
         "agents" => lists::agents(client, matches).await,
         "attach" => attach::run(client, matches).await,
+        "cat" => files::cat(client, matches).await,
         "completion" => completion::run(matches),
+        "cp" => files::cp(client, matches).await,
         "deactivate" => drain::deactivate(client, matches).await,
         "drain" => drain::drain(client, matches).await,
+        "events" => events::run(client, matches).await,
         "exec" => exec::run(client, matches).await,
         "flags" => lists::flags(client, matches).await,
         "frameworks" => lists::frameworks(client, matches).await,
-        "offers" => lists::offers(client, matches).await,
+        "ids" => ids::run(client, matches).await,
+        "kill" => kill::run(client, matches).await,
+        "logs" => logs::run(client, matches).await,
+        "ls" => files::ls(client, matches).await,
         "maintenance" => maintenance::run(client, matches).await,
         "masters" => masters::run(client, matches).await,
+        "offers" => lists::offers(client, matches).await,
         "overlap" => overlap::run(client, matches).await,
         "quota" => quota::run(client, matches).await,
-        "reservations" => reserve::reservations(client, matches).await,
         "reactivate" => drain::reactivate(client, matches).await,
+        "reservations" => reserve::reservations(client, matches).await,
         "reserve" => reserve::reserve(client, matches).await,
         "roles" => lists::roles(client, matches).await,
         "share" => share::run(client, matches).await,
         "simulate" => simulate::run(client, matches).await,
         "status" => status::run(client, matches).await,
-        "tasks" => lists::tasks(client, matches).await,
+        "tasks" => tasks::run(client, matches).await,
+        "teardown" => teardown::run(client, matches).await,
+        "top" => top::run(client, matches).await,
         "unreserve" => reserve::unreserve(client, matches).await,
         "volume" => volume::run(client, matches).await,
         "weight" => weight::run(client, matches).await,
@@ -109,13 +172,21 @@ fn program() -> Command {
         .subcommands(all())
 }
 
-/// Name and purpose of each command, for the help of the program.
-pub(crate) fn help() -> String {
+/// A line of the help of the program.
+pub(crate) fn help_line(name: &str, about: &str) -> String {
+    format!("  {name:<13}{about}\n")
+}
+
+/// Groups of commands with the lines of their help.
+pub(crate) fn help() -> Vec<(&'static str, String)> {
     let line = |command: &Command| {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        format!("  {:<13}{about}\n", command.get_name())
+        help_line(command.get_name(), &about)
     };
-    all().iter().map(line).collect()
+    let lines = |commands: Vec<Command>| -> String {
+        commands.iter().filter(|c| !c.is_hide_set()).map(line).collect()
+    };
+    groups().into_iter().map(|(title, commands)| (title, lines(commands))).collect()
 }
 
 /// Whether a word names one of these commands.
@@ -147,6 +218,12 @@ pub(crate) fn run(words: Vec<String>) -> ExitCode {
 
 fn answer(matches: &ArgMatches) -> Result<String, Failure> {
     let (name, matches) = matches.subcommand().ok_or_else(|| Failure::usage("no command"))?;
+    if name == "version" {
+        return Ok(version::run(matches));
+    }
+    if wants_json(matches) && WITHOUT_JSON.contains(&name) {
+        return Err(Failure::usage(format!("`proffer {name}` has no JSON to print")));
+    }
     let master = matches.get_one::<String>("master").map(String::as_str);
     let master = master_name(master).map_err(Failure::Usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -173,15 +250,34 @@ fn harmless(text: &str) -> String {
 }
 
 /// Prints to a reader that may leave early (`… | head`).
-fn print(text: &str) -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            fail(&format!("cannot write: {error}"), 1)
-        }
-        _ => ExitCode::SUCCESS,
+pub(crate) fn print(text: &str) -> ExitCode {
+    match say(text) {
+        Err(Failure::Failed(text) | Failure::Usage(text)) => fail(&text, 1),
+        Ok(()) => ExitCode::SUCCESS,
     }
+}
+
+/// What it means that something could not be written: who reads may leave early, which ends the process in peace.
+fn unwritten(error: std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    Failure::failed(format!("cannot write: {error}"))
+}
+
+/// Prints a piece of an answer before the whole is there.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut text = harmless(text);
+    if colour::is_wanted() {
+        text = colour::painted(&text);
+    }
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(unwritten)
+}
+
+/// Tells how something goes, beside the answer.
+fn note(text: &str) {
+    eprintln!("proffer: {}", harmless(text));
 }
 
 /// Whether JSON is wanted.
@@ -226,6 +322,15 @@ mod tests {
         program().debug_assert();
         assert!(is_command("status") && !is_command("mastre"));
         assert!(all().iter().all(|c| c.get_about().is_some()));
+        let shown: String = help().into_iter().map(|(_, lines)| lines).collect();
+        let hidden = |c: &Command| c.is_hide_set();
+        for command in all().iter().filter(|c| !hidden(c)) {
+            assert!(
+                shown.contains(&format!("  {} ", command.get_name())),
+                "{}",
+                command.get_name()
+            );
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The streams of containers, for commands that are terminals of them: where a task's container is, what its agent is
 //! asked, and what goes in and comes out.
 
+use super::found::{self, Which};
 use super::{items, text};
 use crate::operator_client::{Failure, OperatorClient};
+use clap::ArgMatches;
 use rustix::termios::{OptionalActions, Termios};
 use serde_json::{Value, json};
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -27,30 +29,22 @@ pub(super) struct Remote {
     pub(super) container: Value,
 }
 
-/// The container of a running task.
-pub(super) async fn find(client: &OperatorClient, id: &str) -> Result<Remote, Failure> {
-    let tasks = client.call(&json!({"type": "GET_TASKS"})).await?;
-    let found: Vec<&Value> = items(&tasks["get_tasks"]["tasks"])
-        .iter()
-        .filter(|task| task["task_id"]["value"] == id && task["state"] == "TASK_RUNNING")
-        .collect();
-    let task = match found[..] {
-        [task] => task,
-        [] => return Err(Failure::failed(format!("no task '{id}' runs"))),
-        _ => return Err(Failure::failed(format!("several frameworks run a task '{id}'"))),
-    };
+/// The container of the running task that is asked for.
+pub(super) async fn find(client: &OperatorClient, matches: &ArgMatches) -> Result<Remote, Failure> {
+    let task = found::task(client, matches, Which::Open).await?;
+    let id = text(&task, "id");
+    if task["state"] != "TASK_RUNNING" {
+        let state = text(&task, "state");
+        return Err(Failure::failed(format!("task '{id}' does not run now: it is {state}")));
+    }
     let statuses = items(&task["statuses"]);
     let container = statuses.iter().rev().map(|s| &s["container_status"]["container_id"]);
     let Some(container) = container.into_iter().find(|id| !id.is_null()) else {
         return Err(Failure::failed(format!("the container of task '{id}' is not known")));
     };
-    let agents = client.call(&json!({"type": "GET_AGENTS"})).await?;
-    let agent = items(&agents["get_agents"]["agents"])
-        .iter()
-        .find(|agent| agent["agent_info"]["id"] == task["agent_id"])
-        .and_then(|agent| text(agent, "pid").split_once('@'))
-        .map(|(_, address)| address.to_owned())
-        .ok_or_else(|| Failure::failed(format!("the agent of task '{id}' is not known")))?;
+    let agent = found::address(client, text(&task, "slave_id")).await?;
+    let agent =
+        agent.ok_or_else(|| Failure::failed(format!("the agent of task '{id}' is not known")))?;
     Ok(Remote { agent, container: container.clone() })
 }
 
@@ -240,25 +234,31 @@ impl Typing {
         }
     }
 
-    /// Tells the size of this terminal whenever it is another than the one that is known there.
+    /// Tells the size of this terminal if it is another than the one that is known there, before anything that is typed
+    /// after this; then again whenever it changes.
     pub(super) fn follow_size(&self, known: Option<(u32, u32)>) {
+        let mut known = known;
         let Ok(mut changes) = signal(SignalKind::window_change()) else { return };
-        let (typing, mut known) = (self.clone(), known);
+        if self.tell_size(&mut known).is_err() {
+            return;
+        }
+        let typing = self.clone();
         tokio::spawn(async move {
-            loop {
-                let size = window_size();
-                if size != known
-                    && let Some(size) = size
-                    && typing.send(size_piece(size)).is_err()
-                {
-                    return;
-                }
-                known = size;
-                if changes.recv().await.is_none() {
+            while changes.recv().await.is_some() {
+                if typing.tell_size(&mut known).is_err() {
                     return;
                 }
             }
         });
+    }
+
+    fn tell_size(&self, known: &mut Option<(u32, u32)>) -> io::Result<()> {
+        let size = window_size();
+        if let Some(new) = size.filter(|_| size != *known) {
+            self.send(size_piece(new))?;
+        }
+        *known = size;
+        Ok(())
     }
 }
 

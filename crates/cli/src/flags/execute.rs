@@ -57,6 +57,14 @@ const ROWS: &[Row] = &[
     only("tty", Kind::Bool, Some("false"), &[]),
 ];
 
+/// What `mesos-execute` does not have.
+const RUN_ROWS: &[Row] = &[row(
+    "detach",
+    Kind::Bool,
+    Some("false"),
+    "end when the tasks run, and leave them running: prints their ids",
+)];
+
 pub(crate) static EXECUTE: Table = Table {
     program: "mesos-execute",
     about: "Runs a task and follows it. Ends with 0 when it finished, 1 when it did not, 2 for bad flags.",
@@ -66,7 +74,7 @@ pub(crate) static EXECUTE: Table = Table {
 
 pub(crate) static RUN: Table = Table {
     program: "proffer run",
-    about: "Runs a command (or tasks) and follows it. Ends with 0 when all finished, 1 when one did not, 2 for bad flags.",
+    about: "Runs a command (or tasks) and shows what it says. Ends with 0 when all finished, 1 when one did not, 2 for bad flags.",
     environment: false,
-    rows: &[ROWS],
+    rows: &[ROWS, RUN_ROWS],
 };

@@ -58,11 +58,16 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 #[test]
 fn a_task_runs_and_its_end_decides_the_exit_status() {
     let local = Local::start(&[]);
     let output = local.run(&["--name=hello", "echo hello"]);
-    let lines: Vec<String> = text(&output).lines().map(str::to_owned).collect();
+    assert_eq!(text(&output), "hello\n", "stdout is the task's alone");
+    let lines: Vec<String> = told(&output).lines().map(str::to_owned).collect();
     assert!(output.status.success(), "{lines:?}");
     assert!(lines[0].starts_with("Framework registered with "), "{lines:?}");
     assert!(lines[1].starts_with("task hello submitted to agent "), "{lines:?}");
@@ -73,26 +78,33 @@ fn a_task_runs_and_its_end_decides_the_exit_status() {
         "Received status update TASK_FINISHED for task hello: Command exited with status 0"
     );
 
-    let output = local.run(&["--", "sh", "-c", "exit 3"]);
+    let output = local.run(&["--", "sh", "-c", "echo wrong >&2; printf half; exit 3"]);
+    assert_eq!(text(&output), "half");
+    assert!(told(&output).contains("\nwrong\n"), "{}", told(&output));
     assert!(!output.status.success());
-    assert!(text(&output).contains("TASK_FAILED"), "{}", text(&output));
+    assert!(told(&output).contains("TASK_FAILED"), "{}", told(&output));
 
-    let output = local.run(&["--instances=3", "--name=many", "--env={\"A\":\"b\"}", "test $A = b"]);
-    assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(text(&output).matches("TASK_FINISHED").count(), 3);
+    let output =
+        local.run(&["--instances=3", "--name=many", "--env={\"A\":\"b\"}", "test $A = b; echo $A"]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(told(&output).matches("TASK_FINISHED").count(), 3);
+    let mut lines: Vec<String> = text(&output).lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["[many-1] b", "[many-2] b", "[many-3] b"]);
 
     let group = r#"--task_group={"tasks":[
-        {"name":"a","task_id":{"value":"a"},"agent_id":{"value":""},"command":{"value":"true"},
+        {"name":"a","task_id":{"value":"a"},"agent_id":{"value":""},"command":{"value":"echo in a pod"},
          "resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}},{"name":"mem","type":"SCALAR","scalar":{"value":32}}]},
         {"name":"b","task_id":{"value":"b"},"agent_id":{"value":""},"command":{"value":"true"},
          "resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1}},{"name":"mem","type":"SCALAR","scalar":{"value":32}}]}]}"#;
     let output = local.run(&[group]);
-    assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(text(&output).matches("TASK_FINISHED").count(), 2);
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(told(&output).matches("TASK_FINISHED").count(), 2);
+    assert_eq!(text(&output), "[a] in a pod\n");
 
     let output = local.run(&["--kill_after=10ms", "sleep 100"]);
     assert!(!output.status.success());
-    assert!(text(&output).contains("TASK_KILLED"), "{}", text(&output));
+    assert!(told(&output).contains("TASK_KILLED"), "{}", told(&output));
 }
 
 #[test]
@@ -120,7 +132,7 @@ fn under_the_peers_name_the_exit_status_tells_as_well() {
 fn who_stops_reading_does_not_stop_the_task() {
     let local = Local::start(&[]);
     let mut child = Command::new(env!("CARGO_BIN_EXE_proffer"))
-        .args(["run", &format!("--master=127.0.0.1:{}", local.port), "true"])
+        .args(["run", &format!("--master=127.0.0.1:{}", local.port), "echo nobody reads this"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -128,6 +140,31 @@ fn who_stops_reading_does_not_stop_the_task() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn detached_tasks_run_on_until_they_are_torn_down() {
+    let local = Local::start(&[]);
+    let output = local.run(&["--detach", "--name=on", "echo running; exec sleep 1000"]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(text(&output), "on\n", "the id, for scripts");
+    let told = told(&output);
+    let framework =
+        told.split_once("`proffer teardown ").and_then(|(_, rest)| rest.split_once('`'));
+    let (framework, _) = framework.unwrap_or_else(|| panic!("what ends it: {told}"));
+    let master = format!("127.0.0.1:{}", local.port);
+    let ask = |words: &[&str]| super::commands::done(&master, words);
+    assert!(ask(&["frameworks"]).contains("disconnected      1 "), "{}", ask(&["frameworks"]));
+    wait::until("what it says", Duration::from_secs(30), || {
+        (ask(&["logs", "--framework", framework, "on"]) == "running\n").then_some(())
+    });
+    assert!(ask(&["tasks"]).contains("TASK_RUNNING"));
+    ask(&["teardown", framework, "--yes"]);
+    wait::until("the end", Duration::from_secs(30), || {
+        ask(&["tasks"]).starts_with("There is no task").then_some(())
+    });
+    let output = local.run(&["--detach", "--name=a/b", "true"]);
+    assert_eq!(output.status.code(), Some(1), "it never ran well");
 }
 
 #[test]
@@ -140,8 +177,10 @@ fn what_fits_no_offer_is_told() {
         .stdout(Stdio::null())
         .spawn()
         .expect("it starts");
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().expect("its errors")).read_line(&mut line).expect("a line");
+    let mut lines = BufReader::new(child.stderr.take().expect("its errors")).lines();
+    let first = lines.next().expect("a line").expect("text");
+    assert!(first.starts_with("Framework registered with "), "{first}");
+    let line = lines.next().expect("a line").expect("text");
     assert!(line.starts_with("waiting for a larger offer: agent "), "{line}");
     assert!(line.contains("task huge needs 'cpus:1000'"), "{line}");
     child.kill().expect("killed");

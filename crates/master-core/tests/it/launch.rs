@@ -6,7 +6,7 @@ fn resource(name: &str, value: f64) -> Value {
     json!({"name": name, "type": "SCALAR", "scalar": {"value": value}})
 }
 
-fn task(id: &str) -> Value {
+pub(crate) fn task(id: &str) -> Value {
     json!({"name": id, "task_id": {"value": id}, "agent_id": {"value": "m-S0"}, "command": {"value": "true"},
         "resources": [resource("cpus", 1.0), resource("mem", 64.0)]})
 }
@@ -21,12 +21,12 @@ fn without(mut task: Value, name: &str) -> Value {
     task
 }
 
-fn accept(offers: &[&Value], operations: Value) -> Value {
+pub(crate) fn accept(offers: &[&Value], operations: Value) -> Value {
     let ids: Vec<&Value> = offers.iter().map(|o| &o["id"]).collect();
     json!({"type": "ACCEPT", "accept": {"offer_ids": ids, "operations": operations, "filters": {"refuse_seconds": 0.0}}})
 }
 
-fn launch(tasks: &[Value]) -> Value {
+pub(crate) fn launch(tasks: &[Value]) -> Value {
     json!([{"type": "LAUNCH", "launch": {"task_infos": tasks}}])
 }
 

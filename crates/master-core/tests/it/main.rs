@@ -13,6 +13,7 @@ use wire::v1::{self, scheduler};
 mod agents;
 mod calls;
 mod draining;
+mod kill;
 mod launch;
 mod lease;
 mod lending;

@@ -1,5 +1,6 @@
 //! `/frameworks`, and frameworks in other answers.
 
+use super::summary::Counts;
 use super::{sum, tasks};
 use http_api::respond::query_value;
 use http_api::v0::{self, Each, labels, message, summary};
@@ -60,21 +61,41 @@ fn described(framework: &Framework) -> Value {
     out
 }
 
-/// A framework with its tasks.
-pub(super) struct Shown<'a>(pub(super) &'a Framework, pub(super) &'a State);
+/// A framework with its tasks, or with their numbers by state instead.
+pub(super) struct Shown<'a> {
+    framework: &'a Framework,
+    state: &'a State,
+    with_tasks: bool,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn new(framework: &'a Framework, state: &'a State) -> Self {
+        Self { framework, state, with_tasks: true }
+    }
+}
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(framework, state) = self;
+        let Self { framework, state, with_tasks } = self;
+        let mut head = described(framework);
+        if !with_tasks {
+            let mut counts = Counts::default();
+            tasks::of(framework).for_each(|task| counts.add(task.wire.state()));
+            counts.write(&mut head);
+        }
         let mut out = serializer.serialize_map(None)?;
-        for (name, value) in described(framework).as_object().into_iter().flatten() {
+        for (name, value) in head.as_object().into_iter().flatten() {
             out.serialize_entry(name, value)?;
         }
-        let (live, unreachable, completed) =
-            (&framework.tasks, &framework.unreachable_tasks, &framework.completed_tasks);
-        out.serialize_entry("tasks", &Each(|| live.values().map(tasks::shown)))?;
-        out.serialize_entry("unreachable_tasks", &Each(|| unreachable.iter().map(tasks::shown)))?;
-        out.serialize_entry("completed_tasks", &Each(|| completed.iter().map(tasks::shown)))?;
+        if *with_tasks {
+            let (live, unreachable, completed) =
+                (&framework.tasks, &framework.unreachable_tasks, &framework.completed_tasks);
+            out.serialize_entry("tasks", &Each(|| live.values().map(tasks::shown)))?;
+            let unreachable = Each(|| unreachable.iter().map(tasks::shown));
+            out.serialize_entry("unreachable_tasks", &unreachable)?;
+            let completed = Each(|| completed.iter().map(tasks::shown));
+            out.serialize_entry("completed_tasks", &completed)?;
+        }
         out.serialize_entry("offers", &offers(framework, state))?;
         let executors = || framework.executors.iter();
         let executors = Each(|| executors().map(|((agent, _), e)| executor(e, state, *agent)));
@@ -115,23 +136,25 @@ fn executor(executor: &Executor, state: &State, agent: allocator::AgentId) -> Va
     })
 }
 
-/// `/frameworks`.
+/// `/frameworks`. With `tasks=false` in the query, which the peer does not know, tasks are counted and not listed.
 pub(super) struct Frameworks<'a> {
     state: &'a State,
     wanted: Option<String>,
+    with_tasks: bool,
 }
 
 impl<'a> Frameworks<'a> {
     pub(super) fn of(state: &'a State, query: &str) -> Self {
-        Self { state, wanted: query_value(query, "framework_id") }
+        let with_tasks = query_value(query, "tasks").as_deref() != Some("false");
+        Self { state, wanted: query_value(query, "framework_id"), with_tasks }
     }
 }
 
 impl Serialize for Frameworks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { state, wanted } = self;
+        let Self { state, wanted, with_tasks } = self;
         let chosen = |f: &&Arc<Framework>| wanted.as_ref().is_none_or(|id| *id == f.id);
-        let shown = |f| Shown(f, state);
+        let shown = |framework| Shown { framework, state, with_tasks: *with_tasks };
         let (now, completed) = (&state.frameworks, &state.completed_frameworks);
         let mut out = serializer.serialize_map(None)?;
         out.serialize_entry("frameworks", &Each(|| now.values().filter(chosen).map(|f| shown(f))))?;

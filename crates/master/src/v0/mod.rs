@@ -111,12 +111,12 @@ impl Serialize for All<'_> {
         out.serialize_entry("recovered_slaves", &agents::recovered(state))?;
         out.serialize_entry(
             "frameworks",
-            &Each(|| state.frameworks.values().map(|f| Shown(f, state))),
+            &Each(|| state.frameworks.values().map(|f| Shown::new(f, state))),
         )?;
         let completed = &state.completed_frameworks;
         out.serialize_entry(
             "completed_frameworks",
-            &Each(|| completed.iter().map(|f| Shown(f, state))),
+            &Each(|| completed.iter().map(|f| Shown::new(f, state))),
         )?;
         for name in ["orphan_tasks", "unregistered_frameworks"] {
             out.serialize_entry(name, &[(); 0])?;

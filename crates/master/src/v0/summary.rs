@@ -1,6 +1,6 @@
 //! `/state-summary`.
 
-use super::{agents, frameworks};
+use super::{agents, frameworks, tasks};
 use crate::usage::Usage;
 use master_core::State;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use wire::v1;
 
 /// Number of tasks by state, as `/state-summary` names them.
 #[derive(Default)]
-struct Counts(BTreeMap<&'static str, u64>);
+pub(super) struct Counts(BTreeMap<&'static str, u64>);
 
 const COUNTED: [v1::TaskState; 10] = [
     v1::TaskState::TaskStaging,
@@ -25,11 +25,11 @@ const COUNTED: [v1::TaskState; 10] = [
 ];
 
 impl Counts {
-    fn add(&mut self, state: v1::TaskState) {
+    pub(super) fn add(&mut self, state: v1::TaskState) {
         *self.0.entry(state.as_str_name()).or_default() += 1;
     }
 
-    fn write(&self, out: &mut Value) {
+    pub(super) fn write(&self, out: &mut Value) {
         for state in COUNTED {
             let name = state.as_str_name();
             out[name] = json!(self.0.get(name).copied().unwrap_or(0));
@@ -43,12 +43,7 @@ pub(super) fn summary(state: &State) -> Value {
     let mut shown = Vec::new();
     for framework in state.frameworks.values() {
         let (mut counts, mut agents) = (Counts::default(), BTreeSet::new());
-        let tasks = framework
-            .tasks
-            .values()
-            .chain(&framework.unreachable_tasks)
-            .chain(&framework.completed_tasks);
-        for task in tasks {
+        for task in tasks::of(framework) {
             let agent = task.wire.agent_id.value.as_str();
             counts.add(task.wire.state());
             agents.insert(agent);

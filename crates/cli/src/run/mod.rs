@@ -1,16 +1,21 @@
 //! `proffer run` and `mesos-execute`: a small framework that runs tasks and follows them.
 
+mod said;
+mod wanted;
+
+use crate::daemon;
 use crate::flags::Flags;
-use crate::operator_client::master_name;
-use crate::{daemon, host};
+use crate::operator_client::{OperatorClient, master_name};
 use client::Scheduler;
 use detector::{Detector, MasterName, SESSION_TIMEOUT};
 use resources::Resources;
+use said::Said;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
+use wanted::{framework, wanted};
 use wire::v1::scheduler::{Call, call, event};
 use wire::v1::{self, TaskState};
 
@@ -18,6 +23,14 @@ use wire::v1::{self, TaskState};
 macro_rules! say {
     ($($text:tt)*) => {{ let _ = writeln!(std::io::stdout(), $($text)*); }};
 }
+
+/// Tells how it goes, beside what the tasks say.
+macro_rules! tell {
+    ($($text:tt)*) => {{ let _ = writeln!(std::io::stderr(), $($text)*); }};
+}
+
+/// Executor of a group of tasks.
+const POD: &str = "default-executor";
 
 /// Whose words are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +40,13 @@ pub(crate) enum Voice {
     Mesos,
 }
 
-/// What shall run.
-struct Wanted {
-    tasks: Vec<v1::TaskInfo>,
-    /// All of `tasks` together on one agent.
-    group: bool,
+/// A task on an agent.
+struct Launched {
+    /// The latest.
+    state: TaskState,
+    agent: v1::AgentId,
+    /// The one that it names itself; empty: its own.
+    executor: String,
 }
 
 struct Runner {
@@ -40,11 +55,16 @@ struct Runner {
     /// Not launched yet.
     waiting: Vec<v1::TaskInfo>,
     group: bool,
-    /// Launched: latest state, and where.
-    tasks: BTreeMap<String, (TaskState, v1::AgentId)>,
+    /// Those that are launched.
+    tasks: BTreeMap<String, Launched>,
     kill_at: BTreeMap<String, Instant>,
     /// The user knows that an offer was too small.
     told: bool,
+    /// The tasks go on without it once they run.
+    detaches: bool,
+    /// What tasks say is shown here; None: it is not.
+    said: Option<Said>,
+    framework: String,
 }
 
 /// What was asked for makes no sense: exit status 2.
@@ -68,10 +88,11 @@ pub(crate) async fn run(flags: &Flags, voice: Voice) -> Result<ExitCode, String>
         Err(text) => return Ok(misused(&text)),
     };
     let role = flags.text("role").unwrap_or("*").to_owned();
-    let scheduler =
-        Scheduler::subscribe(&Detector::new(master, SESSION_TIMEOUT), framework(flags, &role))
-            .await
-            .map_err(|e| e.to_string())?;
+    let detector = Detector::new(master.clone(), SESSION_TIMEOUT);
+    let scheduler = Scheduler::subscribe(&detector, framework(flags, &role)).await;
+    let scheduler = scheduler.map_err(|e| e.to_string())?;
+    let detaches = flags.is_set("detach");
+    let shows = voice == Voice::Proffer && !detaches;
     let runner = Runner {
         voice,
         kill_after: flags.optional_duration("kill_after")?,
@@ -80,164 +101,11 @@ pub(crate) async fn run(flags: &Flags, voice: Voice) -> Result<ExitCode, String>
         tasks: BTreeMap::new(),
         kill_at: BTreeMap::new(),
         told: false,
+        detaches,
+        said: shows.then(|| Said::new(OperatorClient::new(master), wanted.count)),
+        framework: String::new(),
     };
     runner.follow(scheduler).await
-}
-
-fn framework(flags: &Flags, role: &str) -> v1::FrameworkInfo {
-    use v1::framework_info::capability::Type;
-    let mut capabilities = vec![Type::ReservationRefinement, Type::TaskKillingState];
-    if flags.is_set("partition_aware") {
-        capabilities.push(Type::PartitionAware);
-    }
-    v1::FrameworkInfo {
-        user: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
-        name: "mesos-execute instance".to_owned(),
-        role: Some(role.to_owned()),
-        checkpoint: Some(flags.is_set("checkpoint")),
-        principal: flags.text("principal").map(str::to_owned),
-        capabilities: capabilities
-            .into_iter()
-            .map(|t| v1::framework_info::Capability { r#type: Some(t as i32) })
-            .collect(),
-        ..Default::default()
-    }
-}
-
-fn wanted(flags: &Flags, voice: Voice) -> Result<Wanted, String> {
-    if let Some(group) = flags.message::<v1::TaskGroupInfo>("task_group")? {
-        for name in ["task", "name", "command", "docker_image", "env"] {
-            if flags.is_given(name) {
-                return Err(format!("--{name} can't be given together with --task_group"));
-            }
-        }
-        if group.tasks.is_empty() {
-            return Err("--task_group: expected at least one task in 'tasks'".to_owned());
-        }
-        return Ok(Wanted { tasks: group.tasks, group: true });
-    }
-    if let Some(task) = flags.message::<v1::TaskInfo>("task")? {
-        return Ok(Wanted { tasks: vec![task], group: false });
-    }
-    let container = container(flags)?;
-    let command = command(flags, container.as_ref())?;
-    let name = match (flags.text("name"), voice) {
-        (Some(name), _) => name.to_owned(),
-        (None, Voice::Mesos) => return Err("Missing required option --name".to_owned()),
-        (None, Voice::Proffer) => format!("task-{:08x}", host::seed()? >> 32),
-    };
-    let resources = Resources::parse(flags.text("resources").unwrap_or_default(), "*");
-    let resources = resources.map_err(|e| format!("--resources: {e}"))?.to_wire();
-    let instances: usize = flags.number("instances")?;
-    if instances == 0 {
-        return Err("--instances: expected at least 1".to_owned());
-    }
-    let task = |id: String| v1::TaskInfo {
-        name: name.clone(),
-        task_id: id.into(),
-        resources: resources.clone(),
-        command: Some(command.clone()),
-        container: container.clone(),
-        ..Default::default()
-    };
-    let ids =
-        (1..=instances).map(|n| if instances == 1 { name.clone() } else { format!("{name}-{n}") });
-    Ok(Wanted { tasks: ids.map(task).collect(), group: false })
-}
-
-/// The container that flags describe, if they do.
-fn container(flags: &Flags) -> Result<Option<v1::ContainerInfo>, String> {
-    use v1::container_info::docker_info::Network;
-    use v1::container_info::{DockerInfo, MesosInfo, Type};
-    let (image, networks) = (flags.text("docker_image"), flags.text("networks"));
-    let networks = networks.into_iter().flat_map(|text| text.split(',')).map(str::trim);
-    let networks: Vec<&str> = networks.filter(|name| !name.is_empty()).collect();
-    let network_infos = networks
-        .iter()
-        .map(|name| v1::NetworkInfo { name: Some((*name).to_owned()), ..Default::default() });
-    // A list is no message: it is read as a field of one.
-    let volumes = flags.text("volumes").map(|text| {
-        let whole = format!("{{\"type\": \"MESOS\", \"volumes\": {text}}}");
-        wire::json::from_slice::<v1::ContainerInfo>(whole.as_bytes())
-            .map_err(|e| format!("--volumes: {e}"))
-    });
-    let container = v1::ContainerInfo {
-        volumes: volumes.transpose()?.unwrap_or_default().volumes,
-        network_infos: network_infos.collect(),
-        ..Default::default()
-    };
-    match flags.text("containerizer") {
-        Some("mesos") | None => {
-            if image.is_none() && networks.is_empty() && container.volumes.is_empty() {
-                return Ok(None);
-            }
-            let image = image.map(|name| v1::Image {
-                r#type: v1::image::Type::Docker as i32,
-                docker: Some(v1::image::Docker { name: name.to_owned(), ..Default::default() }),
-                ..Default::default()
-            });
-            let mesos = image.map(|image| MesosInfo { image: Some(image) });
-            Ok(Some(v1::ContainerInfo { r#type: Type::Mesos as i32, mesos, ..container }))
-        }
-        Some("docker") => {
-            let image = image.ok_or("--containerizer=docker needs --docker_image")?.to_owned();
-            if networks.len() > 1 {
-                return Err("--networks: a container of Docker's has one network".to_owned());
-            }
-            let network = networks.first().map(|_| Network::User as i32);
-            let docker = Some(DockerInfo { image, network, ..Default::default() });
-            Ok(Some(v1::ContainerInfo { r#type: Type::Docker as i32, docker, ..container }))
-        }
-        Some(other) => Err(format!("--containerizer: expected mesos or docker, got '{other}'")),
-    }
-}
-
-fn command(
-    flags: &Flags,
-    container: Option<&v1::ContainerInfo>,
-) -> Result<v1::CommandInfo, String> {
-    let has_image = container.is_some_and(|c| c.docker.is_some() || c.mesos.is_some());
-    let is_docker = container.is_some_and(|c| c.docker.is_some());
-    let mut command = match (flags.text("command"), flags.words.as_slice()) {
-        (Some(_), [_, ..]) => {
-            return Err("give the command once: as --command or as the last words".to_owned());
-        }
-        (Some(text), []) if flags.is_set("shell") => {
-            v1::CommandInfo { value: Some(text.to_owned()), ..Default::default() }
-        }
-        (Some(text), []) => v1::CommandInfo {
-            shell: Some(false),
-            value: Some(text.to_owned()),
-            arguments: if is_docker { Vec::new() } else { vec![text.to_owned()] },
-            ..Default::default()
-        },
-        (None, [one]) if flags.is_set("shell") => {
-            v1::CommandInfo { value: Some(one.clone()), ..Default::default() }
-        }
-        (None, words @ [program, ..]) => v1::CommandInfo {
-            shell: Some(false),
-            value: Some(program.clone()),
-            // Docker's images want the program once.
-            arguments: words[usize::from(is_docker)..].to_vec(),
-            ..Default::default()
-        },
-        (None, []) if has_image => v1::CommandInfo { shell: Some(false), ..Default::default() },
-        (None, []) => {
-            return Err("nothing to run: give a command, --task or --task_group".to_owned());
-        }
-    };
-    if let Some(text) = flags.text("env") {
-        let map: BTreeMap<String, String> = serde_json::from_str(text)
-            .map_err(|e| format!("--env: expected a JSON object of strings: {e}"))?;
-        let variable = |(name, value)| v1::environment::Variable {
-            name,
-            value: Some(value),
-            ..Default::default()
-        };
-        command.environment =
-            Some(v1::Environment { variables: map.into_iter().map(variable).collect() });
-    }
-    Ok(command)
 }
 
 impl Runner {
@@ -256,6 +124,13 @@ impl Runner {
                         return Err("the master closed the stream; the tasks' fate is not known".to_owned());
                     };
                     if let Some(code) = self.on_event(&mut scheduler, event).await? {
+                        if let Some(said) = self.said.take() {
+                            said.finish().await;
+                        }
+                        if self.detaches && code == ExitCode::SUCCESS {
+                            self.tell_detached();
+                            return Ok(code);
+                        }
                         let _ = scheduler.call(typed(call::Type::Teardown)).await;
                         return Ok(code);
                     }
@@ -283,8 +158,9 @@ impl Runner {
         match event.r#type() {
             event::Type::Subscribed => {
                 let id = event.subscribed.map(|s| s.framework_id.value).unwrap_or_default();
+                self.framework.clone_from(&id);
                 match self.voice {
-                    Voice::Proffer => say!("Framework registered with {id}"),
+                    Voice::Proffer => tell!("Framework registered with {id}"),
                     Voice::Mesos => say!("Subscribed with ID {id}"),
                 }
             }
@@ -383,15 +259,21 @@ impl Runner {
         use v1::offer::operation::{Launch, LaunchGroup, Type};
         let agent = offer.agent_id.value.clone();
         let names: Vec<String> = tasks.iter().map(|t| t.task_id.value.clone()).collect();
-        for name in &names {
-            self.tasks.insert(name.clone(), (TaskState::TaskStaging, offer.agent_id.clone()));
+        for task in &tasks {
+            let own = task.executor.as_ref().map(|e| e.executor_id.value.clone());
+            let launched = Launched {
+                state: TaskState::TaskStaging,
+                agent: offer.agent_id.clone(),
+                executor: if self.group { POD.to_owned() } else { own.unwrap_or_default() },
+            };
+            self.tasks.insert(task.task_id.value.clone(), launched);
         }
         let operation = if self.group {
             let resources =
                 Resources::parse("cpus:0.1;mem:32;disk:32", "*").map_err(|e| e.to_string())?;
             let executor = v1::ExecutorInfo {
                 r#type: Some(v1::executor_info::Type::Default as i32),
-                executor_id: "default-executor".into(),
+                executor_id: POD.into(),
                 framework_id: Some(offer.framework_id.clone()),
                 resources: resources.to_wire(),
                 ..Default::default()
@@ -415,7 +297,7 @@ impl Runner {
         scheduler.call(call).await.map_err(|e| e.to_string())?;
         match (self.voice, self.group) {
             (Voice::Proffer, _) => {
-                names.iter().for_each(|name| say!("task {name} submitted to agent {agent}"))
+                names.iter().for_each(|name| tell!("task {name} submitted to agent {agent}"))
             }
             (Voice::Mesos, true) => {
                 say!("Submitted task group with tasks [ {} ] to agent '{agent}'", names.join(", "));
@@ -444,19 +326,47 @@ impl Runner {
             scheduler.call(call).await.map_err(|e| e.to_string())?;
         }
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.0 = state;
+            task.state = state;
         }
+        self.show_said(&id, state);
         if state == TaskState::TaskRunning
             && let Some(after) = self.kill_after
         {
             self.kill_at.entry(id).or_insert_with(|| Instant::now() + after);
         }
-        let ended = |(state, _): &(TaskState, v1::AgentId)| master_core::is_terminal(*state);
-        if !self.waiting.is_empty() || !self.tasks.values().all(ended) {
+        let goes_on = |state: TaskState| self.detaches && state == TaskState::TaskRunning;
+        let settled = |t: &Launched| master_core::is_terminal(t.state) || goes_on(t.state);
+        if !self.waiting.is_empty() || !self.tasks.values().all(settled) {
             return Ok(None);
         }
-        let finished = self.tasks.values().all(|(state, _)| *state == TaskState::TaskFinished);
+        let is_well = |state: TaskState| state == TaskState::TaskFinished || goes_on(state);
+        let finished = self.tasks.values().all(|task| is_well(task.state));
         Ok(Some(if finished { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
+    }
+
+    /// Shows what a task says from when it runs, and the rest when it has ended.
+    fn show_said(&mut self, id: &str, state: TaskState) {
+        let Some(said) = &mut self.said else { return };
+        let has_ended = master_core::is_terminal(state);
+        if (state == TaskState::TaskRunning || has_ended)
+            && let Some(task) = self.tasks.get(id)
+        {
+            said.begin(&self.framework, id, &task.agent.value, &task.executor);
+        }
+        if has_ended {
+            said.end(id);
+        }
+    }
+
+    /// What a user needs who comes back for the tasks.
+    fn tell_detached(&self) {
+        for id in self.tasks.keys() {
+            say!("{id}");
+        }
+        let (framework, first) = (&self.framework, self.tasks.keys().next());
+        let first = first.map_or("", String::as_str);
+        tell!("detached: `proffer logs -f --framework {framework} {first}` shows what is said,");
+        tell!("`proffer teardown {framework}` ends it and forgets the framework");
     }
 
     fn print(&self, id: &str, status: &v1::TaskStatus) {
@@ -464,7 +374,7 @@ impl Runner {
         match self.voice {
             Voice::Proffer => {
                 let message = status.message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
-                say!("Received status update {state} for task {id}{message}");
+                tell!("Received status update {state} for task {id}{message}");
             }
             Voice::Mesos => {
                 say!("Received status update {state} for task '{id}'");
@@ -485,9 +395,9 @@ impl Runner {
     }
 
     async fn kill(&self, scheduler: &mut Scheduler, id: &str) -> Result<(), String> {
-        let Some((_, agent)) = self.tasks.get(id) else { return Ok(()) };
+        let Some(Launched { agent, .. }) = self.tasks.get(id) else { return Ok(()) };
         match self.voice {
-            Voice::Proffer => say!("asked to kill task {id} on agent {}", agent.value),
+            Voice::Proffer => tell!("asked to kill task {id} on agent {}", agent.value),
             Voice::Mesos => say!("Asked to kill task '{id}' on agent '{}'", agent.value),
         }
         let kill =
