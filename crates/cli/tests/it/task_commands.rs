@@ -229,7 +229,7 @@ fn completed_words(master: &str) {
     let bash = |words: &str, number: u32| {
         let script = format!(
             "source <({0} completion bash); COMP_WORDS=({0} {words}); COMP_CWORD={number}; \
-             _proffer_named proffer \"${{COMP_WORDS[{number}]}}\" x; printf '%s ' \"${{COMPREPLY[@]}}\"",
+             _proffer_named {0} \"${{COMP_WORDS[{number}]}}\" x; printf '%s ' \"${{COMPREPLY[@]}}\"",
             env!("CARGO_BIN_EXE_proffer")
         );
         let mut bash = Command::new("bash");
