@@ -1,6 +1,6 @@
 //! The web UI as a browser gets it, over HTTP alone; `ui_browser` has it in Chromium.
 
-use crate::failover::framework;
+use crate::running::framework;
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::framework::{Framework, FrameworkOptions, command_task, text};

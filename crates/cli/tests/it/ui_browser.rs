@@ -1,6 +1,6 @@
 //! The web UI in Chromium: what a person sees and does.
 
-use crate::failover::framework;
+use crate::running::framework;
 use crate::ui::{EVIL, launch};
 use std::path::PathBuf;
 use std::time::Duration;
