@@ -4,7 +4,7 @@ use crate::agent::{Agent, Cx, Timer, Waiting};
 use crate::contract::Effect;
 use crate::refusal::{Refusal, is_pod_executor};
 use crate::state::{Executor, ExecutorKind, Framework, Task};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use wire::internal::agent_record::Record;
 use wire::v1::task_status::Reason;
@@ -86,12 +86,8 @@ impl Agent {
             .iter()
             .position(|f| f.info.id.as_ref().is_some_and(|id| id.value == framework_id));
         let former = known.and_then(|at| former.remove(at));
-        let framework = Framework {
-            info: info.clone(),
-            executors: BTreeMap::new(),
-            completed_executors: former.map(|f| f.completed_executors.clone()).unwrap_or_default(),
-            terminating: false,
-        };
+        let completed = former.map(|f| f.completed_executors.clone()).unwrap_or_default();
+        let framework = Framework::new(info.clone(), completed);
         self.state.frameworks.insert(framework_id.to_owned(), Arc::new(framework));
         self.retain_directory(&self.framework_directory(framework_id));
         if self.keeps(framework_id) {
@@ -116,8 +112,7 @@ impl Agent {
         kind: ExecutorKind,
     ) {
         let container_id = self.rng.uuid();
-        let executor_id = info.executor_id.value.clone();
-        let base = self.executor_directory(framework_id, &executor_id);
+        let base = self.executor_directory(framework_id, &info.executor_id.value);
         let directory = format!("{base}/runs/{container_id}");
         self.retain_directory(&base);
         let executor = Executor::new(info, kind, container_id, directory);
@@ -137,7 +132,7 @@ impl Agent {
             cx.out.push(Effect::Link { directory, path, target });
         }
         if let Some(framework) = self.framework_mut(framework_id) {
-            framework.executors.insert(executor_id, executor);
+            framework.add(executor);
         }
     }
 

@@ -352,13 +352,7 @@ impl Agent {
 
     /// The executor that has a task.
     pub(crate) fn executor_of(&self, framework: &str, task: &str) -> Option<String> {
-        let executors = &self.state.frameworks.get(framework)?.executors;
-        // A command task's executor has the task's id.
-        if executors.get(task).is_some_and(|e| e.tasks.contains_key(task)) {
-            return Some(task.to_owned());
-        }
-        let mut others = executors.values().filter(|e| e.kind != ExecutorKind::Command);
-        others.find(|e| e.tasks.contains_key(task)).map(|e| e.id().to_owned())
+        self.state.frameworks.get(framework)?.executor_of(task).map(|e| e.id().to_owned())
     }
 
     pub(crate) fn count(&mut self, metric: &'static str) {
@@ -377,6 +371,10 @@ impl Agent {
             for (executor_id, executor) in &framework.executors {
                 if executor.id() != executor_id {
                     return Err(format!("executor {executor_id} has another id inside"));
+                }
+                let is_host = executor.kind != ExecutorKind::Command;
+                if framework.hosts.contains(executor_id) != is_host {
+                    return Err(format!("executor {executor_id} is counted as of another kind"));
                 }
                 for queued in &executor.queue {
                     if executor.tasks.get(queued).is_none_or(|t| t.launched) {

@@ -64,16 +64,20 @@ impl Agent {
 
     fn schedule(&mut self, path: String, at: Time) {
         self.garbage.due.insert(path, at);
-        self.await_garbage();
+        if self.timers.get(&Timer::Collect).is_none_or(|next| at < next) {
+            self.timers.set(Timer::Collect, at);
+        }
+        self.count_garbage();
     }
 
     /// A directory is in use again.
     pub(crate) fn retain_directory(&mut self, path: &str) {
         if self.garbage.due.remove(path).is_some() {
-            self.await_garbage();
+            self.count_garbage();
         }
     }
 
+    /// To be asked for when directories were removed: what is kept for a week may be much.
     fn await_garbage(&mut self) {
         match self.garbage.due.values().min() {
             Some(at) => self.timers.set(Timer::Collect, *at),

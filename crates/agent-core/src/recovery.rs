@@ -105,12 +105,7 @@ impl Agent {
                     framework.info = info;
                     return;
                 }
-                let framework = Framework {
-                    info,
-                    executors: BTreeMap::new(),
-                    completed_executors: VecDeque::new(),
-                    terminating: false,
-                };
+                let framework = Framework::new(info, VecDeque::new());
                 self.state.frameworks.insert(id, Arc::new(framework));
             }
             Record::Executor(record) => {
@@ -119,7 +114,7 @@ impl Agent {
                     Executor::new(record.info, kind, record.container_id, record.directory);
                 executor.started = true;
                 if let Some(framework) = self.framework_mut(&record.framework_id.value) {
-                    framework.executors.insert(executor.id().to_owned(), executor);
+                    framework.add(executor);
                 }
             }
             Record::Task(record) => {
@@ -191,9 +186,10 @@ impl Agent {
             Record::ForgetExecutor(record) => {
                 let id = record.framework_id.value;
                 let Some(framework) = self.framework_mut(&id) else { return };
-                let is_it = |_: &String, e: &mut Executor| e.container_id == record.container_id;
-                let gone: Vec<_> = framework.executors.extract_if(.., is_it).collect();
-                for task in gone.iter().flat_map(|(_, e)| e.tasks.keys()) {
+                let is_it = |e: &&Executor| e.container_id == record.container_id;
+                let gone = framework.executors.values().find(is_it).map(|e| e.id().to_owned());
+                let gone = gone.and_then(|gone| framework.remove(&gone));
+                for task in gone.iter().flat_map(|e| e.tasks.keys()) {
                     self.updates.close(&id, task);
                 }
             }

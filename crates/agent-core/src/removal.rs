@@ -42,7 +42,7 @@ impl Agent {
         let done = framework.executors.get(executor_id).is_some_and(|e| {
             e.state == ExecutorState::Terminated && (e.tasks.is_empty() || terminating)
         });
-        if done && let Some(executor) = framework.executors.remove(executor_id) {
+        if done && let Some(executor) = framework.remove(executor_id) {
             self.forget_executor(cx, framework_id, executor);
         }
         let empty = self.state.frameworks.get(framework_id).is_some_and(|f| f.executors.is_empty());

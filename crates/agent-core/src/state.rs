@@ -3,7 +3,7 @@
 use crate::contract::ContainerEnd;
 use base::Token;
 use resources::Resources;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::v1;
@@ -66,10 +66,47 @@ pub struct Framework {
     pub info: v1::FrameworkInfo,
     /// Live executors by id.
     pub executors: BTreeMap<String, Executor>,
+    /// Those of them that have tasks of other ids than their own.
+    pub(crate) hosts: BTreeSet<String>,
     /// The last executors that ended.
     pub completed_executors: VecDeque<Arc<Executor>>,
     /// It is being shut down: no more updates.
     pub terminating: bool,
+}
+
+impl Framework {
+    pub(crate) fn new(info: v1::FrameworkInfo, completed: VecDeque<Arc<Executor>>) -> Self {
+        Self {
+            info,
+            executors: BTreeMap::new(),
+            hosts: BTreeSet::new(),
+            completed_executors: completed,
+            terminating: false,
+        }
+    }
+
+    pub(crate) fn add(&mut self, executor: Executor) {
+        let id = executor.id().to_owned();
+        if executor.kind != ExecutorKind::Command {
+            self.hosts.insert(id.clone());
+        }
+        self.executors.insert(id, executor);
+    }
+
+    pub(crate) fn remove(&mut self, executor_id: &str) -> Option<Executor> {
+        self.hosts.remove(executor_id);
+        self.executors.remove(executor_id)
+    }
+
+    /// The executor that has a task.
+    pub(crate) fn executor_of(&self, task: &str) -> Option<&Executor> {
+        let has = |executor: &&Executor| executor.tasks.contains_key(task);
+        // A command task's executor has the task's id.
+        self.executors.get(task).filter(has).or_else(|| {
+            let mut hosts = self.hosts.iter().filter_map(|id| self.executors.get(id));
+            hosts.find(has)
+        })
+    }
 }
 
 /// A container that was started through the API.

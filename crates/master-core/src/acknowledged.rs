@@ -6,6 +6,7 @@
 
 use allocator::FrameworkId;
 use base::Time;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -33,7 +34,37 @@ impl Status {
 /// By the agents' ids: one that was unreachable comes back under its own.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
-    by_agent: BTreeMap<String, VecDeque<(Time, Status)>>,
+    by_agent: BTreeMap<String, Known>,
+}
+
+/// Those of one agent.
+#[derive(Debug, Default)]
+struct Known {
+    /// The oldest first.
+    statuses: VecDeque<(Time, Status)>,
+    /// How many of them have a uuid. It is asked for each status that is told, and nearly all are new.
+    uuids: BTreeMap<Uuid, u32>,
+}
+
+impl Known {
+    fn add(&mut self, now: Time, status: Status) {
+        *self.uuids.entry(status.uuid).or_default() += 1;
+        self.statuses.push_back((now, status));
+    }
+
+    fn remove_oldest(&mut self) {
+        let Some((_, status)) = self.statuses.pop_front() else { return };
+        if let Entry::Occupied(mut count) = self.uuids.entry(status.uuid) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    fn has(&self, status: &Status) -> bool {
+        self.uuids.contains_key(&status.uuid) && self.statuses.iter().any(|(_, one)| one == status)
+    }
 }
 
 impl Acknowledged {
@@ -42,19 +73,20 @@ impl Acknowledged {
     pub(crate) fn note(&mut self, now: Time, agent: &str, kept: Option<Duration>, status: Status) {
         let known = self.by_agent.entry(agent.to_owned()).or_default();
         let is_old = |(at, _): &(Time, Status)| kept.is_some_and(|kept| *at + kept < now);
-        while known.len() >= MAX || known.front().is_some_and(is_old) {
-            known.pop_front();
+        while known.statuses.len() >= MAX || known.statuses.front().is_some_and(is_old) {
+            known.remove_oldest();
         }
-        known.push_back((now, status));
+        known.add(now, status);
     }
 
     pub(crate) fn has(&self, agent: &str, status: &Status) -> bool {
-        self.by_agent.get(agent).is_some_and(|known| known.iter().any(|(_, known)| known == status))
+        self.by_agent.get(agent).is_some_and(|known| known.has(status))
     }
 
     /// An agent is connected again: from now on it can keep what it is told.
     pub(crate) fn returned(&mut self, now: Time, agent: &str) {
-        self.by_agent.get_mut(agent).into_iter().flatten().for_each(|(at, _)| *at = now);
+        let known = self.by_agent.get_mut(agent);
+        known.into_iter().flat_map(|k| &mut k.statuses).for_each(|(at, _)| *at = now);
     }
 
     /// An agent does not come back.
@@ -75,6 +107,8 @@ mod tests {
         let minute = |n: u64| Time(n * 61_000_000_000);
         let kept = Some(Duration::from_secs(60));
         known.note(minute(0), "a", kept, status(1));
+        // Another one that happens to have the same uuid.
+        known.note(minute(0), "a", None, Status { task: "v".to_owned(), ..status(1) });
         known.note(minute(1), "a", None, status(2));
         assert!(known.has("a", &status(1)), "it is away");
         assert!(!known.has("b", &status(1)));
