@@ -149,8 +149,15 @@ fn unsupported(
     if let Some(field) = pod.and_then(|pod| unsupported_in_pod(pod, is_shared)) {
         return failed(format!("'ExecutorInfo.container.{field}' is not supported yet"));
     }
+    let in_docker = executor.is_some_and(|executor| is_docker(executor.container.as_ref()));
     for task in tasks {
         let id = &task.task_id.value;
+        // Nobody can give devices to a container of Docker's that runs.
+        if in_docker && task.resources.iter().any(|resource| resource.name == "gpus") {
+            return failed(format!(
+                "Task '{id}': an executor of type DOCKER has the GPUs of 'ExecutorInfo.resources', and none of its tasks'"
+            ));
+        }
         let isolators =
             [("cpus", "cgroups/cpu", limitable.cpus), ("mem", "cgroups/mem", limitable.mem)];
         for (name, isolator, is_there) in isolators {

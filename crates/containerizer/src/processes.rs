@@ -67,18 +67,31 @@ impl Process {
     }
 }
 
+/// The parent of the process behind a descriptor, which has this number; None if it has ended.
+pub(crate) fn parent_of(pid: u32, process: &OwnedFd) -> Option<u32> {
+    let parent = Process::read(pid)?.parent;
+    // What was read is of this process, if it is still there.
+    send(process, 0).then_some(parent)
+}
+
 /// Sends SIGKILL to the process behind a descriptor.
 pub(crate) fn kill(process: &OwnedFd) {
+    send(process, libc::SIGKILL);
+}
+
+/// Whether a signal could be sent; 0 is none.
+fn send(process: &OwnedFd, signal: i32) -> bool {
     // SAFETY: a system call with an open descriptor; no information goes with the signal.
-    unsafe {
+    let status = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
             process.as_raw_fd(),
-            libc::SIGKILL,
+            signal,
             std::ptr::null::<libc::siginfo_t>(),
             0,
-        );
-    }
+        )
+    };
+    status == 0
 }
 
 /// The oldest child of a process: of a supervisor its main process, or the init around that.

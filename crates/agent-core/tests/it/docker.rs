@@ -69,3 +69,16 @@ fn a_container_has_as_long_to_stop_as_an_executor() {
     assert_eq!(grace(9, None), 9);
     assert_eq!(grace(9, Some(2)), 2);
 }
+
+/// A container that runs is given no devices, so an executor has those that it asks for itself.
+#[test]
+fn gpus_of_tasks_in_an_executor_are_refused() {
+    let mut node = Node::registered();
+    let mut task = super::executors::own("t");
+    task["executor"]["container"] = docker_task("x")["container"].clone();
+    let gpu = json!({"name": "gpus", "type": "SCALAR", "scalar": {"value": 1}});
+    task["resources"].as_array_mut().expect("resources").push(gpu);
+    let status = updates(&node.run(task)).remove(0);
+    assert_eq!(status.state(), v1::TaskState::TaskFailed);
+    assert!(status.message().contains("'ExecutorInfo.resources'"), "{}", status.message());
+}

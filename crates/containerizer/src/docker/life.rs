@@ -105,13 +105,14 @@ impl Shared {
                 }
             };
             let _ = tokio::time::timeout(STALL, inside).await;
-            shared.live().remove(&container_id);
+            let live = shared.live().remove(&container_id);
             let status = code.map(|code| (code & 0xFF) << 8);
             let inspected = match code {
                 Some(KILLED) => shared.engine.inspect(&name).await.unwrap_or_default(),
                 _ => Value::Null,
             };
-            let limitation = limitation(&inspected);
+            let known = live.and_then(|live| live.limitation);
+            let limitation = known.or_else(|| limitation(&inspected));
             shared.cgroups.forget(&container_id);
             shared.gpus.iter().for_each(|gpus| gpus.release(&container_id));
             let _ = shared.exits.send(Exited { container_id, status, limitation });

@@ -11,6 +11,7 @@ mod amounts;
 mod appearance;
 mod engine;
 mod exec;
+mod joined;
 mod life;
 mod network;
 mod output;
@@ -33,8 +34,8 @@ use crate::network::Network;
 use crate::probe::probe;
 use crate::user::User;
 use crate::{
-    BoxFuture, ContainerSpec, Containerizer, Exited, Fetcher, FetcherFigures, Found, ProbeAnswer,
-    StartError, Started, Target, isolation, sandbox,
+    BoxFuture, ContainerSpec, Containerizer, Exited, Fetcher, FetcherFigures, Found, Limitation,
+    MountedVolume, ProbeAnswer, StartError, Started, Target, isolation, sandbox, supervisor,
 };
 use amounts::Host;
 use base::Timings;
@@ -106,6 +107,8 @@ struct Shared {
     /// How long images took to come, those that were there included.
     pulls: Mutex<Timings>,
     exits: mpsc::UnboundedSender<Exited>,
+    /// Shows volumes in containers that run.
+    program: PathBuf,
     /// Containers and what they may use from now on, one after the other.
     updates: mpsc::UnboundedSender<(String, Value)>,
 }
@@ -123,6 +126,8 @@ struct Live {
     is_mortal: bool,
     /// The container inside which it runs.
     parent: Option<String>,
+    /// Why it is ended, if the engine does not know.
+    limitation: Option<Limitation>,
     /// What is known of it since it was started.
     running: Option<Running>,
 }
@@ -154,6 +159,9 @@ impl Docker {
         let directory = options.runtime_dir.join("docker");
         let records = Records::open(directory.clone())
             .map_err(|e| format!("cannot use {}: {e}", directory.display()))?;
+        let program = options.runtime_dir.join("bin");
+        let program = supervisor::install(&program)
+            .map_err(|e| format!("cannot write to {}: {e}", program.display()))?;
         let (exits, receiver) = mpsc::unbounded_channel();
         let (updates, queue) = mpsc::unbounded_channel();
         tokio::spawn(life::update_all(engine.clone(), queue));
@@ -176,6 +184,7 @@ impl Docker {
             live: Mutex::default(),
             pulls: Mutex::default(),
             exits,
+            program,
             updates,
         };
         Ok((Arc::new(Self(Arc::new(shared))), receiver))
@@ -384,6 +393,24 @@ impl Containerizer for Docker {
     ) {
         let changes = amounts::changes(&resources, &limits, self.0.circumstances.host);
         let _ = self.0.updates.send((container_id.to_owned(), json!(changes)));
+    }
+
+    fn show_volume(
+        &self,
+        container_id: &str,
+        sandbox: &Path,
+        volume: &MountedVolume,
+    ) -> Result<(), String> {
+        self.0.show(container_id, sandbox, volume)
+    }
+
+    fn hide_volume(
+        &self,
+        container_id: &str,
+        sandbox: &Path,
+        volume: &MountedVolume,
+    ) -> Result<(), String> {
+        self.0.hide(container_id, sandbox, volume)
     }
 
     fn usage(&self, running: &[isolation::Running]) -> Vec<v1::ResourceStatistics> {

@@ -5,6 +5,8 @@ use containerizer::docker::DockerOptions;
 use containerizer::images::Credentials;
 use containerizer::{Containerizer as _, MountedVolume};
 use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
 use testkit::docker::DockerEngine;
 use testkit::registry::{Registry, sha256};
 use wire::v1;
@@ -31,6 +33,7 @@ async fn a_real_engine_keeps_the_contract() {
     credentials(node("credentials").await, &engine).await;
     volume_drivers(node("drivers").await).await;
     commands_inside(node("inside").await).await;
+    volumes_of_tasks_that_join(node("joined").await).await;
     an_engine_that_is_killed(node("killed").await, engine).await;
 }
 
@@ -208,6 +211,46 @@ async fn credentials(node: Node, engine: &DockerEngine) {
     assert_eq!(node.exit().await.1, Some(0));
     let gone = engine.ask("DELETE", &format!("/images/{image}?force=true"), b"");
     assert!(gone.is_some_and(|answer| answer.contains(" 200 ")));
+}
+
+/// A container that runs is given volumes, and they go again, also by another agent.
+async fn volumes_of_tasks_that_join(node: Node) {
+    let script = "cd $MESOS_SANDBOX; echo ready; \
+        until test -e data/name; do sleep 0.05; done; cat data/name x/read/name; \
+        touch x/read/made 2>/dev/null || echo read-only; touch data/made; echo seen; \
+        while test -e data/name; do sleep 0.05; done; echo gone; sleep 1000";
+    node.start("a", script).await;
+    node.wait_for_line("a", "ready").await;
+    let volume = |name: &str, container_path: &str, read_only: bool| {
+        let path = node.directory.join("volumes").join(name);
+        std::fs::create_dir_all(&path).expect("a directory");
+        std::fs::write(path.join("name"), format!("{name}\n")).expect("a file");
+        let (path, container_path) = (path.display().to_string(), container_path.to_owned());
+        MountedVolume { path, container_path, exclusive: false, read_only }
+    };
+    let (data, read) = (volume("data", "data", false), volume("read", "x/read", true));
+    let out = volume("out", "../out", false);
+    let sandbox = node.sandbox("a");
+    for volume in [&read, &data] {
+        node.docker.show_volume("a", &sandbox, volume).expect("shown");
+    }
+    node.wait_for_line("a", "seen").await;
+    assert_eq!(node.output("a", "stdout"), "ready\ndata\nread\nread-only\nseen\n");
+    assert!(Path::new(&data.path).join("made").exists());
+    let mut node = node.restarted().await;
+    assert_eq!(node.recover().await.len(), 1);
+    node.docker.show_volume("a", &sandbox, &data).expect("it is there");
+    node.docker.hide_volume("a", &sandbox, &data).expect("hidden");
+    node.wait_for_line("a", "gone").await;
+    // What can't be shown ends the container, which is told so.
+    let error = node.docker.show_volume("a", &sandbox, &out).expect_err("refused");
+    assert!(error.contains("without '..'"), "{error}");
+    node.tell(|docker| docker.destroy("a")).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), node.exits.recv()).await;
+    let ended = ended.expect("an end in time").expect("an end");
+    let limitation = ended.limitation.expect("it has less than it should");
+    assert_eq!(limitation.reason, v1::task_status::Reason::ContainerUpdateFailed);
+    node.docker.hide_volume("a", &sandbox, &read).expect("nothing to hide");
 }
 
 /// Volumes of drivers go to the engine, which knows its drivers.
