@@ -404,6 +404,7 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
         limits,
         volumes: volumes.into_iter().map(mounted).collect(),
         rootfs: None,
+        image_volumes: BTreeMap::new(),
         image_user: None,
         image_wants_nvidia: false,
         recovery_timeout,

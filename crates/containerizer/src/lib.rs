@@ -42,6 +42,7 @@ pub use user::User;
 pub use probe::{ProbeAnswer, Target};
 
 use base::Timings;
+use isolation::Root;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -89,8 +90,10 @@ pub struct ContainerSpec {
     pub limits: BTreeMap<String, f64>,
     /// Persistent volumes that appear in the sandbox.
     pub volumes: Vec<MountedVolume>,
-    /// Root file system: a directory on the host; None: the host's.
-    pub rootfs: Option<String>,
+    /// Root file system; None: the host's.
+    pub rootfs: Option<Root>,
+    /// Volumes that are images, by the host paths that stand for them.
+    pub image_volumes: BTreeMap<String, Root>,
     /// For how long the container waits for an agent that is gone, before it is shut down.
     pub recovery_timeout: Duration,
     /// Time from SIGTERM to SIGKILL of that shutdown.
@@ -115,7 +118,7 @@ pub struct Pod {
 
 impl ContainerSpec {
     /// Who it runs as, None: as the agent does. Names are those of this host or of the root file system.
-    pub(crate) fn who(&self, rootfs: Option<&Path>) -> Result<Option<User>, String> {
+    pub(crate) fn who(&self, rootfs: Option<&Root>) -> Result<Option<User>, String> {
         if let Some(user) = &self.image_user {
             return Ok(Some(user.clone()));
         }

@@ -92,6 +92,7 @@ impl Mesos {
             limits: pod.limits,
             volumes: Vec::new(),
             rootfs: None,
+            image_volumes: BTreeMap::new(),
             recovery_timeout: of.recovery_timeout,
             shutdown_grace_period: of.shutdown_grace_period,
             unless_sandbox: false,

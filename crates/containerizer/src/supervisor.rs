@@ -105,7 +105,7 @@ pub(crate) fn encode(
         text(&mut out, path.as_deref().map_or(Ok(""), path_text)?)?;
     }
     text(&mut out, &oom_score_adj.map(|score| score.to_string()).unwrap_or_default())?;
-    setup.encode(&mut out, rootfs.as_deref(), &spec.directory)?;
+    setup.encode(&mut out, rootfs.as_ref(), &spec.directory)?;
     for log in logs {
         out.extend_from_slice(&log.max.to_le_bytes());
         out.extend_from_slice(&log.keep.to_le_bytes());

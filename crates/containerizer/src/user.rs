@@ -1,6 +1,6 @@
 //! Users of this host. They are looked up here, so that the supervisor needs no library for it.
 
-use crate::rooted::{self, Within};
+use crate::isolation::Root;
 use std::ffi::{CStr, CString};
 use std::path::Path;
 
@@ -25,7 +25,7 @@ impl User {
     ///
     /// The host comes first, since that is what the operator allows, and what owns volumes. An image can't make somebody
     /// root who is not.
-    pub(crate) fn named(name: &str, rootfs: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn named(name: &str, rootfs: Option<&Root>) -> Result<Self, String> {
         let text =
             CString::new(name).map_err(|_| "the user's name contains a zero byte".to_owned())?;
         if let Some((uid, gid)) = ids(&text) {
@@ -43,7 +43,7 @@ impl User {
         }
     }
 
-    fn of_image(name: &str, rootfs: &Path) -> Option<Self> {
+    fn of_image(name: &str, rootfs: &Root) -> Option<Self> {
         let tables = Tables::of(rootfs);
         let entry = tables.user(|entry| entry.name == name)?;
         Some(Self { uid: entry.uid, gid: entry.gid, groups: tables.groups(name, entry.gid) })
@@ -54,7 +54,7 @@ impl User {
     ///
     /// # Errors
     /// With a text that names what is not there.
-    pub(crate) fn by_image(text: &str, rootfs: &Path) -> Result<Self, String> {
+    pub(crate) fn by_image(text: &str, rootfs: &Root) -> Result<Self, String> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
             None => (text, None),
@@ -106,9 +106,8 @@ struct Entry {
 }
 
 impl Tables {
-    fn of(rootfs: &Path) -> Self {
-        let read =
-            |path: &str| rooted::read(rootfs, Path::new(path), Within::Root).unwrap_or_default();
+    fn of(rootfs: &Root) -> Self {
+        let read = |path: &str| rootfs.read(Path::new(path)).unwrap_or_default();
         Self { users: read("/etc/passwd"), groups: read("/etc/group") }
     }
 
@@ -202,8 +201,10 @@ mod tests {
         std::fs::create_dir(root.join("etc")).expect("a directory");
         std::fs::write(root.join("etc/passwd"), users).expect("a table");
         std::fs::write(root.join("etc/group"), groups).expect("a table");
-        let of =
-            |text: &str| User::by_image(text, &root).map(|user| (user.uid, user.gid, user.groups));
+        let of = |text: &str| {
+            User::by_image(text, &Root::directory(&root))
+                .map(|user| (user.uid, user.gid, user.groups))
+        };
         assert_eq!(of("app"), Ok((1000, 1001, vec![1001, 2000, 2001])));
         assert_eq!(of("1000"), of("app"));
         assert_eq!(of("app:web"), Ok((1000, 2000, vec![2000])));

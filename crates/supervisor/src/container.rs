@@ -2,7 +2,7 @@
 //! and lists as there, each kind of thing with a number in front.
 
 use crate::spec::{long, number, text};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// All of it.
 #[derive(Debug, Default)]
@@ -15,8 +15,8 @@ pub(crate) struct Container {
     pub(crate) namespaces: libc::c_int,
     /// Name of the host, in a namespace of its own.
     pub(crate) hostname: Option<CString>,
-    /// Root file system, a directory on the host.
-    pub(crate) root: Option<CString>,
+    /// Root file system.
+    pub(crate) root: Option<Root>,
     /// Where the sandbox is for the container.
     pub(crate) sandbox: CString,
     /// What is mounted and made, in this order.
@@ -51,6 +51,36 @@ pub(crate) struct Privileges {
     pub(crate) filters: Vec<Vec<u8>>,
 }
 
+/// What is mounted for this container alone.
+#[derive(Debug)]
+pub(crate) enum Root {
+    /// A directory of the host, with attributes (`MOUNT_ATTR_…`).
+    Directory {
+        path: CString,
+        attributes: u64,
+    },
+    Layers(Layers),
+}
+
+impl Root {
+    /// What it is called towards people: where it is, or what is written to it.
+    pub(crate) fn path(&self) -> &CStr {
+        match self {
+            Self::Directory { path, .. } => path,
+            Self::Layers(layers) => &layers.upper,
+        }
+    }
+}
+
+/// Directories of the host that overlayfs puts together.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    /// The topmost first.
+    pub(crate) lower: Vec<CString>,
+    pub(crate) upper: CString,
+    pub(crate) work: CString,
+}
+
 /// Where something that is mounted comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -62,6 +92,8 @@ pub(crate) enum Source {
     Container(CString),
     /// The container inside which this one runs.
     Parent(CString),
+    /// Made for this container.
+    Root(Root),
 }
 
 /// Where something appears in the container.
@@ -90,6 +122,8 @@ pub(crate) enum Step {
     },
     /// Mounts a new file system, on a directory that is made if it is not there; no link leads to it.
     Mount { kind: CString, options: CString, attributes: u64, path: CString },
+    /// Mounts a directory in memory, on a directory that is made if it is not there; no link leads to it.
+    Memory { mode: u32, attributes: u64, path: CString },
     /// Makes a symbolic link.
     Link { to: CString, path: CString },
     /// Makes a device, with type and permissions.
@@ -114,7 +148,7 @@ impl Container {
             network: optional(rest, text)?,
             namespaces: number(rest)? as libc::c_int,
             hostname: optional(rest, text)?,
-            root: optional(rest, text)?,
+            root: optional(rest, root)?,
             sandbox: text(rest)?,
             steps: many(rest, step)?,
             terminal: optional(rest, |rest| {
@@ -151,6 +185,7 @@ fn step(rest: &mut &[u8]) -> Option<Step> {
         3 => Step::Device { path: text(rest)?, mode: number(rest)?, number: long(rest)? },
         4 => Step::Secret { content: bytes(rest)?, attributes: long(rest)?, target: target(rest)? },
         5 => Step::Mask { path: text(rest)? },
+        6 => Step::Memory { mode: number(rest)?, attributes: long(rest)?, path: text(rest)? },
         _ => return None,
     })
 }
@@ -161,6 +196,17 @@ fn source(rest: &mut &[u8]) -> Option<Source> {
         1 => Source::Within { base: text(rest)?, path: text(rest)? },
         2 => Source::Container(text(rest)?),
         3 => Source::Parent(text(rest)?),
+        4 => Source::Root(root(rest)?),
+        _ => return None,
+    })
+}
+
+fn root(rest: &mut &[u8]) -> Option<Root> {
+    Some(match number(rest)? {
+        0 => Root::Directory { path: text(rest)?, attributes: long(rest)? },
+        1 => {
+            Root::Layers(Layers { lower: many(rest, text)?, upper: text(rest)?, work: text(rest)? })
+        }
         _ => return None,
     })
 }

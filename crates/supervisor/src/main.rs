@@ -30,6 +30,7 @@ mod main_process;
 mod mount;
 mod namespaces;
 mod oom;
+mod overlay;
 mod privileges;
 mod rooted;
 mod setup;

@@ -16,6 +16,7 @@ const MOVE_MOUNT_T_EMPTY_PATH: libc::c_long = 0x40;
 /// Attributes of a mount, as the kernel knows them (`MOUNT_ATTR_…`).
 pub(crate) const READ_ONLY: u64 = 1;
 pub(crate) const NO_SUID: u64 = 2;
+pub(crate) const NO_DEV: u64 = 4;
 
 /// What mount_setattr(2) takes.
 #[repr(C)]

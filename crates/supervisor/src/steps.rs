@@ -4,9 +4,9 @@
 //! nowhere. Then it enters the namespaces, and attaches them there. So nothing is ever mounted on the host, and nothing
 //! is left to be taken away when the container ends, however it ends.
 
-use crate::container::{Container, Source, Step, Target};
-use crate::mount;
+use crate::container::{Container, Root, Source, Step, Target};
 use crate::rooted::{self, Made, Within};
+use crate::{mount, overlay};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -39,15 +39,21 @@ impl Copies {
     pub(crate) fn of_host(container: &Container) -> Result<Self, String> {
         let root = match &container.root {
             None => None,
-            Some(path) => Some(
-                open(path)
-                    .and_then(|fd| copy(fd.as_fd(), true, 0, false))
-                    .map_err(|e| format!("cannot use the root file system {}: {e}", shown(path)))?,
-            ),
+            Some(root) => Some(of_root(root).map_err(|e| {
+                format!("cannot use the root file system {}: {e}", shown(root.path()))
+            })?),
         };
         let mut copies = Self { root, sources: Vec::with_capacity(container.steps.len()) };
         for step in &container.steps {
             let source = match step {
+                Step::Bind { source: Source::Root(root), attributes, .. } => {
+                    let fault = |e| format!("cannot use the image at {}: {e}", shown(root.path()));
+                    let made = of_root(root).map_err(fault)?;
+                    if *attributes != 0 {
+                        mount::set(made.as_fd(), *attributes, 0, false).map_err(fault)?;
+                    }
+                    Some(made)
+                }
                 Step::Bind { source, recursive, attributes, shared, optional, .. } => {
                     match open_source(source).map_err(|e| missing(source, &e)) {
                         Ok(None) => None,
@@ -96,7 +102,8 @@ impl Copies {
                 root
             }
         };
-        let mut place = Place { root, sandbox: None, path: &container.sandbox, vault: None };
+        let mut place =
+            Place { root, sandbox: None, path: &container.sandbox, vault: None, memory: None };
         for (step, copy) in container.steps.iter().zip(self.sources) {
             place.carry_out(step, copy)?;
         }
@@ -126,12 +133,22 @@ pub(crate) fn copy(
     Ok(made)
 }
 
+/// A tree that is mounted for this container alone.
+fn of_root(root: &Root) -> io::Result<OwnedFd> {
+    match root {
+        Root::Directory { path, attributes } => {
+            open(path).and_then(|fd| copy(fd.as_fd(), true, *attributes, false))
+        }
+        Root::Layers(layers) => overlay::make(layers),
+    }
+}
+
 /// Opens a source on the host; None if it is elsewhere.
 fn open_source(source: &Source) -> io::Result<Option<OwnedFd>> {
     Ok(match source {
         Source::Host(path) => Some(open(path)?),
         Source::Within { base, path } => Some(make_owned(&open(base)?, path)?),
-        Source::Container(_) | Source::Parent(_) => None,
+        Source::Container(_) | Source::Parent(_) | Source::Root(_) => None,
     })
 }
 
@@ -161,6 +178,7 @@ fn missing(source: &Source, error: &io::Error) -> String {
         Source::Parent(path) => {
             format!("cannot use {} of the container around this one: {error}", shown(path))
         }
+        Source::Root(root) => format!("cannot use the image at {}: {error}", shown(root.path())),
     }
 }
 
@@ -170,6 +188,7 @@ struct Place<'a> {
     sandbox: Option<OwnedFd>,
     path: &'a CStr,
     vault: Option<Vault>,
+    memory: Option<Memory>,
 }
 
 impl Place<'_> {
@@ -202,6 +221,12 @@ impl Place<'_> {
                 let root = self.root.as_fd();
                 let at = rooted::make(root, path, Within::Plain, Made::Directory).map_err(fault)?;
                 mount::attach(made.as_fd(), at.as_fd()).map_err(fault)
+            }
+            Step::Memory { mode, attributes, path } => {
+                let fault = |e| format!("cannot mount on {}: {e}", shown(path));
+                let root = self.root.as_fd();
+                let at = rooted::make(root, path, Within::Plain, Made::Directory).map_err(fault)?;
+                self.remember(*mode, *attributes, at.as_fd()).map_err(fault)
             }
             Step::Link { to, path } => {
                 let (parent, name) = self.parent(path).map_err(|e| fault(path, &e))?;
@@ -268,17 +293,24 @@ impl Place<'_> {
         Ok((made, name))
     }
 
-    fn mask(&self, path: &CStr) -> io::Result<()> {
+    /// Shows a directory in memory.
+    fn remember(&mut self, mode: u32, attributes: u64, at: BorrowedFd<'_>) -> io::Result<()> {
+        let memory = match self.memory.take() {
+            Some(memory) => memory,
+            None => Memory::open(at)?,
+        };
+        mount::attach(self.memory.insert(memory).directory(mode, attributes)?.as_fd(), at)
+    }
+
+    fn mask(&mut self, path: &CStr) -> io::Result<()> {
         let at = match rooted::open(self.root.as_fd(), path, Within::Root, libc::O_PATH) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
-        let cover = if rooted::is_directory(at.as_fd())? {
-            mount::new(c"tmpfs", c"size=4k,nr_inodes=1,mode=0", mount::READ_ONLY)?
-        } else {
-            self.copy(c"/dev/null", false, 0)?
-        };
-        mount::attach(cover.as_fd(), at.as_fd())
+        if rooted::is_directory(at.as_fd())? {
+            return self.remember(0, mount::READ_ONLY, at.as_fd());
+        }
+        mount::attach(self.copy(c"/dev/null", false, 0)?.as_fd(), at.as_fd())
     }
 }
 
@@ -289,6 +321,31 @@ fn refused(target: &Target, error: &io::Error) -> String {
 
 fn done(status: libc::c_int) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Memory of a container, of which directories are shown in several places.
+struct Memory {
+    /// It stays where the first of them is, below that.
+    memory: OwnedFd,
+    directories: u32,
+}
+
+impl Memory {
+    fn open(at: BorrowedFd<'_>) -> io::Result<Self> {
+        let memory = mount::new(c"tmpfs", c"mode=755", mount::NO_SUID)?;
+        mount::attach(memory.as_fd(), at)?;
+        Ok(Self { memory, directories: 0 })
+    }
+
+    /// A new directory as a mount that is attached nowhere.
+    fn directory(&mut self, mode: u32, attributes: u64) -> io::Result<OwnedFd> {
+        let name = std::ffi::CString::new(self.directories.to_string())?;
+        self.directories += 1;
+        // SAFETY: the name is terminated, and the descriptor is open.
+        done(unsafe { libc::mkdirat(self.memory.as_raw_fd(), name.as_ptr(), mode) })?;
+        let made = rooted::open(self.memory.as_fd(), &name, Within::Bounds, libc::O_PATH)?;
+        copy(made.as_fd(), false, attributes, false)
+    }
 }
 
 /// Memory that holds secrets and is never swapped out. While it is filled it lies on the root, where nobody looks.

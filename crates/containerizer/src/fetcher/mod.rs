@@ -9,6 +9,7 @@ mod session;
 mod uri;
 
 use crate::ContainerSpec;
+use crate::isolation::Root;
 use crate::user::User;
 use cache::Cache;
 use session::Session;
@@ -88,7 +89,7 @@ pub(crate) struct Wanted {
     directory: PathBuf,
     user: Option<String>,
     /// Users may be those of an image.
-    rootfs: Option<PathBuf>,
+    rootfs: Option<Root>,
     image_user: Option<User>,
     command: v1::CommandInfo,
 }
@@ -101,7 +102,7 @@ impl Wanted {
         }
         let command = v1::CommandInfo { uris: spec.command.uris.clone(), ..Default::default() };
         let (container_id, user) = (spec.container_id.clone(), spec.user.clone());
-        let rootfs = spec.rootfs.as_ref().map(PathBuf::from);
+        let rootfs = spec.rootfs.clone();
         let directory = PathBuf::from(&spec.directory);
         let image_user = spec.image_user.clone();
         Some(Self { container_id, directory, user, rootfs, image_user, command })
@@ -156,7 +157,7 @@ impl Fetcher {
             .map_err(|e| format!("Could not fetch: {e}"))?;
         let user = match (&wanted.image_user, &wanted.user) {
             (Some(user), _) => Some(user.clone()),
-            (None, Some(name)) => Some(User::named(name, wanted.rootfs.as_deref())?),
+            (None, Some(name)) => Some(User::named(name, wanted.rootfs.as_ref())?),
             (None, None) => None,
         };
         let log = logs(&wanted.directory, user.as_ref())?;

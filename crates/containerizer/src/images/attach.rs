@@ -3,10 +3,9 @@
 use super::manifest::ImageConfig;
 use super::provisioner::{Provisioner, Pulled};
 use super::runtime::{merge_command, merge_environment};
-use crate::isolation::{Isolator, Running, asks_for_nvidia};
+use crate::isolation::{Isolator, Root, Running, asks_for_nvidia};
 use crate::{ContainerSpec, User};
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use wire::v1;
 
@@ -35,8 +34,6 @@ pub(crate) async fn attach(
     if root(container).is_some() {
         let image = pulled.next().ok_or("an image is missing")?;
         let found = provisioner.provision(&spec.container_id, image).await?;
-        let rootfs = found.rootfs.to_str().ok_or("the path of the root file system is not text")?;
-        spec.rootfs = Some(rootfs.to_owned());
         spec.image_wants_nvidia = wants_nvidia(&found.config);
         if as_told {
             spec.command = merge_command(&spec.command, &found.config)?;
@@ -45,15 +42,17 @@ pub(crate) async fn attach(
                 spec.working_directory.clone_from(&found.config.working_dir);
             }
             let user = spec.user.as_deref();
-            spec.image_user = user_of_image(&found.config, &spec.command, user, &found.rootfs)?;
+            spec.image_user = user_of_image(&found.config, &spec.command, user, &found.root)?;
         }
+        spec.rootfs = Some(found.root);
     }
     for volume in container.volumes.iter_mut().filter(|volume| volume.image.is_some()) {
         let image = pulled.next().ok_or("an image is missing")?;
         let found = provisioner.provision(&spec.container_id, image).await?;
-        let rootfs = found.rootfs.to_str().ok_or("the path of the volume is not text")?;
+        let place = found.place.to_str().ok_or("the path of the volume is not text")?;
         volume.image = None;
-        volume.host_path = Some(rootfs.to_owned());
+        volume.host_path = Some(place.to_owned());
+        spec.image_volumes.insert(place.to_owned(), found.root);
     }
     Ok(())
 }
@@ -73,7 +72,7 @@ fn user_of_image(
     image: &ImageConfig,
     command: &v1::CommandInfo,
     user: Option<&str>,
-    rootfs: &Path,
+    rootfs: &Root,
 ) -> Result<Option<User>, String> {
     let Some(wanted) = &image.user else { return Ok(None) };
     let is_root = user.is_some_and(|u| User::named(u, None).is_ok_and(|user| user.uid == 0));

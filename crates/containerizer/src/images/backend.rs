@@ -1,7 +1,8 @@
 //! Ways to make one root file system of layers (spec/agent.md 6.6).
 
+use super::copy;
 use super::whiteout::Form;
-use super::{copy, mounts};
+use crate::isolation::{Attributes, Root};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CString;
@@ -70,34 +71,36 @@ impl Backend {
         }
     }
 
-    /// Makes a root file system of layers, the lowest first, at `rootfs`; `scratch` is for what it needs beside. Devices
-    /// in images are without effect.
+    /// Makes ready what a root file system is mounted of: layers, the lowest first, `rootfs` for the tree itself, and
+    /// `scratch` for what is beside. Devices in images are without effect.
     pub(crate) fn provision(
         self,
-        layers: &[PathBuf],
+        mut layers: Vec<PathBuf>,
         rootfs: &Path,
         scratch: &Path,
-    ) -> Result<(), String> {
+    ) -> Result<Root, String> {
         let fault =
             |e: io::Error| format!("cannot make the root file system {}: {e}", rootfs.display());
         std::fs::create_dir_all(rootfs).map_err(fault)?;
-        match self {
-            Self::Overlay => overlay(layers, rootfs, scratch).map_err(fault)?,
-            Self::Bind => match layers {
-                [layer] => mounts::bind(layer, rootfs, true).map_err(fault)?,
-                _ => {
-                    let count = layers.len();
-                    return Err(format!(
-                        "the image has {count} layers, and --image_provisioner_backend=bind can show only one"
-                    ));
-                }
-            },
-            Self::Copy => {
-                copy::copy(layers, rootfs)?;
-                mounts::bind(rootfs, rootfs, false).map_err(fault)?;
+        match (self, layers.as_slice()) {
+            (Self::Overlay, _) => {
+                let (upper, work) = beside(layers.last(), scratch).map_err(fault)?;
+                layers.reverse();
+                Ok(Root::Layers { lower: layers, upper, work })
+            }
+            (Self::Bind, [layer]) => {
+                let attributes = Attributes(Attributes::NO_DEV.0 | Attributes::READ_ONLY.0);
+                Ok(Root::Directory { path: layer.clone(), attributes })
+            }
+            (Self::Bind, _) => Err(format!(
+                "the image has {} layers, and --image_provisioner_backend=bind can show only one",
+                layers.len()
+            )),
+            (Self::Copy, _) => {
+                copy::copy(&layers, rootfs)?;
+                Ok(Root::Directory { path: rootfs.to_owned(), attributes: Attributes::NO_DEV })
             }
         }
-        mounts::make_private(rootfs).map_err(fault)
     }
 }
 
@@ -115,37 +118,32 @@ fn probe(directory: &Path) -> Result<(), String> {
     let (lower, rootfs) = (trial.join("lower"), trial.join("rootfs"));
     let tried = std::fs::create_dir_all(&lower)
         .and_then(|()| std::fs::create_dir_all(&rootfs))
-        .and_then(|()| overlay(&[lower], &rootfs, &trial.join("scratch")))
+        .and_then(|()| beside(None, &trial.join("scratch")))
+        .and_then(|(upper, work)| overlay(&lower, &upper, &work, &rootfs))
         .and_then(|()| Ok(rustix::mount::unmount(&rootfs, UnmountFlags::DETACH)?));
     let _ = std::fs::remove_dir_all(&trial);
     tried.map_err(|e| format!("overlayfs does not work in {}: {e}", directory.display()))
 }
 
-fn overlay(layers: &[PathBuf], rootfs: &Path, scratch: &Path) -> io::Result<()> {
+/// Makes the directories that overlayfs writes to. The root of the tree has the owner and the mode of the first.
+fn beside(top: Option<&PathBuf>, scratch: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let (upper, work) = (scratch.join("upperdir"), scratch.join("workdir"));
     for directory in [&upper, &work] {
         std::fs::create_dir_all(directory)?;
     }
-    // The root of the tree has the owner and the mode of the upper directory.
-    if let Some(top) = layers.last() {
+    if let Some(top) = top {
         copy::dress_like(top, &upper)?;
     }
-    let open = |path: &PathBuf| -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(path, flags, Mode::empty())?)
-    };
-    // Descriptors are short, whatever the paths are: all options have to fit a page, and nothing in them is special.
+    Ok((upper, work))
+}
+
+fn overlay(lower: &Path, upper: &Path, work: &Path, rootfs: &Path) -> io::Result<()> {
+    // Descriptors have no character that is special in options.
+    let open = |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let [lower, upper, work] = [open(lower)?, open(upper)?, open(work)?];
     let shown = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let (upper, work) = (open(&upper)?, open(&work)?);
-    let layers = layers.iter().rev().map(open).collect::<io::Result<Vec<_>>>()?;
-    let lower: Vec<String> = layers.iter().map(shown).collect();
-    let (lower, upper, work) = (lower.join(":"), shown(&upper), shown(&work));
-    let mount = |more: &str| -> io::Result<()> {
-        let options =
-            CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work}{more}"))?;
-        let options = Some(options.as_c_str());
-        Ok(rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::NODEV, options)?)
-    };
-    // What the container writes goes with it: the disk need not have it at the end. Kernels before 5.10 can't.
-    mount(",volatile").or_else(|_| mount(""))
+    let (lower, upper, work) = (shown(&lower), shown(&upper), shown(&work));
+    let options = CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work}"))?;
+    let options = Some(options.as_c_str());
+    Ok(rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::NODEV, options)?)
 }

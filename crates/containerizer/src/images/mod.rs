@@ -20,6 +20,7 @@ mod hadoop;
 mod layer;
 mod local;
 mod manifest;
+pub(crate) mod merged;
 mod meta;
 mod mounts;
 mod options;

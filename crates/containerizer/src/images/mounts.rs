@@ -1,29 +1,10 @@
-//! Mounts that root file systems consist of, in the agent's own namespace.
+//! What former agents mounted for containers, in the agent's own namespace.
 
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::UnmountFlags;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
-
-/// Shows `source` at `target`, without the devices in it.
-pub(crate) fn bind(source: &Path, target: &Path, read_only: bool) -> io::Result<()> {
-    rustix::mount::mount_bind(source, target)?;
-    let mut flags = MountFlags::BIND | MountFlags::NODEV;
-    if read_only {
-        flags |= MountFlags::RDONLY;
-    }
-    let changed = rustix::mount::mount_remount(target, flags, "");
-    if changed.is_err() {
-        let _ = rustix::mount::unmount(target, UnmountFlags::DETACH);
-    }
-    Ok(changed?)
-}
-
-/// Keeps what is mounted below from other namespaces.
-pub(crate) fn make_private(target: &Path) -> io::Result<()> {
-    Ok(rustix::mount::mount_change(target, MountPropagationFlags::PRIVATE)?)
-}
 
 /// Unmounts whatever is mounted at or below a directory. When it answers without an error nothing is.
 pub(crate) fn unmount_all(directory: &Path) -> io::Result<()> {

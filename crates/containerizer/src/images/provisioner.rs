@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! <work_dir>/provisioner/containers/<id>/
-//!     layers                                 layers in use, one digest a line; written before anything is mounted
-//!     backends/<backend>/rootfses/<number>
+//!     layers                                 layers in use, one digest a line; written before anything uses them
+//!     backends/<backend>/rootfses/<number>   empty, or a copy of all layers
 //!     backends/overlay/scratch/<number>/{upperdir, workdir}
-//! <work_dir>/provisioner/removed/<number>        what is being removed; nothing is mounted there
+//! <work_dir>/provisioner/removed/<number>        what is being removed
 //! ```
+//!
+//! Nothing is mounted there: each container mounts its own. Agents of before did that for them, and what they mounted is
+//! unmounted when such a container ends.
 
 use super::backend::Backend;
 use super::blob::blocking;
@@ -20,6 +23,7 @@ use super::reference::Reference;
 use super::store::{Store, StoredImage};
 use super::trash::Trash;
 use crate::download::Client;
+use crate::isolation::Root;
 use base::Timings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -38,8 +42,10 @@ const MOMENT: Duration = Duration::from_millis(5);
 /// A root file system that is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provisioned {
-    /// Where it is, a mount point; gone after [`Provisioner::destroy`].
-    pub rootfs: PathBuf,
+    /// What the container mounts; gone after [`Provisioner::destroy`].
+    pub root: Root,
+    /// A directory of its own, of this name alone.
+    pub place: PathBuf,
     /// How the image wants to be run.
     pub config: ImageConfig,
 }
@@ -189,8 +195,8 @@ impl Provisioner {
         let scratch = own.join("scratch").join(number.to_string());
         let config = image.config.clone();
         blocking(move || {
-            backend.provision(&layers, &rootfs, &scratch)?;
-            Ok(Provisioned { rootfs, config })
+            let root = backend.provision(layers, &rootfs, &scratch)?;
+            Ok(Provisioned { root, place: rootfs, config })
         })
         .await
     }

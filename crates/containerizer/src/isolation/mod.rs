@@ -16,6 +16,7 @@ mod network;
 mod posix;
 mod processes;
 mod rlimits;
+mod root;
 mod rounds;
 mod selection;
 mod settings;
@@ -28,6 +29,7 @@ pub(crate) use gpu::is_asked_for as asks_for_nvidia;
 pub use gpu::{GpuOptions, Gpus};
 pub use network::{CniOptions, NetworkStatistics, PortsOptions, Rate, Rates, Resolver};
 pub use processes::Processes;
+pub use root::Root;
 pub use selection::{Launcher, Selection};
 pub use settings::Settings;
 pub use setup::{Attributes, Parent, Privileges, Setup, Source, Step, Target};
@@ -51,8 +53,8 @@ pub struct Preparation {
     pub memory: Option<PathBuf>,
     /// How likely it is chosen when the whole machine is short of memory, in addition to what the kernel thinks.
     pub oom_score_adj: Option<i32>,
-    /// Root file system: a directory on the host in which the container may write, or that is read only.
-    pub rootfs: Option<PathBuf>,
+    /// Root file system, in which the container may write, or that is read only.
+    pub rootfs: Option<Root>,
     /// User and group of the container, if they are not the agent's.
     pub owner: Option<(u32, u32)>,
     /// Variables that replace those of the container, and those that come beside them.

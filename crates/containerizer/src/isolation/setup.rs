@@ -1,6 +1,7 @@
 //! What the supervisor sets up around the main process beside cgroups: namespaces, a file system, privileges, a
 //! terminal. `crates/supervisor/src/container.rs` has the same, and reads what [`Setup::encode`] writes.
 
+use super::root::Root;
 use crate::supervisor::{number, text};
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,8 @@ pub struct Attributes(pub u64);
 impl Attributes {
     /// Nothing can be written.
     pub const READ_ONLY: Self = Self(1);
+    /// No devices.
+    pub const NO_DEV: Self = Self(4);
     /// No set-user-id, no devices.
     pub const NO_SUID_NO_DEV: Self = Self(2 | 4);
     /// No set-user-id, no devices, nothing to execute.
@@ -92,6 +95,8 @@ pub enum Source {
     Container(String),
     /// The container inside which this one runs.
     Parent(String),
+    /// Mounted for this container.
+    Root(Root),
 }
 
 /// Where something appears in the container.
@@ -141,6 +146,16 @@ pub enum Step {
         /// Absolute path of the directory.
         path: String,
     },
+    /// Mounts a directory in memory, on a directory that is made if it is not there; no symbolic link leads to it. All of
+    /// a container are in one file system: the kernel's work for each cgroup that goes grows with the number of those.
+    Memory {
+        /// Permissions of the directory.
+        mode: u32,
+        /// What is not allowed there.
+        attributes: Attributes,
+        /// Absolute path of the directory.
+        path: String,
+    },
     /// Makes a symbolic link.
     Link {
         /// What it points to.
@@ -181,16 +196,15 @@ impl Step {
 }
 
 impl Step {
-    /// A file system in memory that everybody may write to, of so many bytes.
+    /// Memory that everybody may write to, of so many bytes.
     pub(super) fn memory(path: &str, size: Option<u64>) -> Self {
-        Self::Mount {
-            kind: "tmpfs",
-            options: match size {
-                Some(size) => format!("mode=1777,size={size}"),
-                None => "mode=1777".to_owned(),
-            },
-            attributes: Attributes::NO_SUID_NO_DEV,
-            path: path.to_owned(),
+        let (attributes, path) = (Attributes::NO_SUID_NO_DEV, path.to_owned());
+        match size {
+            Some(size) => {
+                let options = format!("mode=1777,size={size}");
+                Self::Mount { kind: "tmpfs", options, attributes, path }
+            }
+            None => Self::Memory { mode: 0o1777, attributes, path },
         }
     }
 }
@@ -200,7 +214,9 @@ impl Setup {
     pub(super) fn replace(&mut self, path: &str, step: Step) {
         let is_there = |one: &Step| match one {
             Step::Bind { target, .. } => !target.in_sandbox && target.path == path,
-            Step::Mount { path: mounted, .. } => mounted == path,
+            Step::Mount { path: mounted, .. } | Step::Memory { path: mounted, .. } => {
+                mounted == path
+            }
             _ => false,
         };
         match self.steps.iter_mut().find(|one| is_there(one)) {
@@ -222,7 +238,7 @@ impl Setup {
     pub(crate) fn encode(
         &self,
         out: &mut Vec<u8>,
-        rootfs: Option<&Path>,
+        rootfs: Option<&Root>,
         directory: &str,
     ) -> Result<(), String> {
         if *self == Self::default() && rootfs.is_none() {
@@ -237,7 +253,7 @@ impl Setup {
         optional(out, self.network.as_deref(), path)?;
         out.extend_from_slice(&self.namespaces.to_le_bytes());
         optional(out, self.hostname.as_deref(), text)?;
-        optional(out, rootfs, path)?;
+        optional(out, rootfs, |out, root| root.encode(out))?;
         text(out, self.sandbox.as_deref().unwrap_or(directory))?;
         number(out, self.steps.len())?;
         self.steps.iter().try_for_each(|one| step(out, one))?;
@@ -304,6 +320,12 @@ fn step(out: &mut Vec<u8>, step: &Step) -> Result<(), String> {
             number(out, 5)?;
             text(out, path)
         }
+        Step::Memory { mode, attributes, path } => {
+            number(out, 6)?;
+            out.extend_from_slice(&mode.to_le_bytes());
+            long(out, attributes.0);
+            text(out, path)
+        }
     }
 }
 
@@ -325,6 +347,10 @@ fn source(out: &mut Vec<u8>, source: &Source) -> Result<(), String> {
         Source::Parent(from) => {
             number(out, 3)?;
             text(out, from)
+        }
+        Source::Root(root) => {
+            number(out, 4)?;
+            root.encode(out)
         }
     }
 }
@@ -348,7 +374,7 @@ fn flag(out: &mut Vec<u8>, flag: bool) -> Result<(), String> {
     number(out, usize::from(flag))
 }
 
-fn long(out: &mut Vec<u8>, number: u64) {
+pub(super) fn long(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
@@ -358,6 +384,6 @@ fn bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn path(out: &mut Vec<u8>, path: &Path) -> Result<(), String> {
+pub(super) fn path(out: &mut Vec<u8>, path: &Path) -> Result<(), String> {
     text(out, path.to_str().ok_or_else(|| format!("{} is not text", path.display()))?)
 }

@@ -3,13 +3,13 @@
 use super::Mesos;
 use crate::fetcher::Wanted;
 use crate::images;
-use crate::isolation::{Isolators, Preparation, Selection};
+use crate::isolation::{Isolators, Preparation, Root, Selection};
 use crate::spawner::Spawned;
 use crate::supervisor::{self, Files};
 use crate::{ContainerSpec, Containerizer as _, Logs, StartError, around, limits, sandbox};
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::net::unix::pipe;
 use tokio::sync::{Notify, oneshot};
 
@@ -186,9 +186,10 @@ fn prepare(
         Some(None) => return Err("the container around this one has ended".to_owned().into()),
         Some(Some(supervisor)) => around::parent(supervisor)?,
     };
-    let rootfs = spec.rootfs.as_ref().map(PathBuf::from);
+    let rootfs = spec.rootfs.clone();
     let shared = parent.as_ref().filter(|_| spec.shares_everything()).and_then(around::root);
-    let users = rootfs.as_deref().or(shared.as_deref());
+    let shared = shared.map(Root::directory);
+    let users = rootfs.as_ref().or(shared.as_ref());
     let user = spec.who(users).map_err(StartError::Sandbox)?;
     supervisor::check(spec)?;
     // First the directory, then the sandbox: who finds neither knows that nothing was started.

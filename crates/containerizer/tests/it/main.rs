@@ -97,6 +97,7 @@ impl Host {
             limits: BTreeMap::new(),
             volumes: Vec::new(),
             rootfs: None,
+            image_volumes: BTreeMap::new(),
             image_user: None,
             image_wants_nvidia: false,
             recovery_timeout: Duration::from_secs(600),

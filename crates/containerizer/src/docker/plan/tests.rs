@@ -13,6 +13,7 @@ fn spec(command: v1::CommandInfo, container: v1::ContainerInfo) -> ContainerSpec
         output: None,
         streams: None,
         rootfs: None,
+        image_volumes: BTreeMap::new(),
         image_user: None,
         image_wants_nvidia: false,
         command,

@@ -66,6 +66,11 @@ impl Linux {
             attributes,
             path: path.to_owned(),
         };
+        let memory = |path: &str, attributes| Step::Memory {
+            mode: 0o755,
+            attributes,
+            path: path.to_owned(),
+        };
         steps.push(mount("proc", "/proc", "", Attributes::DATA));
         steps.extend(READ_ONLY.map(|path| Step::Bind {
             source: Source::Container(path.to_owned()),
@@ -78,8 +83,8 @@ impl Linux {
         let terminals = "newinstance,ptmxmode=0666,mode=0620,gid=5";
         steps.extend([
             mount("sysfs", "/sys", "", Attributes::READ_ONLY_DATA),
-            mount("tmpfs", "/sys/fs/cgroup", "mode=755", Attributes::DATA),
-            mount("tmpfs", "/dev", "mode=755", Attributes::DEVICES),
+            memory("/sys/fs/cgroup", Attributes::DATA),
+            memory("/dev", Attributes::DEVICES),
             mount("devpts", "/dev/pts", terminals, Attributes::DEVICES),
             Step::memory("/dev/shm", None),
         ]);

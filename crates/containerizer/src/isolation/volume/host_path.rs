@@ -2,8 +2,9 @@
 
 use super::{Kind, attributes, of_kind, refuse_shared, target};
 use crate::isolation::filesystem::needs_mount_namespaces;
-use crate::isolation::{Attributes, Isolator, Preparation, Source, Step};
+use crate::isolation::{Attributes, Isolator, Preparation, Root, Source, Step};
 use crate::{ContainerSpec, MesosOptions};
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use wire::v1;
 use wire::v1::mount_propagation::Mode;
@@ -39,7 +40,12 @@ impl HostPath {
             .map_err(|e| format!("cannot make the volume's host path {}: {e}", path.display()))
     }
 
-    fn step(&self, volume: &v1::Volume, preparation: &Preparation) -> Result<Option<Step>, String> {
+    fn step(
+        &self,
+        volume: &v1::Volume,
+        images: &BTreeMap<String, Root>,
+        preparation: &Preparation,
+    ) -> Result<Option<Step>, String> {
         let named = volume.source.as_ref().and_then(|s| s.host_path.as_ref());
         let path = named.map_or(volume.host_path.as_deref().unwrap_or(""), |n| &n.path);
         if !path.starts_with('/') {
@@ -56,7 +62,10 @@ impl HostPath {
         if is_there && !shared && attributes == Attributes::default() {
             return Ok(None);
         }
-        let source = Source::Host(PathBuf::from(path));
+        let source = match images.get(path) {
+            Some(root) => Source::Root(root.clone()),
+            None => Source::Host(PathBuf::from(path)),
+        };
         let recursive = true;
         Ok(Some(Step::Bind { source, target, recursive, attributes, shared, optional: false }))
     }
@@ -70,7 +79,7 @@ impl Isolator for HostPath {
     fn prepare(&self, spec: &ContainerSpec, preparation: &mut Preparation) -> Result<(), String> {
         for volume in of_kind(spec, Kind::HostPath) {
             refuse_shared(spec)?;
-            let step = self.step(volume, preparation)?;
+            let step = self.step(volume, &spec.image_volumes, preparation)?;
             preparation.setup.steps.extend(step);
         }
         Ok(())

@@ -127,6 +127,7 @@ impl Node {
             output: None,
             streams: None,
             rootfs: None,
+            image_volumes: BTreeMap::new(),
             image_user: None,
             image_wants_nvidia: false,
             command: v1::CommandInfo { value: Some(command.to_owned()), ..Default::default() },

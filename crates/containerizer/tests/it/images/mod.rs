@@ -8,7 +8,10 @@ mod rootfs;
 mod sparse;
 mod tokens;
 
-use containerizer::images::{Credentials, Provisioned, Provisioner, ProvisionerOptions};
+use containerizer::images::{
+    Credentials, ImageConfig, Provisioned, Provisioner, ProvisionerOptions,
+};
+use containerizer::isolation::{Attributes, Root};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,7 +177,7 @@ impl Host {
         &self,
         container_id: &str,
         image: &wire::v1::Image,
-    ) -> Result<Provisioned, String> {
+    ) -> Result<Mounted, String> {
         provision(&self.provisioner, container_id, image).await
     }
 
@@ -197,9 +200,46 @@ async fn provision(
     provisioner: &Provisioner,
     container_id: &str,
     image: &wire::v1::Image,
-) -> Result<Provisioned, String> {
+) -> Result<Mounted, String> {
     let pulled = provisioner.pull(image).await?;
-    provisioner.provision(container_id, pulled).await
+    let Provisioned { root, place, config } = provisioner.provision(container_id, pulled).await?;
+    assert!(!is_mounted(&place), "nothing is mounted on the host");
+    mount(&root, &place);
+    Ok(Mounted { rootfs: place, config })
+}
+
+/// A root file system, mounted on the host as former agents did it.
+#[derive(Debug)]
+struct Mounted {
+    rootfs: PathBuf,
+    config: ImageConfig,
+}
+
+fn is_mounted(place: &Path) -> bool {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").expect("a table");
+    table.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == place))
+}
+
+fn mount(root: &Root, place: &Path) {
+    let mount = |arguments: &[&str]| {
+        let status = std::process::Command::new("mount").args(arguments).arg(place).status();
+        assert!(status.is_ok_and(|status| status.success()), "mount {arguments:?}");
+    };
+    match root {
+        Root::Layers { lower, upper, work } => {
+            let lower: Vec<String> = lower.iter().map(|l| l.display().to_string()).collect();
+            let (lower, upper, work) = (lower.join(":"), upper.display(), work.display());
+            let options = format!("nodev,lowerdir={lower},upperdir={upper},workdir={work}");
+            mount(&["-t", "overlay", "overlay", "-o", &options]);
+        }
+        Root::Directory { path, attributes } => {
+            mount(&["--bind", path.to_str().expect("text")]);
+            assert!(attributes.0 & Attributes::NO_DEV.0 != 0, "{attributes:?}");
+            let is_read_only = attributes.0 & Attributes::READ_ONLY.0 != 0;
+            let options = if is_read_only { "nodev,ro" } else { "nodev" };
+            mount(&["-o", &format!("remount,bind,{options}")]);
+        }
+    }
 }
 
 fn image(name: &str) -> wire::v1::Image {

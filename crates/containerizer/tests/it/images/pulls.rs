@@ -1,7 +1,7 @@
 //! Pulls from a real registry, straight and through a proxy that breaks connections.
 
-use super::{Directory, Host, Tar, gzipped, image, is_root, provision};
-use containerizer::images::{Credentials, Provisioned};
+use super::{Directory, Host, Mounted, Tar, gzipped, image, is_root, provision};
+use containerizer::images::Credentials;
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -70,7 +70,7 @@ fn pass(
     let _ = std::io::copy(&mut limited, &mut client);
 }
 
-fn read(provisioned: &Provisioned, name: &str) -> String {
+fn read(provisioned: &Mounted, name: &str) -> String {
     std::fs::read_to_string(provisioned.rootfs.join(name)).expect(name)
 }
 

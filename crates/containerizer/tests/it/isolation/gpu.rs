@@ -194,7 +194,7 @@ async fn each_is_one_containers_also_after_a_restart() {
 async fn a_root_file_system_has_the_nodes_and_what_its_image_asks_for() {
     let Some(mut gpus) = Gpus::new() else { return };
     let show = "ls /dev | grep nvidia; ls /usr/local/nvidia/*; echo $PATH; echo $LD_LIBRARY_PATH";
-    let rootfs = gpus.host.rootfs().display().to_string();
+    let rootfs = Root::directory(gpus.host.rootfs());
     let mut spec = ContainerSpec { rootfs: Some(rootfs.clone()), ..gpus.spec("a", 1.0, show) };
     spec.image_wants_nvidia = true;
     spec.environment.insert("PATH".to_owned(), "/bin".to_owned());

@@ -1,13 +1,14 @@
 //! Isolators that need root, on real processes.
 
 use super::*;
-use containerizer::isolation::{Launcher, Settings, cgroups};
+use containerizer::isolation::{Launcher, Root, Settings, cgroups};
 use std::process::Command;
 use wire::v1;
 
 pub(crate) mod gpu;
 mod hostile;
 mod joined;
+mod layers;
 mod namespaces;
 mod nested;
 mod refusals;
@@ -117,7 +118,7 @@ impl Host {
     /// A container with that.
     fn spec_in_rootfs(&self, id: &str, command: &str) -> ContainerSpec {
         let mut spec = self.spec(id, command);
-        spec.rootfs = Some(self.rootfs().to_str().expect("text").to_owned());
+        spec.rootfs = Some(Root::directory(self.rootfs()));
         spec
     }
 }

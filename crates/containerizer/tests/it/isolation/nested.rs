@@ -91,7 +91,7 @@ async fn one_with_a_description_has_what_that_separates() {
     let outer: Vec<String> = host.stdout("outer").lines().map(str::to_owned).collect();
     let script = format!("{NAMESPACES}; ls /dev/shm; echo $$; pwd");
     let mut spec = host.inside("outer", "inner", &script);
-    spec.rootfs = Some(host.rootfs().display().to_string());
+    spec.rootfs = Some(Root::directory(host.rootfs()));
     spec.container =
         linux(v1::LinuxInfo { ipc_mode: Some(IpcMode::ShareParent as i32), ..Default::default() });
     let seen = host.inner_output("outer", spec).await;

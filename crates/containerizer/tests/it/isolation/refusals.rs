@@ -61,7 +61,7 @@ async fn each_wish_names_the_isolator_that_it_needs() {
         assert_eq!(host.refusal(spec).await, text);
     }
     let mut spec = host.spec("a", "true");
-    spec.rootfs = Some("/".to_owned());
+    spec.rootfs = Some(Root::directory("/"));
     let text = "a root file system of its own needs 'filesystem/linux' in --isolation";
     assert_eq!(host.refusal(spec).await, text);
 }

@@ -42,6 +42,19 @@ async fn proc_sys_and_dev_are_there_and_show_the_container_only() {
     assert_eq!(rest, expected);
 }
 
+/// The kernel looks at each mounted file system whenever a cgroup goes.
+#[tokio::test]
+async fn what_is_in_memory_is_one_file_system() {
+    let Some(mut host) = host(LINUX) else { return };
+    let script = "set -- $(stat -c %d /dev /dev/shm /sys/fs/cgroup); test $1 = $2 && test $2 = $3 && echo one; \
+                  stat -c %a /dev /dev/shm /sys/fs/cgroup; ls /dev/shm /sys/fs/cgroup; \
+                  touch /dev/shm/x && ls /dev/shm; ls /dev | grep -c x; mknod /dev/shm/null c 1 3; \
+                  echo > /dev/shm/null 2>/dev/null || echo no device";
+    let seen = host.output(host.spec_in_rootfs("a", script)).await;
+    let expected = "one\n755\n1777\n755\n/dev/shm:\n\n/sys/fs/cgroup:\nx\n1\nno device\n";
+    assert_eq!(seen, expected);
+}
+
 #[tokio::test]
 async fn volumes_appear_in_the_root_and_in_the_sandbox() {
     let Some(mut host) = host(LINUX) else { return };
@@ -203,7 +216,7 @@ async fn where_there_is_only_version_2_its_tree_begins_with_the_container() {
 async fn a_root_that_can_not_be_used_is_a_failed_launch() {
     let Some(host) = host(LINUX) else { return };
     let mut spec = host.spec("a", "true");
-    spec.rootfs = Some("/no/such/root".to_owned());
+    spec.rootfs = Some(Root::directory("/no/such/root"));
     let text = host.refusal(spec).await;
     assert_eq!(
         text,
