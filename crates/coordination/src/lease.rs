@@ -6,6 +6,7 @@
 use crate::Standing;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use wire::v1;
 
 /// Until when a lease lasts; None: for ever.
 type Until = Option<Instant>;
@@ -15,16 +16,21 @@ type Until = Option<Instant>;
 pub(crate) struct Report {
     standing: mpsc::Sender<Standing>,
     until: watch::Sender<Until>,
+    masters: watch::Sender<Vec<v1::MasterInfo>>,
 }
 
 /// A leader's lease.
 #[derive(Debug)]
 pub(crate) struct Lease(watch::Receiver<Until>);
 
+/// All masters that meet here, as far as is known.
+pub(crate) type Known = watch::Receiver<Vec<v1::MasterInfo>>;
+
 /// Both ends, with the standings in between.
-pub(crate) fn report(standing: mpsc::Sender<Standing>) -> (Report, Lease) {
+pub(crate) fn report(standing: mpsc::Sender<Standing>) -> (Report, Lease, Known) {
     let (until, lease) = watch::channel(None);
-    (Report { standing, until }, Lease(lease))
+    let (masters, known) = watch::channel(Vec::new());
+    (Report { standing, until, masters }, Lease(lease), known)
 }
 
 impl Report {
@@ -32,6 +38,11 @@ impl Report {
     pub(crate) async fn send(&self, standing: Standing) {
         // Who does not listen any more needs not know.
         let _ = self.standing.send(standing).await;
+    }
+
+    /// Tells of all masters that meet here.
+    pub(crate) fn meets(&self, masters: Vec<v1::MasterInfo>) {
+        self.masters.send_replace(masters);
     }
 
     /// If this master leads, nobody else does before that moment.
@@ -71,7 +82,8 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn ends() -> (Report, Lease) {
-        report(mpsc::channel(1).0)
+        let (report, lease, _) = report(mpsc::channel(1).0);
+        (report, lease)
     }
 
     #[tokio::test]

@@ -22,11 +22,11 @@ pub use registry::{Change, Key, Registry, RegistryError};
 use detector::{Service, Url};
 use embedded::Embedded;
 use former::Former;
-use lease::{Lease, Report, report};
+use lease::{Known, Lease, Report, report};
 use registry::InMemory;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use wire::v1;
 
@@ -122,6 +122,7 @@ pub struct Member {
     leave: oneshot::Sender<()>,
     peers: Option<Peers>,
     lease: Lease,
+    masters: Known,
     task: JoinHandle<()>,
 }
 
@@ -152,6 +153,12 @@ impl Member {
         self.peers.clone()
     }
 
+    /// All masters that meet in a service; none where they meet elsewhere, or it is not known yet.
+    #[must_use]
+    pub fn masters(&self) -> watch::Receiver<Vec<v1::MasterInfo>> {
+        self.masters.clone()
+    }
+
     /// Gives the place up, so that another master may lead at once.
     pub async fn leave(self) {
         let _ = self.leave.send(());
@@ -165,7 +172,7 @@ impl Member {
 /// When the registry is a file that can't be opened, or one that can't be moved to where masters meet.
 pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, RegistryError> {
     let (standing, standings) = mpsc::channel(QUEUE);
-    let (standing, lease) = report(standing);
+    let (standing, lease, masters) = report(standing);
     let (leave, left) = oneshot::channel();
     let mut peers = None;
     let task = match backend {
@@ -199,7 +206,7 @@ pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Regis
             }
         }
     };
-    Ok(Member { standings, leave, peers, lease, task })
+    Ok(Member { standings, leave, peers, lease, masters, task })
 }
 
 /// How others may have been told to reach a master: `host:port`.

@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) leader: watch::Sender<Leader>,
     pub(crate) info: v1::MasterInfo,
     pub(crate) peers: Option<Peers>,
+    /// Masters that meet in a service.
+    pub(crate) masters: watch::Receiver<Vec<v1::MasterInfo>>,
     pub(crate) observed: mpsc::UnboundedSender<Observed>,
     questions: mpsc::UnboundedSender<Asked>,
     pub(crate) started: SystemTime,
@@ -111,6 +113,7 @@ impl Shared {
             leader: watch::Sender::default(),
             info: config.core.info.clone(),
             peers: member.peers(),
+            masters: member.masters(),
             observed,
             questions,
             started: SystemTime::now(),

@@ -20,6 +20,11 @@ document.addEventListener("submit", (event) => {
   setTimeout(() => { for (const field of event.target.elements) field.disabled = false; });
 });
 
+// On a phone the names of pages are wider than the window.
+const nav = document.getElementById("nav");
+const here = nav.querySelector("[aria-current]");
+if (here) nav.scrollLeft = here.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
+
 keys();
 follow();
 live();

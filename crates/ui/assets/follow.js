@@ -92,7 +92,13 @@ class Follower {
 
   async run() {
     while (this.log.isConnected) {
-      try { await this.step(); } catch (error) { this.say(error.message); }
+      try {
+        await this.step();
+      } catch (error) {
+        this.say(error.message);
+        // No answer at all: the master may be gone.
+        if (error instanceof TypeError) document.dispatchEvent(new Event("lost"));
+      }
       await new Promise((then) => setTimeout(then, EVERY));
     }
   }

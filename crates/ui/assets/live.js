@@ -89,7 +89,8 @@ function found() {
 function tell() {
   show();
   if (!lostSince || Date.now() - lostSince < 1000) return;
-  const text = `The connection to the master is lost, for ${seconds(lostSince)} s. What is shown is ${seconds(fetched)} s old. Looking for the leading master…`;
+  const age = events ? ` What is shown is ${seconds(fetched)} s old.` : "";
+  const text = `The connection to the master is lost, for ${seconds(lostSince)} s.${age} Looking for the leading master…`;
   if (banner.textContent !== text) banner.textContent = text;
   banner.hidden = false;
 }
@@ -110,6 +111,7 @@ async function look() {
   const leading = answers.find((answer) => answer.me);
   if (leading && leading.master === origin) {
     if (document.querySelector("[data-retry]")) return location.reload();
+    if (!events) return found();
     listen();
     return refresh();
   }
@@ -168,7 +170,8 @@ export function toggle() {
 
 export function start() {
   if (document.querySelector("[data-retry]")) return void setTimeout(look, LOOK);
-  if (body.dataset.live !== "on") return;
+  document.addEventListener("lost", lost);
+  if (body.dataset.live !== "on") return void setInterval(tell, 1000);
   listen();
   status?.addEventListener("click", toggle);
   document.addEventListener("visibilitychange", () => {

@@ -170,6 +170,7 @@ impl Contender {
                 own = self.enter(client, lease).await?;
                 continue;
             }
+            self.standing.meets(all.iter().filter_map(|one| one.info.clone().ok()).collect());
             let leading = all.into_iter().next();
             let is_own = leading.as_ref().is_some_and(|leader| leader.lease == lease);
             if is_own && !self.leads {

@@ -168,6 +168,7 @@ impl Contender {
                 self.tell(session, leading.as_ref()).await?;
             }
             last = leading;
+            self.meet(session, &children).await?;
             changed.changed().await;
         }
     }
@@ -195,6 +196,19 @@ impl Contender {
             None => return Ok(()),
         };
         self.standing.send(standing).await;
+        Ok(())
+    }
+
+    /// Tells who else contends.
+    async fn meet(&self, session: &Session, children: &[String]) -> Result<(), Error> {
+        let mut masters = Vec::new();
+        for candidate in children.iter().filter_map(|name| Candidate::leading([name])) {
+            // One may have left meanwhile.
+            if let Some(Ok(info)) = session.info(&candidate).await? {
+                masters.push(info);
+            }
+        }
+        self.standing.meets(masters);
         Ok(())
     }
 

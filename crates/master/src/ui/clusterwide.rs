@@ -174,7 +174,13 @@ pub(super) fn masters(shared: &Shared, digest: &Digest, query: &Query) -> Page {
         members.map(|m| pages::Master { address: m.address, leads: m.leads, votes: Some(m.votes) });
     let mut masters: Vec<_> = members.collect();
     if masters.is_empty() {
-        masters.push(pages::Master { address: address(&shared.info), leads: true, votes: None });
+        let me = address(&shared.info);
+        let others = super::masters(shared).into_iter();
+        masters.extend(others.map(|address| pages::Master {
+            leads: address == me,
+            address,
+            votes: None,
+        }));
     }
     let model = pages::Masters {
         info: &shared.info,

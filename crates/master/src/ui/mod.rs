@@ -34,6 +34,8 @@ const WHY_KEPT: usize = 64;
 const VIEWERS_MAX: usize = 1000;
 /// Reads of sandboxes at a time.
 const READS_MAX: usize = 64;
+/// Downloads of files at a time: they last for as long as their reader likes.
+const DOWNLOADS_MAX: usize = 64;
 /// Asks for the part of a page that changes.
 const PART: &str = "x-proffer-part";
 
@@ -50,6 +52,7 @@ pub(crate) struct Ui {
     changes: watch::Sender<u64>,
     viewers: Arc<Semaphore>,
     reads: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
 }
 
 impl Default for Ui {
@@ -61,6 +64,7 @@ impl Default for Ui {
             changes: watch::Sender::new(0),
             viewers: Arc::new(Semaphore::new(VIEWERS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
         }
     }
 }
@@ -207,6 +211,7 @@ fn address(info: &wire::v1::MasterInfo) -> String {
 fn masters(shared: &Shared) -> Vec<String> {
     let peers = shared.peers.iter().flat_map(|peers| peers.members());
     let mut all: Vec<String> = peers.map(|member| member.address).collect();
+    all.extend(shared.masters.borrow().iter().map(address));
     let me = address(&shared.info);
     if !all.contains(&me) {
         all.push(me);

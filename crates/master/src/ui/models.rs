@@ -31,7 +31,10 @@ pub(super) fn page(
     let now = digest.now;
     Some(match route {
         Route::Overview => overview(shared, digest),
-        Route::Agents => pages::agents(agent_rows(digest), now, query),
+        Route::Agents => {
+            let away = digest.counts.agents_unreachable + digest.counts.agents_expected;
+            pages::agents(agent_rows(digest), away, now, query)
+        }
         Route::Agent(id) => agent(digest, id)?,
         Route::Frameworks => pages::frameworks(framework_rows(digest), digest.total, now, query),
         Route::Framework(id) => framework(digest, id, why)?,

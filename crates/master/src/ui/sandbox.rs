@@ -8,13 +8,14 @@ use super::{digest, frame, html};
 use crate::shared::Shared;
 use http::HeaderValue;
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http_api::peer::{Peer, PeerError};
 use http_api::stream::{ByteSender, byte_stream};
 use http_api::{Response, respond};
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ui::pages::{Directory, Entry, File};
 use ui::{Page, Place, Query};
 use wire::v1::agent::{Call, Response as Answer, call, response};
@@ -42,9 +43,13 @@ struct Reader {
 
 impl Reader {
     /// Connects to the agent that has a sandbox.
-    async fn open(shared: &Arc<Shared>, place: &Place) -> Result<Self, Refusal> {
+    async fn open(
+        shared: &Arc<Shared>,
+        place: &Place,
+        places: &Arc<Semaphore>,
+    ) -> Result<Self, Refusal> {
         let refuse = |status, text: &str| Refusal { status, text: text.to_owned() };
-        let permit = shared.ui.reads.clone().try_acquire_owned();
+        let permit = places.clone().try_acquire_owned();
         let permit =
             permit.map_err(|_| refuse(503, "Too many files are read at a time; try again"))?;
         let Some(digest) = digest(shared).await else {
@@ -150,7 +155,7 @@ async fn around(shared: &Arc<Shared>) -> ui::Frame {
 
 async fn find(shared: &Arc<Shared>, place: Place, query: &Query) -> Result<Page, Refusal> {
     let path = path_of(query)?;
-    let mut reader = Reader::open(shared, &place).await?;
+    let mut reader = Reader::open(shared, &place, &shared.ui.reads).await?;
     if !path.is_empty() {
         match reader.piece(&path, 0, 0).await {
             Ok(piece) => return Ok(ui::pages::file(&File { place, path, size: piece.size })),
@@ -223,7 +228,7 @@ async fn read_piece(
     };
     let (offset, length) = (number("offset")?, number("length")?);
     let length = length.unwrap_or(PIECE_MAX).min(PIECE_MAX);
-    let mut reader = Reader::open(shared, place).await?;
+    let mut reader = Reader::open(shared, place, &shared.ui.reads).await?;
     let offset = match offset {
         Some(offset) => offset,
         None => reader.piece(&path, 0, 0).await?.size.saturating_sub(length),
@@ -242,7 +247,7 @@ pub(super) async fn download(shared: &Arc<Shared>, place: Place, query: &Query) 
         Ok(path) => path,
         Err(refusal) => return refused(refusal),
     };
-    let mut reader = match Reader::open(shared, &place).await {
+    let mut reader = match Reader::open(shared, &place, &shared.ui.downloads).await {
         Ok(reader) => reader,
         Err(refusal) => return refused(refusal),
     };
@@ -250,7 +255,9 @@ pub(super) async fn download(shared: &Arc<Shared>, place: Place, query: &Query) 
         Ok(first) => first,
         Err(refusal) => return refused(refusal),
     };
-    let (sender, response, _) = byte_stream("application/octet-stream");
+    let (sender, mut response, _) = byte_stream("application/octet-stream");
+    // If less comes the browser sees that it is not all.
+    response.headers_mut().insert(CONTENT_LENGTH, first.size.into());
     let name = base_name(&path).to_owned();
     tokio::spawn(async move { copy(reader, path, first, sender).await });
     guarded(response, &name)

@@ -86,9 +86,9 @@ const COLUMNS: &[Column] = &[
     text("registered", "Registered"),
 ];
 
-/// Makes the list of agents.
+/// Makes the list of agents; `away` more are unreachable or expected back.
 #[must_use]
-pub fn agents(all: Vec<AgentRow<'_>>, now: f64, query: &Query) -> Page {
+pub fn agents(all: Vec<AgentRow<'_>>, away: usize, now: f64, query: &Query) -> Page {
     let wanted = Wanted::of(query, &keys(COLUMNS), "host");
     let state = query.get("state");
     let has_gpus = all.iter().any(|agent| agent.total.0[3] > 0);
@@ -135,7 +135,9 @@ pub fn agents(all: Vec<AgentRow<'_>>, now: f64, query: &Query) -> Page {
     let mut columns = COLUMNS.to_vec();
     columns.extend(has_gpus.then_some(bars("", "GPUs")));
     let main = html! {
-        (heading("Cluster", "Agents", html! {}))
+        (heading("Cluster", "Agents", html! {
+            @if away > 0 { a href=(Route::Maintenance.href()) { (badge(Tone::Warn, format!("{} more are away", count(away as u64)))) } }
+        }))
         (search(query, "Host or id", &[Choice { name: "state", label: "State", values: states.to_vec() }]))
         @if number_of_all == 0 {
             (nothing("No agent is registered. Start one with: proffer agent --master=…"))

@@ -81,11 +81,11 @@ pub fn directory(model: &Directory, now: f64) -> Page {
     let below =
         |name: &str| if path.is_empty() { encode(name) } else { encode(&format!("{path}/{name}")) };
     let columns = [
-        text("", "Mode"),
-        text("", "Owner"),
+        text("", "Name"),
         number("", "Size"),
         text("", "Changed"),
-        text("", "Name"),
+        text("", "Owner"),
+        text("", "Mode"),
         text("", ""),
     ];
     let main = html! {
@@ -94,13 +94,13 @@ pub fn directory(model: &Directory, now: f64) -> Page {
             (table("Files", &columns, &html! {
                 @for entry in entries.iter().take(ENTRIES_MAX) {
                     tr {
-                        td { code { (entry.rights()) } }
-                        td { (entry.owner) " " span.note { (entry.group) } }
-                        td.number { @if !entry.is_directory() { (bytes(entry.size)) } }
-                        td { (time(now, entry.modified)) }
                         th scope="row" {
                             a href=(format!("{files}?path={}", below(&entry.name))) { (entry.name) @if entry.is_directory() { "/" } }
                         }
+                        td.number { @if !entry.is_directory() { (bytes(entry.size)) } }
+                        td { (time(now, entry.modified)) }
+                        td { (entry.owner) " " span.note { (entry.group) } }
+                        td { code { (entry.rights()) } }
                         td { @if !entry.is_directory() { a href=(format!("{download}?path={}", below(&entry.name))) { "download" } } }
                     }
                 }

@@ -214,12 +214,23 @@ fn resource(model: &Overview<'_>, at: usize, title: &str) -> Markup {
 )]
 fn task_plot(model: &Overview<'_>) -> Markup {
     let running = |sample: &Sample| sample.running as f64;
+    let counts = &model.counts;
+    let parts = [
+        ("starting", counts.tasks_starting as u64),
+        ("ending", counts.tasks_killing as u64),
+        ("unreachable", counts.tasks_unreachable as u64),
+        ("finished", counts.tasks_finished),
+        ("failed", counts.tasks_failed),
+    ];
     let curve = Curve { class: "tasks", value: &running };
     html! {
         article.card {
             header {
                 h2 { "Tasks" }
                 p { strong { (count(model.counts.tasks_running as u64)) } span.note { " running" } }
+            }
+            dl.legend {
+                @for (what, n) in parts { div { dt { (what) } dd { (count(n)) } } }
             }
             (plot::plot("Running tasks", model.samples, model.now, &[curve], |top| count(top as u64)))
         }

@@ -74,7 +74,7 @@ fn names_with_html_are_text_on_every_list() {
     harmless(&list);
     assert!(list.contains("&lt;script&gt;alert('x')&lt;/script&gt;"), "{list}");
     assert!(list.contains("/ui/frameworks/%3Cscript%3E"), "{list}");
-    harmless(&html(&pages::agents(vec![agent(EVIL)], 1e6, &Query::default())));
+    harmless(&html(&pages::agents(vec![agent(EVIL)], 1, 1e6, &Query::default())));
     let model = pages::Task {
         row: row(&wire, &none),
         resources: EVIL.to_owned(),
