@@ -5,6 +5,7 @@ mod bench;
 mod external;
 mod layers;
 mod overlap;
+mod package;
 mod previous;
 mod run;
 mod tidy;
@@ -19,6 +20,7 @@ cargo xtask <task>
   test [--skip-external]   install what tests need, then run all tests
   ci [--skip-external]     everything that continuous integration checks: format, clippy, layers, tidiness, docs, test
   test-cgroups2            tests of containers with cgroups of version 2, in a virtual machine; skipped without qemu
+  package [ARGS]           Debian packages in target/package (--binary=PATH, --out=DIRECTORY, --fast: packed less)
   previous                 builds the last version that has landed, for tests of upgrades; says where it is
   check-layers             crates use only what the design lets them use
   tidy                     licence, length of files, forbidden words
@@ -49,6 +51,7 @@ fn task(arguments: &[&str]) -> Result<(), Failure> {
         ["test", rest @ ..] => test(skip_external(rest)?),
         ["ci", rest @ ..] => ci(skip_external(rest)?),
         ["test-cgroups2", rest @ ..] => virtual_machine::test(skip_external(rest)?),
+        ["package", rest @ ..] => package::package(rest),
         ["previous"] => previous::show(),
         ["check-layers"] => layers::check(),
         ["tidy"] => tidy::check(),

@@ -3,14 +3,16 @@
 use crate::Outside;
 use crate::container_calls;
 use crate::garbage::{self, Bin};
+use crate::meters::Launches;
 use crate::shared::Shared;
 use crate::store::{Store, is_full};
+use crate::traces::Traces;
 use agent_core::contract::{
     self, Appearance, DiskUse, Effect, FoundContainer, FoundState, Input, ProbeAnswer, StartError,
 };
 use agent_core::{Agent, State};
 use base::{Now, Time, WallTime, WriteId};
-use containerizer::Containerizer;
+use containerizer::{Containerizer, phases};
 use http_api::respond;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,6 +41,8 @@ pub(crate) struct Engine {
     probes: BTreeMap<u64, AbortHandle>,
     /// Event streams that were dropped for being slow or closed.
     lost: Vec<base::Token>,
+    launches: Launches,
+    traces: Option<Traces>,
 }
 
 /// A record for the store's thread.
@@ -64,8 +68,10 @@ impl Engine {
     ) -> Self {
         let core = Agent::new(shared.config.clone());
         let bin = Bin::new(Path::new(&shared.config.work_dir));
+        let traces = shared.spans.clone().map(Traces::new);
         Self {
             core,
+            traces,
             shared,
             queue,
             readers,
@@ -74,6 +80,7 @@ impl Engine {
             bin,
             probes: BTreeMap::new(),
             lost: Vec::new(),
+            launches: Launches::default(),
         }
     }
 
@@ -94,8 +101,8 @@ impl Engine {
             tokio::task::spawn_blocking(move || discard(&leftover));
         }
         let (writes, queue) = mpsc::unbounded_channel();
-        let inputs = self.shared.inputs.clone();
-        let writer = tokio::task::spawn_blocking(move || write_records(store, queue, &inputs));
+        let shared = self.shared.clone();
+        let writer = tokio::task::spawn_blocking(move || write_records(store, queue, &shared));
         let (volumes, queue) = mpsc::unbounded_channel();
         let inputs = self.shared.inputs.clone();
         let keeper = tokio::task::spawn_blocking(move || keep_volumes(queue, &inputs));
@@ -133,6 +140,11 @@ impl Engine {
                 if let Effect::Exit { status, message } = effect {
                     break 'run if status == 0 { Ok(message) } else { Err(message) };
                 }
+                self.launches.on_effect(&effect, &self.shared.meters);
+                if self.traces.is_some() {
+                    let now = self.now().wall;
+                    self.traces.iter_mut().for_each(|traces| traces.on_effect(&effect, now));
+                }
                 self.carry_out(effect, &writes, &volumes, &containerizer);
             }
             // Nothing more reaches these: the core shall know at once, not when the connection breaks.
@@ -160,7 +172,11 @@ impl Engine {
                 () = tokio::time::sleep(wake) => batch.push(Input::Wake),
             }
             for input in batch.drain(..) {
+                self.launches.on_input(&input);
                 let now = self.now();
+                if let Some(traces) = &mut self.traces {
+                    traces.on_input(&input, now.wall);
+                }
                 self.core.step(now, input, &mut out);
             }
         };
@@ -215,13 +231,28 @@ impl Engine {
             }
             Effect::CloseStream { stream } => self.shared.close_stream(stream),
             Effect::StartContainer { spec } => {
-                let (containerizer, inputs) = (containerizer.clone(), self.shared.inputs.clone());
+                let (containerizer, shared) = (containerizer.clone(), self.shared.clone());
                 let spec = convert(*spec);
+                let now = self.now().wall;
+                let state = self.core.state();
+                let traced = self.traces.as_mut();
+                let traced = traced.and_then(|t| t.starting(state, &spec.container_id, now));
                 containerizer.announce(&spec);
                 tokio::spawn(async move {
-                    let container_id = spec.container_id.clone();
-                    let result = match containerizer.start(spec).await {
+                    let (container_id, begun) = (spec.container_id.clone(), Instant::now());
+                    let inputs = &shared.inputs;
+                    let started = match traced {
+                        None => containerizer.start(spec).await,
+                        Some(traced) => {
+                            let start = containerizer.start(spec);
+                            let (started, phases) = phases::recorded(start).await;
+                            traced.done(&phases, started.is_err());
+                            started
+                        }
+                    };
+                    let result = match started {
                         Ok(containerizer::Started { pid, appearance }) => {
+                            shared.meters.container_launch.record(begun.elapsed());
                             if let Some(appearance) = appearance {
                                 let input = appeared(container_id.clone(), appearance);
                                 let _ = inputs.send(input).await;
@@ -434,11 +465,8 @@ fn keep_volumes(mut queue: mpsc::UnboundedReceiver<VolumeWork>, inputs: &mpsc::S
 }
 
 /// Makes records durable, all that wait in one write.
-fn write_records(
-    mut store: Store,
-    mut queue: mpsc::UnboundedReceiver<Write>,
-    inputs: &mpsc::Sender<Input>,
-) {
+fn write_records(mut store: Store, mut queue: mpsc::UnboundedReceiver<Write>, shared: &Shared) {
+    let inputs = &shared.inputs;
     while let Some(first) = queue.blocking_recv() {
         let (mut ids, mut records, mut sync) = (vec![first.id], vec![first.record], first.sync);
         while let Ok(more) = queue.try_recv() {
@@ -446,7 +474,9 @@ fn write_records(
             records.push(more.record);
             sync |= more.sync;
         }
+        let begun = Instant::now();
         let mut result = store.append(&records, sync);
+        shared.meters.store_write.record(begun.elapsed());
         // What waits for these records is not promised to anybody yet; it can wait until there is room.
         let mut is_told = false;
         while let Err(error) = &result

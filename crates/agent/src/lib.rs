@@ -17,6 +17,7 @@ mod garbage;
 mod link;
 mod load;
 mod media;
+mod meters;
 mod metrics;
 mod operator;
 mod prometheus;
@@ -25,6 +26,7 @@ mod session;
 mod shared;
 mod statistics;
 mod store;
+mod traces;
 mod v0;
 mod volumes;
 
@@ -32,9 +34,10 @@ use containerizer::docker::Docker;
 use containerizer::{
     Composing, Containerizer, Exited, Fetcher, Found, Member, Mesos, MesosOptions,
 };
-pub use containerizer::{FetcherOptions, Logs, SecretResolver, docker, images, isolation};
+pub use containerizer::{FetcherOptions, Logs, SecretResolver, clock, docker, images, isolation};
 use detector::{Detector, MasterName};
 use http_api::logging::LogLevel;
+use http_api::otlp::Endpoint;
 use http_api::server::{self, Limits};
 use shared::Shared;
 use std::fs::File;
@@ -85,6 +88,8 @@ pub struct Config {
     pub fetcher: FetcherOptions,
     /// The logging level.
     pub log_level: Arc<LogLevel>,
+    /// `--otlp_endpoint`: who is told of launches.
+    pub otlp: Option<Endpoint>,
     /// Limits on connections.
     pub limits: Limits,
 }
@@ -244,6 +249,12 @@ async fn containerizers(
         members.push(Member { name: "docker", containerizer: docker, exits });
     }
     Ok(Composing::new(members, config.secrets.clone()))
+}
+
+/// What an agent measures.
+#[must_use]
+pub fn metrics() -> &'static http_api::prometheus::Table {
+    &metrics::TABLE
 }
 
 /// Starts an agent.

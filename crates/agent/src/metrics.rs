@@ -1,52 +1,27 @@
 //! `/metrics/snapshot`: names and values (spec/agent.md 9.1).
 
+mod table;
+
 use crate::shared::Shared;
 use agent_core::contract::DiskUse;
 use agent_core::{ExecutorState, State};
 use resources::{Resources, from_milli};
 use serde_json::{Map, Value, json};
+pub(crate) use table::TABLE;
 use wire::v1::TaskState;
-
-/// Counters: zero until something is counted.
-const COUNTERS: &[&str] = &[
-    "containerizer/mesos/container_destroy_errors",
-    "containerizer/mesos/provisioner/bind/remove_rootfs_errors",
-    "containerizer/mesos/provisioner/remove_container_errors",
-    "gc/path_removals_failed",
-    "gc/path_removals_pending",
-    "gc/path_removals_succeeded",
-    "resource_provider_manager/events/disconnect",
-    "resource_provider_manager/events/subscribe",
-    "resource_provider_manager/subscribed",
-    "slave/container_launch_errors",
-    "slave/executors_preempted",
-    "slave/executors_terminated",
-    "slave/invalid_framework_messages",
-    "slave/invalid_status_updates",
-    "slave/recovery_errors",
-    "slave/tasks_failed",
-    "slave/tasks_finished",
-    "slave/tasks_gone",
-    "slave/tasks_killed",
-    "slave/tasks_lost",
-    "slave/valid_framework_messages",
-    "slave/valid_status_updates",
-];
-
-/// Whether a metric only grows.
-pub(crate) fn is_counter(state: &State, name: &str) -> bool {
-    let goes_down = name.ends_with("_pending") || name.ends_with("/subscribed");
-    !goes_down && (COUNTERS.contains(&name) || state.counters.contains_key(name))
-}
 
 /// All metrics of this moment.
 pub(crate) fn snapshot(state: &State, shared: &Shared) -> Value {
     let mut out: Map<String, Value> = http_api::v0::system_metrics();
-    for name in COUNTERS {
-        out.insert((*name).to_owned(), json!(0));
+    TABLE.zeroes(&mut out);
+    for name in ["gc/path_removals_pending", "resource_provider_manager/subscribed"] {
+        out.insert(name.to_owned(), json!(0));
     }
     for (name, count) in &state.counters {
         out.insert((*name).to_owned(), json!(count));
+    }
+    if let Some(spans) = &shared.spans {
+        spans.print(&mut out);
     }
     let mut set = |name: &str, value: Value| {
         out.insert(name.to_owned(), value);

@@ -4,6 +4,7 @@ use crate::routes::attached;
 use crate::shared::Shared;
 use crate::{container_list, metrics};
 use agent_core::{Executor, ExecutorKind, Framework, State, Task};
+use http_api::logging::Wanted;
 use http_api::negotiate::Encoding;
 use http_api::{Response, files, respond};
 use std::borrow::Cow;
@@ -162,7 +163,10 @@ pub(crate) fn answer(shared: &Shared, view: &State, call: &Call, encoding: Encod
         Type::SetLoggingLevel => {
             let Some(wanted) = &call.set_logging_level else { return expect("set_logging_level") };
             let nanos = u64::try_from(wanted.duration.nanoseconds).unwrap_or(0);
-            return match shared.log_level.set(wanted.level, Duration::from_nanos(nanos)) {
+            return match shared
+                .log_level
+                .set(Wanted::Level(wanted.level), Duration::from_nanos(nanos))
+            {
                 Ok(()) => respond::text(200, ""),
                 Err(text) => respond::text(400, text),
             };

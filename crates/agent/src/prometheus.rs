@@ -32,9 +32,13 @@ const COUNTERS: &[&str] = &[
 /// All of it at this moment. Reads files of the kernel: call it where blocking is allowed.
 pub(crate) fn all(state: &State, shared: &Shared) -> Exposition {
     let snapshot = metrics::snapshot(state, shared);
-    let is_counter = |name: &str| metrics::is_counter(state, name);
     let empty = serde_json::Map::new();
-    let mut all = Exposition::of(snapshot.as_object().unwrap_or(&empty), is_counter);
+    let mut all = Exposition::of(snapshot.as_object().unwrap_or(&empty), &metrics::TABLE);
+    for (name, times) in shared.containerizer.pull_times() {
+        all.add_times(&metrics::TABLE, name, times.histogram());
+    }
+    shared.meters.add_to(&mut all, &metrics::TABLE);
+    shared.calls.add_to(&mut all);
     statistics::all(state, shared).iter().for_each(|entry| add(&mut all, entry));
     all
 }

@@ -5,6 +5,7 @@ use crate::shared::Shared;
 use crate::{attach, container_calls, metrics, operator, prometheus, v0};
 use agent_core::State;
 use agent_core::contract::Input;
+use http_api::calls::{self, Calls};
 use http_api::files::{self, Attached};
 use http_api::server::Handler;
 use http_api::stream::event_stream;
@@ -44,6 +45,10 @@ impl Handler for Routes {
             path => self.read(path, request).await,
         }
     }
+
+    fn calls(&self) -> Option<&Calls> {
+        Some(&self.shared.calls)
+    }
 }
 
 impl Routes {
@@ -60,6 +65,7 @@ impl Routes {
                 "Failed to validate Executor::Call: Expecting 'type' to be present",
             );
         }
+        calls::name(call.r#type().as_str_name());
         if call.r#type() != executor::call::Type::Subscribe {
             let input = Input::ExecutorCall { token, call: Box::new(call) };
             let answer = self.shared.ask(token, None, input).await;
@@ -113,6 +119,7 @@ impl Routes {
                 "Failed to validate agent::Call: Expecting 'type' to be present",
             );
         }
+        calls::name(call.r#type().as_str_name());
         if let Err(refusal) = media.check(call.r#type()) {
             return refuse(refusal);
         }

@@ -1,6 +1,7 @@
 //! What connects requests with the core: the queue of inputs, tables, and the link.
 
 use crate::engine::Engine;
+use crate::meters::Meters;
 use crate::session::Sessions;
 use crate::{Config, Outside};
 use agent_core::State;
@@ -8,8 +9,10 @@ use agent_core::contract::Input;
 use base::Token;
 use containerizer::Containerizer;
 use http_api::Response;
+use http_api::calls::Calls;
 use http_api::link::LinkSender;
 use http_api::logging::LogLevel;
+use http_api::otlp::Spans;
 use http_api::stream::EventSender;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +40,9 @@ pub(crate) struct Shared {
     next_token: AtomicU64,
     tables: Mutex<Tables>,
     pub(crate) config: agent_core::contract::Config,
+    pub(crate) meters: Meters,
+    pub(crate) calls: Calls,
+    pub(crate) spans: Option<Spans>,
     pub(crate) started: SystemTime,
     /// How long recovery took, once it is over.
     pub(crate) recovery_time: OnceLock<Duration>,
@@ -55,6 +61,13 @@ struct Tables {
     link: Option<(Token, LinkSender, oneshot::Sender<()>)>,
 }
 
+/// Who is told of launches.
+fn spans(config: &Config) -> Option<Spans> {
+    let info = &config.core.info;
+    let instance = format!("{}:{}", info.hostname, info.port());
+    config.otlp.clone().map(|endpoint| Spans::start(endpoint, "proffer-agent", &instance))
+}
+
 impl Shared {
     pub(crate) fn new(config: &Config, outside: Outside) -> (Arc<Self>, Engine) {
         let (inputs, queue) = mpsc::channel(QUEUE);
@@ -65,6 +78,9 @@ impl Shared {
             next_token: AtomicU64::new(1),
             tables: Mutex::default(),
             config: config.core.clone(),
+            meters: Meters::default(),
+            calls: Calls::default(),
+            spans: spans(config),
             started: SystemTime::now(),
             recovery_time: OnceLock::new(),
             damage: outside.damage.clone(),

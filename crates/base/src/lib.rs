@@ -7,6 +7,7 @@
 pub mod bytes;
 pub mod duration;
 mod held;
+mod histogram;
 mod ids;
 mod nearest;
 mod rng;
@@ -15,6 +16,7 @@ mod timers;
 mod timings;
 
 pub use held::Held;
+pub use histogram::Histogram;
 pub use ids::{Token, WriteId};
 pub use nearest::nearest;
 pub use rng::Rng;

@@ -1,5 +1,6 @@
 //! How long something takes that happens again and again, and the statistics of it that metrics show.
 
+use crate::Histogram;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -21,14 +22,14 @@ const PERCENTILES: [(&str, usize); 8] = [
 /// Durations, newest last.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Timings {
-    count: u64,
+    all: Histogram,
     newest: VecDeque<Duration>,
 }
 
 impl Timings {
     /// Adds one.
     pub fn record(&mut self, duration: Duration) {
-        self.count += 1;
+        self.all.record(duration);
         if self.newest.len() == SAMPLES_MAX {
             self.newest.pop_front();
         }
@@ -38,7 +39,13 @@ impl Timings {
     /// How many there were.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.count
+        self.all.count()
+    }
+
+    /// All of them, by length.
+    #[must_use]
+    pub fn histogram(&self) -> &Histogram {
+        &self.all
     }
 
     /// The last one, milliseconds.

@@ -8,6 +8,7 @@ use agent::Logs;
 use agent::isolation::Launcher;
 use agent_core::GarbageCollection;
 use agent_core::contract::Recover;
+use http_api::otlp::Endpoint;
 use http_api::server::Limits;
 use resources::{Quantities, parse_attributes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,6 +153,8 @@ pub(crate) fn master_config(
         log_level: logging.level,
         observers_max: flags.number("max_operator_event_stream_subscribers")?,
         whitelist: whitelist(flags)?,
+        otlp: otlp(flags)?,
+        per_framework_metrics: flags.is_set("publish_per_framework_metrics"),
         limits: Limits::default(),
     })
 }
@@ -175,6 +178,12 @@ pub(crate) fn allocator_config(flags: &Flags) -> Result<allocator::Config, Strin
         lending: flags.is_set("lending"),
         lending_min_idle: flags.duration("lending_min_idle")?,
     })
+}
+
+/// `--otlp_endpoint`.
+fn otlp(flags: &Flags) -> Result<Option<Endpoint>, String> {
+    let given = flags.text("otlp_endpoint").map(Endpoint::parse).transpose();
+    given.map_err(|e| format!("--otlp_endpoint: {e}"))
 }
 
 fn whitelist(flags: &Flags) -> Result<Option<PathBuf>, String> {
@@ -424,6 +433,7 @@ pub(crate) fn agent_config(
         log_file: logging.file,
         log_level: logging.level,
         open_files,
+        otlp: otlp(flags)?,
         limits: Limits::default(),
     })
 }

@@ -1,13 +1,15 @@
 //! Logs to standard error, and to a file of `--log_dir`.
 
+mod rotation;
+
 use crate::flags::Flags;
-use http_api::logging::LogLevel;
-use std::fs::File;
+use http_api::logging::{LogLevel, Wanted};
+use rotation::Rotating;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Logging that was started.
@@ -19,8 +21,15 @@ pub(crate) struct Logging {
     pub(crate) level: Arc<LogLevel>,
 }
 
-/// Starts logging.
-pub(crate) fn start(flags: &Flags, program: &str) -> Result<Logging, String> {
+impl Logging {
+    /// That of a program that does not log.
+    pub(crate) fn none() -> Self {
+        Self { file: None, level: LogLevel::new(|_| Ok(())) }
+    }
+}
+
+/// What is logged when nobody asks for more.
+fn usual(flags: &Flags) -> Result<String, String> {
     let level = match flags.text("logging_level").unwrap_or("INFO") {
         "INFO" => "info",
         "WARNING" => "warn",
@@ -31,38 +40,46 @@ pub(crate) fn start(flags: &Flags, program: &str) -> Result<Logging, String> {
     };
     let level = if flags.is_set("quiet") { "error" } else { level };
     // What that library has to say of a master that is away would fill the log; what matters of it is logged by ours.
-    let usual = format!("{level},openraft=off");
-    let base = std::env::var("PROFFER_LOG").unwrap_or(usual);
+    Ok(std::env::var("PROFFER_LOG").unwrap_or(format!("{level},openraft=off")))
+}
+
+/// Where lines go to, and the file that is shown to readers.
+fn writer(flags: &Flags, program: &str) -> Result<(BoxMakeWriter, Option<PathBuf>), String> {
+    let external = flags.text("external_log_file").map(PathBuf::from);
+    let Some(directory) = flags.text("log_dir") else {
+        return Ok((BoxMakeWriter::new(std::io::stderr), external));
+    };
+    std::fs::create_dir_all(directory).map_err(|e| format!("--log_dir: {directory}: {e}"))?;
+    let path = PathBuf::from(directory).join(format!("{program}.log"));
+    let (size, former) = (flags.bytes("log_max_size")?, flags.number("log_max_files")?);
+    let file = Rotating::open(&path, size, former);
+    let file = file.map_err(|e| format!("--log_dir: cannot open {}: {e}", path.display()))?;
+    Ok((BoxMakeWriter::new(std::io::stderr.and(Mutex::new(file))), external.or(Some(path))))
+}
+
+/// Starts logging.
+pub(crate) fn start(flags: &Flags, program: &str) -> Result<Logging, String> {
+    let base = usual(flags)?;
     let filter = EnvFilter::try_new(&base)
         .map_err(|e| format!("PROFFER_LOG: expected filters of modules, got '{base}': {e}"))?;
-    let file = flags
-        .text("log_dir")
-        .map(|directory| PathBuf::from(directory).join(format!("{program}.log")));
-    let writer = match &file {
-        None => BoxMakeWriter::new(std::io::stderr),
-        Some(path) => {
-            if let Some(directory) = path.parent() {
-                std::fs::create_dir_all(directory)
-                    .map_err(|e| format!("--log_dir: {}: {e}", directory.display()))?;
-            }
-            let file = File::options().create(true).append(true).open(path);
-            let file =
-                file.map_err(|e| format!("--log_dir: cannot open {}: {e}", path.display()))?;
-            BoxMakeWriter::new(std::io::stderr.and(Arc::new(file)))
-        }
-    };
+    let (writer, file) = writer(flags, program)?;
     let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let lines = match flags.text("log_format").unwrap_or("text") {
+        "text" => lines.boxed(),
+        "json" => lines.json().flatten_event(true).boxed(),
+        other => return Err(format!("--log_format: expected text or json, got '{other}'")),
+    };
     tracing_subscriber::registry().with(filter).with(lines).init();
-    let level = LogLevel::new(move |level| {
-        let wanted = match level {
-            0 => base.as_str(),
-            1 => "debug",
-            _ => "trace",
+    let level = LogLevel::new(move |wanted| {
+        let directives = match wanted {
+            Wanted::Level(0) => base.clone(),
+            Wanted::Level(1) => "debug".to_owned(),
+            Wanted::Level(_) => "trace".to_owned(),
+            Wanted::Filter(more) => format!("{base},{more}"),
         };
-        if let Ok(filter) = EnvFilter::try_new(wanted) {
-            let _ = handle.reload(filter);
-        }
+        let filter = EnvFilter::try_new(directives).map_err(|e| e.to_string())?;
+        handle.reload(filter).map_err(|e| e.to_string())
     });
     Ok(Logging { file, level })
 }

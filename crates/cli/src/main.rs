@@ -6,6 +6,7 @@ mod commands;
 mod containerizers;
 mod coordination;
 mod daemon;
+mod doctor;
 mod flags;
 mod host;
 mod images;
@@ -22,10 +23,11 @@ use flags::{AGENT, EXECUTE, Flags, LOCAL, MASTER, RUN, Table};
 use std::process::ExitCode;
 
 /// Programs, for the help.
-const STARTED: [(&str, &str); 3] = [
+const STARTED: [(&str, &str); 4] = [
     ("local", "Starts a whole cluster in one process, for trying"),
     ("master", "Starts a master"),
     ("agent", "Starts an agent"),
+    ("doctor", "Checks whether this host has what a master or an agent needs"),
 ];
 
 const END: &str = "
@@ -52,7 +54,7 @@ fn help() -> String {
 }
 
 /// Commands that are not in [`commands`].
-const PROGRAMS: [&str; 5] = ["local", "master", "agent", "run", "help"];
+const PROGRAMS: [&str; 6] = ["local", "master", "agent", "run", "doctor", "help"];
 
 /// What is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
                 return commands::print(&help());
             }
             Some("--version" | "-V") => return version(),
+            Some("doctor") => return doctor::run(&words[1..]),
             Some(name) if commands::is_command(name) => return commands::run(words),
             Some(name) => match Program::by_name(name) {
                 Some(program) => {

@@ -5,6 +5,7 @@
 //! Docker Engine. [`Composing`] gives each container to the one whose matter it is.
 
 mod around;
+pub mod clock;
 mod composing;
 pub mod docker;
 pub mod download;
@@ -17,6 +18,7 @@ mod limits;
 mod logs;
 mod mesos;
 mod network;
+pub mod phases;
 mod pods;
 mod probe;
 mod processes;

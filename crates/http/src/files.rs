@@ -63,6 +63,10 @@ fn resolve(attached: &Attached, path: &str) -> Result<PathBuf, Refusal> {
         return Err(Refusal::Escapes);
     }
     let root = real.canonicalize().map_err(|_| Refusal::Missing)?;
+    if rest.as_os_str().is_empty() {
+        // A slash after the name of a file would make it a directory that is not there.
+        return Ok(root);
+    }
     let target = root.join(rest).canonicalize().map_err(|_| Refusal::Missing)?;
     // A symbolic link may lead anywhere.
     if target.starts_with(&root) { Ok(target) } else { Err(Refusal::Escapes) }

@@ -4,11 +4,13 @@
 
 pub mod body;
 pub mod bulk;
+pub mod calls;
 pub mod files;
 pub mod intake;
 pub mod link;
 pub mod logging;
 pub mod negotiate;
+pub mod otlp;
 pub mod peer;
 pub mod prometheus;
 pub mod respond;

@@ -1,5 +1,6 @@
 //! The accept loop: HTTP/1.1 with limits on connections, on the time for a request's head, and upgrades.
 
+use crate::calls::{self, Calls};
 use crate::stall::Stall;
 use crate::{Request, Response, respond};
 use hyper::service::service_fn;
@@ -39,6 +40,11 @@ pub trait Handler: Send + Sync + 'static {
         request: Request,
         peer: SocketAddr,
     ) -> impl Future<Output = Response> + Send;
+
+    /// Where requests are counted, if they are.
+    fn calls(&self) -> Option<&Calls> {
+        None
+    }
 }
 
 /// Shortest time between two lines of the log on connections that were dropped.
@@ -90,7 +96,14 @@ pub async fn serve<H: Handler>(
                 let handler = handler.clone();
                 async move {
                     let headers = request.headers().clone();
-                    let response = handler.handle(request, peer).await;
+                    let (begun, path) = (Instant::now(), request.uri().path().to_owned());
+                    let answering = calls::named(handler.clone().handle(request, peer));
+                    let (response, call) = answering.await;
+                    let status = response.status().as_u16();
+                    tracing::debug!(%peer, path, call, status, "answered");
+                    if let Some(calls) = handler.calls() {
+                        calls.record(&path, call, status, begun.elapsed());
+                    }
                     Ok::<_, Infallible>(respond::compress(&headers, response))
                 }
             });

@@ -76,6 +76,7 @@ impl Master {
         };
         for offer in &offers {
             self.take_offer(&offer.id);
+            self.note_answered(cx.now, offer.made);
             self.history.ended(cx.now.wall, key, &offer.role);
             self.count_of(key, "offers/accepted");
             if offer.soft && accept.operations.is_empty() {
@@ -465,7 +466,7 @@ impl Master {
             user: info.command.as_ref().and_then(|c| c.user.clone()),
             ..Default::default()
         };
-        let task = Arc::new(Task { wire, agent, resources });
+        let task = Arc::new(Task { wire, agent, resources, launched: Some(cx.now.mono) });
         framework.tasks.insert(id.clone(), task.clone());
         self.announce(cx, || Announcement::TaskAdded { task: Box::new(task.wire.clone()) });
         if let Some(agent) = self.agent_mut(agent) {

@@ -132,6 +132,7 @@ impl Master {
         }
         self.allocator.remove_agent(key);
         self.state.agents.remove(&key);
+        self.freed.remove(&key);
         self.agent_keys.remove(&id);
         // One that is unreachable may come back, and one whose machine is down will.
         if state != TaskState::TaskUnreachable && !self.brought_down.contains_key(&id) {

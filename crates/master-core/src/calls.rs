@@ -81,7 +81,9 @@ impl Master {
                 let time = refuse(decline.filters.as_ref());
                 for id in decline.offer_ids {
                     // Only its own offers: the peer does not look, and lets anybody decline anything.
-                    if self.offers.get(&id.value).is_some_and(|o| o.framework == key) {
+                    let own = self.offers.get(&id.value).filter(|o| o.framework == key);
+                    if let Some(made) = own.map(|offer| offer.made) {
+                        self.note_answered(cx.now, made);
                         self.count_of(key, "offers/declined");
                         self.pass(cx, &id.value, Some(time));
                     }

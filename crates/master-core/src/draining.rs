@@ -157,6 +157,7 @@ impl Master {
         let (key, is_connected) = (agent.key, agent.is_connected());
         if is_connected {
             self.allocator.activate_agent(key);
+            self.note_freed(cx.now, key);
         }
         if was_drained {
             // One that still has executors would refuse their tasks.

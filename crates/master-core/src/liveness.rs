@@ -84,6 +84,15 @@ impl Master {
         self.schedule_removal(cx);
     }
 
+    /// An agent that was to be marked unreachable is there.
+    pub(crate) fn cancel_removal(&mut self, key: AgentId) {
+        let waiting = self.removals.len();
+        self.removals.retain(|(agent, _)| *agent != key);
+        if self.removals.len() < waiting {
+            self.count("master/slave_unreachable_canceled");
+        }
+    }
+
     fn schedule_removal(&mut self, cx: &Cx<'_>) {
         if self.removals.is_empty() || self.timers.get(&Timer::Removal).is_some() {
             return;

@@ -135,6 +135,8 @@ pub struct Master {
     pub(crate) registering: Registering,
     /// Agents to be marked unreachable when the rate limit allows, with why.
     pub(crate) removals: VecDeque<(AgentId, String)>,
+    /// Agents of which something is free that nobody was offered, since when.
+    pub(crate) freed: BTreeMap<AgentId, Time>,
     pub(crate) acknowledged: Acknowledged,
     pub(crate) last_removal: Option<Time>,
     pub(crate) next_framework: u32,
@@ -195,6 +197,7 @@ impl Master {
             minimum: Minimum::default(),
             registering: Registering::default(),
             removals: VecDeque::new(),
+            freed: BTreeMap::new(),
             acknowledged: Acknowledged::default(),
             last_removal: None,
             next_framework: 0,

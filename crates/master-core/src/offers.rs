@@ -51,6 +51,7 @@ impl Master {
             self.timers.set(Timer::Offer(id.clone()), cx.now.mono + timeout);
         }
         self.lease_out(&offer);
+        self.note_offered(cx.now, agent);
         self.history.offered(cx.now.wall, offer.framework, &offer.role);
         self.offers.insert(id.clone(), offer.clone());
         if let Some(framework) = self.framework_mut(framework) {

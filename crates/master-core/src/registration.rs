@@ -44,7 +44,7 @@ impl Master {
                 if let Some(agent) = self.agent_mut(key) {
                     agent.missed_pings = 0;
                 }
-                self.removals.retain(|(agent, _)| *agent != key);
+                self.cancel_removal(key);
             }
             FromAgent::StatusUpdate(update) => {
                 self.count("master/messages_status_update");
@@ -266,7 +266,7 @@ impl Master {
         self.connections.insert(connection, key);
         self.timers.cancel(&Timer::Reregister(key));
         self.timers.set(Timer::Ping(key), cx.now.mono + self.config.agent_ping_timeout);
-        self.removals.retain(|(agent, _)| *agent != key);
+        self.cancel_removal(key);
         if let Some(agent) = self.agent_mut(key) {
             agent.connection = Some(connection);
             agent.missed_pings = 0;
@@ -275,6 +275,7 @@ impl Master {
         }
         if self.agent(key).is_some_and(|a| self.state.is_active(a)) {
             self.allocator.activate_agent(key);
+            self.note_freed(cx.now, key);
         }
     }
 

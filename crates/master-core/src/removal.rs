@@ -37,6 +37,7 @@ impl Master {
         for mut task in tasks.chain(std::mem::take(&mut framework.unreachable_tasks)) {
             if task.holds_resources() {
                 self.allocator.recover(cx.now, key, task.agent, &task.resources, None);
+                self.note_freed(cx.now, task.agent);
             }
             self.take_off(task.agent, key, task.id());
             if !crate::is_terminal(task.wire.state()) {

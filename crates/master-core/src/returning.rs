@@ -151,7 +151,7 @@ impl Master {
         framework.unreachable_tasks.retain(|t| t.id() != id);
         framework.completed_tasks.retain(|t| t.id() != id);
         let resources = Resources::from_wire(&wire.resources).unwrap_or_default();
-        let task = Arc::new(Task { wire, agent: key, resources });
+        let task = Arc::new(Task { wire, agent: key, resources, launched: None });
         framework.tasks.insert(id.clone(), task.clone());
         let wire = &task.wire;
         self.announce(cx, || Announcement::TaskAdded { task: Box::new(wire.clone()) });

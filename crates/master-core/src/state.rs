@@ -2,6 +2,7 @@
 //! they change.
 
 use crate::draining::Deactivated;
+use crate::latencies::Latencies;
 use crate::maintenance::{Maintenance, Scheduled};
 use crate::share::Share;
 use allocator::{AgentId, FrameworkId, Overlap};
@@ -38,6 +39,8 @@ pub struct State {
     pub scheduled: BTreeMap<AgentId, Arc<Scheduled>>,
     /// Counts of events, by metric name (`master/…`).
     pub counters: BTreeMap<String, u64>,
+    /// How long things take.
+    pub latencies: Latencies,
     /// Every flag's name and value.
     pub flags: BTreeMap<String, String>,
     /// `--roles`.
@@ -104,6 +107,8 @@ pub struct Task {
     pub agent: AgentId,
     /// What it uses.
     pub resources: Resources,
+    /// When this master launched it, until it is known to run.
+    pub launched: Option<Time>,
 }
 
 /// An executor that holds resources of its own.

@@ -32,6 +32,10 @@ impl Master {
             return;
         }
         let id = info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
+        self.count(match id {
+            Some(_) => "master/messages_reregister_framework",
+            None => "master/messages_register_framework",
+        });
         let known = id.as_ref().and_then(|id| self.framework_keys.get(id).copied());
         if let Some(key) = known {
             let old = self.framework(key).map(|f| f.info.principal.clone()).unwrap_or_default();

@@ -107,16 +107,25 @@ impl Master {
         if !is_terminal(task.wire.state()) {
             task.wire.state = latest as i32;
         }
+        let launched = match status.state() {
+            TaskState::TaskStaging | TaskState::TaskStarting => None,
+            TaskState::TaskRunning => task.launched.take(),
+            _ => task.launched.take().and(None),
+        };
         let is_new = task.wire.statuses.last().is_none_or(|last| last.state != status.state);
         keep_status(&mut task.wire, status);
         task.wire.status_update_state = Some(status.state);
         task.wire.status_update_uuid.clone_from(&status.uuid);
         let freed = (held && !task.holds_resources()).then(|| task.resources.clone());
         let ended = task.wire.state();
+        if let Some(at) = launched {
+            self.state.latencies.task_launch.record(cx.now.mono.since(at));
+        }
         self.announce_status(cx, key, status, is_new, ended);
         if let Some(freed) = freed {
             self.count_end(key, ended, status);
             self.allocator.recover(cx.now, key, agent, &freed, None);
+            self.note_freed(cx.now, agent);
         }
     }
 
@@ -185,6 +194,7 @@ impl Master {
         self.take_off(agent, key, id);
         if let Some(freed) = freed {
             self.allocator.recover(cx.now, key, agent, &freed, None);
+            self.note_freed(cx.now, agent);
         }
         if !was_over {
             self.count_end(key, state, &status);
@@ -230,6 +240,7 @@ impl Master {
             self.framework_mut(key).and_then(|f| f.executors.remove(&(agent, id.to_owned())));
         let Some(executor) = removed else { return false };
         self.allocator.recover(cx.now, key, agent, &executor.resources, None);
+        self.note_freed(cx.now, agent);
         true
     }
 

@@ -3,6 +3,7 @@
 use crate::meters::Meters;
 use crate::observers::{self, Observed, Observers};
 use crate::shared::{Leader, Shared};
+use crate::traces::Traces;
 use base::{Now, Time, WallTime};
 use coordination::{Change, Member, Registry, Standing};
 use http_api::respond;
@@ -36,6 +37,7 @@ pub(crate) struct Engine {
     observing: mpsc::UnboundedReceiver<Observed>,
     observers: Observers,
     questions: mpsc::UnboundedReceiver<Asked>,
+    traces: Option<Traces>,
 }
 
 /// A question that only the policy can answer, and where the answer goes.
@@ -71,8 +73,10 @@ impl Engine {
     ) -> Self {
         let allocator = allocator::hierarchical(config.allocator.clone());
         let core = Master::new(config, allocator);
+        let traces = shared.spans.clone().map(Traces::new);
         Self {
             core,
+            traces,
             shared,
             queue,
             readers,
@@ -280,7 +284,14 @@ impl Engine {
     fn step(&mut self, input: Input, out: &mut Vec<Effect>) {
         let now = self.now();
         let (due, runs) = (self.core.allocation_due(), self.core.allocation_runs());
+        if let Some(traces) = &mut self.traces {
+            traces.on_input(&input, now.wall);
+        }
         self.core.step(now, input, out);
+        if self.traces.is_some() {
+            let done = self.now().wall;
+            self.traces.iter_mut().for_each(|traces| traces.stepped(done));
+        }
         if self.core.allocation_runs() > runs {
             let meters = &self.shared.meters;
             meters.allocation_run.record(self.now().mono.since(now.mono));
@@ -290,6 +301,10 @@ impl Engine {
     }
 
     fn carry_out(&mut self, effect: Effect, writer: Option<&Writer>) -> Result<(), String> {
+        if self.traces.is_some() {
+            let now = self.now().wall;
+            self.traces.iter_mut().for_each(|traces| traces.on_effect(&effect, now));
+        }
         match effect {
             Effect::Respond { token, response } => {
                 if let Some(waiting) = self.shared.waiting.remove(token) {

@@ -19,6 +19,7 @@ mod reads;
 mod routes;
 mod shared;
 mod shares;
+mod traces;
 mod ui;
 mod usage;
 mod v0;
@@ -30,6 +31,7 @@ use coordination::RegistryError;
 pub use coordination::{Backend, Meeting, Replicas, Secret, Timeouts};
 use http_api::bulk::Bulk;
 use http_api::logging::LogLevel;
+use http_api::otlp::Endpoint;
 use http_api::server::{self, Limits};
 use shared::Shared;
 use std::io;
@@ -56,6 +58,10 @@ pub struct Config {
     pub observers_max: usize,
     /// `--whitelist`: a file with the names of the hosts whose agents are offered, one a line.
     pub whitelist: Option<PathBuf>,
+    /// `--otlp_endpoint`: who is told of launches.
+    pub otlp: Option<Endpoint>,
+    /// `--publish_per_framework_metrics`.
+    pub per_framework_metrics: bool,
     /// Limits on connections.
     pub limits: Limits,
 }
@@ -117,6 +123,12 @@ impl Running {
     pub async fn ended(&mut self) -> Result<(), String> {
         (&mut self.engine).await.unwrap_or_else(|e| Err(format!("the master's core failed: {e}")))
     }
+}
+
+/// What a master measures.
+#[must_use]
+pub fn metrics() -> &'static http_api::prometheus::Table {
+    &metrics::TABLE
 }
 
 /// Starts a master.

@@ -1,6 +1,7 @@
 //! What the process measures of itself: how long cycles and registry writes take, what waits in queues.
 
 use base::Timings;
+use http_api::prometheus::{Exposition, Table};
 use http_api::v0::timed;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,11 @@ impl Timer {
     fn print(&self, name: &str, out: &mut Map<String, Value>) {
         let timings = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         timed(name, &timings, out);
+    }
+
+    fn expose(&self, table: &Table, name: &str, all: &mut Exposition) {
+        let timings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.add_times(table, name, timings.histogram());
     }
 }
 
@@ -44,11 +50,21 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
+    fn timers(&self) -> [(&'static str, &Timer); 4] {
+        [
+            ("allocator/mesos/allocation_run", &self.allocation_run),
+            ("allocator/mesos/allocation_run_latency", &self.allocation_latency),
+            ("registrar/state_fetch", &self.registry_fetch),
+            ("registrar/state_store", &self.registry_store),
+        ]
+    }
+
+    pub(crate) fn add_to(&self, all: &mut Exposition, table: &Table) {
+        self.timers().iter().for_each(|(name, timer)| timer.expose(table, name, all));
+    }
+
     pub(crate) fn print(&self, out: &mut Map<String, Value>) {
-        self.allocation_run.print("allocator/mesos/allocation_run", out);
-        self.allocation_latency.print("allocator/mesos/allocation_run_latency", out);
-        self.registry_fetch.print("registrar/state_fetch", out);
-        self.registry_store.print("registrar/state_store", out);
+        self.timers().iter().for_each(|(name, timer)| timer.print(name, out));
         let due = self.allocations_due.load(Ordering::Relaxed);
         out.insert("allocator/event_queue_dispatches".to_owned(), json!(due));
         out.insert("allocator/mesos/event_queue_dispatches".to_owned(), json!(due));

@@ -1,97 +1,15 @@
 //! `/metrics/snapshot`: names and values (spec/master.md section 6).
 
+mod table;
+
 use crate::offered;
 use crate::shared::Shared;
-use master_core::{Framework, State};
+use http_api::prometheus::Exposition;
+use master_core::{Framework, Latencies, State};
 use resources::{Resources, from_milli};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// Counters, by name after `master/`: zero until something is counted.
-const COUNTERS: &[&str] = &[
-    "dropped_messages",
-    "frameworks_backed_off",
-    "http_cache_hits",
-    "invalid_executor_to_framework_messages",
-    "invalid_framework_to_executor_messages",
-    "invalid_operation_status_update_acknowledgements",
-    "invalid_operation_status_updates",
-    "invalid_status_update_acknowledgements",
-    "invalid_status_updates",
-    "inverse_offers_accepted",
-    "inverse_offers_declined",
-    "inverse_offers_rescinded",
-    "inverse_offers_sent",
-    "messages_authenticate",
-    "messages_deactivate_framework",
-    "messages_decline_offers",
-    "messages_executor_to_framework",
-    "messages_exited_executor",
-    "messages_framework_to_executor",
-    "messages_kill_task",
-    "messages_launch_tasks",
-    "messages_operation_status_update",
-    "messages_operation_status_update_acknowledgement",
-    "messages_reconcile_operations",
-    "messages_reconcile_tasks",
-    "messages_register_framework",
-    "messages_register_slave",
-    "messages_reregister_framework",
-    "messages_reregister_slave",
-    "messages_resource_request",
-    "messages_revive_offers",
-    "messages_status_update",
-    "messages_status_update_acknowledgement",
-    "messages_suppress_offers",
-    "messages_unregister_framework",
-    "messages_unregister_slave",
-    "messages_update_slave",
-    "offers_recalled",
-    "offers_rescinded_by_lease",
-    "recovery_slave_removals",
-    "slave_registrations",
-    "slave_removals",
-    "slave_removals/reason_registered",
-    "slave_removals/reason_unhealthy",
-    "slave_removals/reason_unregistered",
-    "slave_reregistrations",
-    "slave_shutdowns_canceled",
-    "slave_shutdowns_completed",
-    "slave_shutdowns_scheduled",
-    "slave_unreachable_canceled",
-    "slave_unreachable_completed",
-    "slave_unreachable_scheduled",
-    "tasks_dropped",
-    "tasks_error",
-    "tasks_failed",
-    "tasks_finished",
-    "tasks_gone",
-    "tasks_gone_by_operator",
-    "tasks_killed",
-    "tasks_lost",
-    "tasks_preempted",
-    "valid_executor_to_framework_messages",
-    "valid_framework_to_executor_messages",
-    "valid_operation_status_update_acknowledgements",
-    "valid_operation_status_updates",
-    "valid_status_update_acknowledgements",
-    "valid_status_updates",
-];
-
-/// Whether a metric only grows.
-pub(crate) fn is_counter(state: &State, name: &str) -> bool {
-    let known = |name| COUNTERS.contains(&name);
-    let is_gauge = |of_framework: &str| {
-        of_framework == "subscribed"
-            || ["tasks/active/", "roles/"].iter().any(|prefix| of_framework.starts_with(prefix))
-    };
-    match name.strip_prefix("master/frameworks/").and_then(|rest| rest.splitn(3, '/').nth(2)) {
-        Some(of_framework) => !is_gauge(of_framework),
-        None => {
-            state.counters.contains_key(name) || name.strip_prefix("master/").is_some_and(known)
-        }
-    }
-}
+pub(crate) use table::TABLE;
 
 /// All metrics of this moment.
 pub(crate) fn snapshot(
@@ -101,11 +19,12 @@ pub(crate) fn snapshot(
 ) -> Value {
     let mut out: Map<String, Value> = http_api::v0::system_metrics();
     shared.meters.print(&mut out);
-    for name in COUNTERS {
-        out.insert(format!("master/{name}"), json!(0));
-    }
+    TABLE.zeroes(&mut out);
     for (name, count) in &state.counters {
         out.insert(name.clone(), json!(count));
+    }
+    if let Some(spans) = &shared.spans {
+        spans.print(&mut out);
     }
     let mut set = |name: &str, value: Value| {
         out.insert(name.to_owned(), value);
@@ -152,13 +71,37 @@ pub(crate) fn snapshot(
     for (role, count) in offer_filters {
         set(&format!("allocator/mesos/offer_filters/roles/{role}/active"), json!(count));
     }
+    set("registrar/log/recovered", json!(u8::from(state.elected.is_some())));
+    if let Some(peers) = &shared.peers {
+        let voters = peers.members().iter().filter(|member| member.votes).count();
+        set("registrar/log/ensemble_size", json!(voters));
+    }
+    let frameworks = state.frameworks.values().chain(&state.completed_frameworks);
     // Of removed frameworks too, as long as they are remembered.
-    for framework in state.frameworks.values().chain(&state.completed_frameworks) {
+    for framework in frameworks.filter(|_| shared.per_framework_metrics) {
         of_framework(framework, &mut set);
     }
     roles(state, &mut set);
     crate::shares::metrics(state, &mut set);
     Value::Object(out)
+}
+
+/// The same for Prometheus, and times as histograms.
+pub(crate) fn exposition(
+    state: &State,
+    shared: &Shared,
+    offer_filters: &BTreeMap<String, u64>,
+) -> Exposition {
+    let snapshot = snapshot(state, shared, offer_filters);
+    let empty = Map::new();
+    let mut all = Exposition::of(snapshot.as_object().unwrap_or(&empty), &TABLE);
+    let Latencies { offer_wait, offer_held, task_launch } = &state.latencies;
+    all.add_times(&TABLE, "master/offer_wait", offer_wait);
+    all.add_times(&TABLE, "master/offer_held", offer_held);
+    all.add_times(&TABLE, "master/task_launch", task_launch);
+    shared.meters.add_to(&mut all, &TABLE);
+    shared.calls.add_to(&mut all);
+    all
 }
 
 fn resources(state: &State, set: &mut impl FnMut(&str, Value)) {

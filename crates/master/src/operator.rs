@@ -4,6 +4,8 @@ use crate::observers::Observed;
 use crate::shared::Shared;
 use crate::{metrics, reads, writes};
 use http::HeaderMap;
+use http_api::calls;
+use http_api::logging::Wanted;
 use http_api::negotiate::Encoding;
 use http_api::stream::event_stream;
 use http_api::{Request, Response, bulk, files, negotiate, respond};
@@ -29,6 +31,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request, limit: usize)
             "Failed to validate master::Call: Expecting 'type' to be present",
         );
     }
+    calls::name(call.r#type().as_str_name());
     let Some(encoding) = negotiate::accepted(&headers) else {
         return respond::text(
             406,
@@ -173,7 +176,10 @@ fn from_snapshot(
         Type::SetLoggingLevel => {
             let Some(wanted) = &call.set_logging_level else { return expect("set_logging_level") };
             let nanos = u64::try_from(wanted.duration.nanoseconds).unwrap_or(0);
-            return match shared.log_level.set(wanted.level, Duration::from_nanos(nanos)) {
+            return match shared
+                .log_level
+                .set(Wanted::Level(wanted.level), Duration::from_nanos(nanos))
+            {
                 Ok(()) => respond::text(200, ""),
                 Err(text) => respond::text(400, text),
             };

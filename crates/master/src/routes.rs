@@ -5,7 +5,7 @@ use crate::{kill, maintenance, masters, metrics, operator, overlaps, shares, ui,
 use base::Token;
 use http::HeaderValue;
 use http_api::bulk::Kind;
-use http_api::prometheus::Exposition;
+use http_api::calls::{self, Calls};
 use http_api::server::Handler;
 use http_api::stream::event_stream;
 use http_api::{Request, Response, files, link, negotiate, respond};
@@ -20,8 +20,15 @@ use wire::{internal, v1};
 const BODY_MAX: usize = 64 << 20;
 const STREAM_ID: &str = "Mesos-Stream-Id";
 /// What every master answers itself.
-const STANDBY: [&str; 6] =
-    ["/health", "/version", "/flags", "/metrics/snapshot", "/logging/toggle", "/redirect"];
+const STANDBY: [&str; 7] = [
+    "/health",
+    "/version",
+    "/flags",
+    "/metrics",
+    "/metrics/snapshot",
+    "/logging/toggle",
+    "/redirect",
+];
 
 pub(crate) struct Routes {
     shared: Arc<Shared>,
@@ -79,6 +86,10 @@ impl Handler for Routes {
             path => self.read(path, request).await,
         }
     }
+
+    fn calls(&self) -> Option<&Calls> {
+        Some(&self.shared.calls)
+    }
 }
 
 impl Routes {
@@ -90,6 +101,7 @@ impl Routes {
         };
         let stream_id = headers.get(STREAM_ID).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let kind = call.r#type.map(|_| call.r#type());
+        calls::name(kind.map_or("", |kind| kind.as_str_name()));
         if kind == Some(scheduler::call::Type::ReconcileOperations)
             && master_core::check_call(&call).is_ok()
             && negotiate::accepted(&headers).is_none()
@@ -241,14 +253,13 @@ impl Routes {
         let filters = self.shared.offer_filters().await;
         let shared = self.shared.clone();
         let answer = tokio::task::spawn_blocking(move || {
-            let snapshot = metrics::snapshot(&view, &shared, &filters);
             if path == "/metrics" {
-                let is_counter = |name: &str| metrics::is_counter(&view, name);
-                return Some(Exposition::of(snapshot.as_object()?, is_counter).answer());
+                return metrics::exposition(&view, &shared, &filters).answer();
             }
-            Some(respond::json(&query, snapshot.to_string().into_bytes()))
+            let snapshot = metrics::snapshot(&view, &shared, &filters);
+            respond::json(&query, snapshot.to_string().into_bytes())
         });
-        answer.await.ok().flatten().unwrap_or_else(|| respond::text(404, "Not found"))
+        answer.await.unwrap_or_else(|_| respond::text(500, "The answer could not be made"))
     }
 }
 

@@ -9,8 +9,10 @@ use base::Token;
 use coordination::{Member, Peers};
 use http_api::Response;
 use http_api::bulk::Bulk;
+use http_api::calls::Calls;
 use http_api::link::LinkSender;
 use http_api::logging::LogLevel;
+use http_api::otlp::Spans;
 use http_api::stream::EventSender;
 use master_core::contract::Input;
 use master_core::{State, why};
@@ -81,6 +83,9 @@ pub(crate) struct Shared {
     pub(crate) streams: Table<EventSender>,
     pub(crate) links: Table<LinkSender>,
     pub(crate) meters: Meters,
+    pub(crate) calls: Calls,
+    pub(crate) spans: Option<Spans>,
+    pub(crate) per_framework_metrics: bool,
     pub(crate) leader: watch::Sender<Leader>,
     pub(crate) info: v1::MasterInfo,
     pub(crate) peers: Option<Peers>,
@@ -94,6 +99,13 @@ pub(crate) struct Shared {
     /// Makes large answers.
     pub(crate) bulk: Bulk,
     pub(crate) ui: Ui,
+}
+
+/// Who is told of launches.
+fn spans(config: &Config) -> Option<Spans> {
+    let instance = config.core.info.pid();
+    let instance = instance.rsplit_once('@').map_or(instance, |(_, address)| address);
+    config.otlp.clone().map(|endpoint| Spans::start(endpoint, "proffer-master", instance))
 }
 
 impl Shared {
@@ -110,6 +122,9 @@ impl Shared {
             streams: Table::default(),
             links: Table::default(),
             meters: Meters::default(),
+            calls: Calls::default(),
+            spans: spans(config),
+            per_framework_metrics: config.per_framework_metrics,
             leader: watch::Sender::default(),
             info: config.core.info.clone(),
             peers: member.peers(),

@@ -3,6 +3,7 @@
 
 mod agent;
 mod execute;
+mod file;
 mod local;
 mod master;
 mod parse;
@@ -20,7 +21,7 @@ pub(crate) struct Table {
     pub(crate) program: &'static str,
     /// What it does, in one sentence.
     pub(crate) about: &'static str,
-    /// Whether `MESOS_<NAME>` variables count.
+    /// Whether `PROFFER_<NAME>` and `MESOS_<NAME>` variables count.
     pub(crate) environment: bool,
     pub(crate) rows: &'static [&'static [Row]],
 }
@@ -115,7 +116,12 @@ impl Table {
         }
         if self.environment {
             out.push_str(
-                "\nEach flag can also be given as a variable: MESOS_ and its name in upper case.\n",
+                "\nEach flag can also be given as a variable: PROFFER_ or MESOS_ and its name in upper case.\n",
+            );
+        }
+        if self.rows().any(|row| row.name == "config") {
+            out.push_str(
+                "A file that --config names has them as keys: port = 5050. Flags win over variables, these over the file.\n",
             );
         }
         out

@@ -1,4 +1,4 @@
-//! From words and variables to values.
+//! From words, variables and a file to values.
 
 use super::{Kind, Row, Support, Table};
 use base::nearest;
@@ -17,7 +17,11 @@ pub(crate) struct Flags {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Parses words and `MESOS_…` variables; words win.
+/// Beginnings of names of variables, the weaker ones first.
+const PREFIXES: [&str; 2] = ["MESOS_", "PROFFER_"];
+
+/// Parses words, variables and the file that `--config` names; words win over `PROFFER_…` variables, these over
+/// `MESOS_…` ones, and these over the file.
 pub(crate) fn parse(
     table: &Table,
     words: &[String],
@@ -35,10 +39,18 @@ pub(crate) fn parse(
         }
     }
     if table.environment {
-        for (name, value) in variables {
-            let Some(name) = name.strip_prefix("MESOS_").map(str::to_lowercase) else { continue };
-            if let Some(row) = find(table, &name, &mut flags.warnings) {
-                flags.set(row, value, &format!("MESOS_{}", name.to_uppercase()))?;
+        let variables: Vec<(String, String)> = variables.into_iter().collect();
+        if table.rows().any(|row| row.name == "config")
+            && let Some(path) = super::file::named(words, &variables)
+        {
+            super::file::read(table, &path, &mut flags)?;
+        }
+        for prefix in PREFIXES {
+            for (variable, value) in &variables {
+                let Some(name) = variable.strip_prefix(prefix) else { continue };
+                if let Some(row) = find(table, &name.to_lowercase(), &mut flags.warnings) {
+                    flags.set(row, value.clone(), variable)?;
+                }
             }
         }
     }
@@ -78,7 +90,7 @@ pub(crate) fn parse(
     Ok(flags)
 }
 
-fn find(table: &Table, name: &str, warnings: &mut Vec<String>) -> Option<&'static Row> {
+pub(super) fn find(table: &Table, name: &str, warnings: &mut Vec<String>) -> Option<&'static Row> {
     let row = table.rows().find(|r| r.name == name || r.alias == Some(name))?;
     if row.name != name {
         warnings.push(format!("--{name} is an older name of --{}", row.name));
@@ -86,8 +98,13 @@ fn find(table: &Table, name: &str, warnings: &mut Vec<String>) -> Option<&'stati
     Some(row)
 }
 
+/// The flag that is probably meant.
+pub(super) fn nearest_to(table: &Table, name: &str) -> Option<&'static str> {
+    nearest(name, table.rows().map(|row| row.name))
+}
+
 fn unknown(table: &Table, name: &str) -> String {
-    match nearest(name, table.rows().map(|r| r.name)) {
+    match nearest_to(table, name) {
         Some(near) => format!(
             "unknown flag --{name}; did you mean --{near}? ({} --help lists all)",
             table.program
@@ -97,7 +114,12 @@ fn unknown(table: &Table, name: &str) -> String {
 }
 
 impl Flags {
-    fn set(&mut self, row: &'static Row, mut value: String, shown: &str) -> Result<(), String> {
+    pub(super) fn set(
+        &mut self,
+        row: &'static Row,
+        mut value: String,
+        shown: &str,
+    ) -> Result<(), String> {
         if row.kind == Kind::Path {
             value = value.strip_prefix("file://").unwrap_or(&value).to_owned();
         } else if let Some(path) = value.strip_prefix("file://").filter(|_| row.name != "master") {

@@ -257,8 +257,9 @@ impl Shared {
         let files = open(&spec)?;
         record.before = Some(files.before());
         let begun = Instant::now();
+        let pull = pull::image(&self.engine, &plan, &record.sandbox, &self.config);
         tokio::select! {
-            pulled = pull::image(&self.engine, &plan, &record.sandbox, &self.config) => {
+            pulled = crate::phases::timed("pull", pull) => {
                 self.pulls.lock().unwrap_or_else(PoisonError::into_inner).record(begun.elapsed());
                 pulled?
             }

@@ -144,7 +144,7 @@ impl Fetcher {
         cancel: &Notify,
     ) -> Result<(), String> {
         let fetched = match wanted {
-            Some(wanted) => self.run(&wanted, cancel).await,
+            Some(wanted) => crate::phases::timed("fetch", self.run(&wanted, cancel)).await,
             None => Ok(()),
         };
         let count = if fetched.is_ok() { &self.succeeded } else { &self.failed };

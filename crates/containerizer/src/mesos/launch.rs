@@ -6,7 +6,7 @@ use crate::images;
 use crate::isolation::{Isolators, Preparation, Root, Selection};
 use crate::spawner::Spawned;
 use crate::supervisor::{self, Files};
-use crate::{ContainerSpec, Containerizer as _, Logs, StartError, around, limits, sandbox};
+use crate::{ContainerSpec, Containerizer as _, Logs, StartError, around, limits, phases, sandbox};
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -44,7 +44,7 @@ impl Mesos {
                         around.as_ref(),
                     )
                 });
-                let prepared = preparing.await;
+                let prepared = phases::timed("prepare", preparing).await;
                 prepared
                     .unwrap_or_else(|e| Err(format!("cannot prepare the container: {e}").into()))
             }
@@ -53,7 +53,10 @@ impl Mesos {
         let started = match prepared {
             Ok(encoded) => {
                 let started = match self.fetcher.fetch(wanted, &cancel).await {
-                    Ok(()) => self.spawn(&container_id, &files, &encoded).await,
+                    Ok(()) => {
+                        let spawned = self.spawn(&container_id, &files, &encoded);
+                        phases::timed("supervisor", spawned).await
+                    }
                     Err(text) => Err(text),
                 };
                 if started.is_err() {
@@ -112,7 +115,7 @@ impl Mesos {
             Ok::<_, String>(pulled)
         };
         let pulled = tokio::select! {
-            pulled = pull => pulled?,
+            pulled = phases::timed("pull", pull) => pulled?,
             () = cancel.notified() => {
                 return Err("Container destroyed while pulling image".to_owned());
             }

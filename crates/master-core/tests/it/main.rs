@@ -14,6 +14,7 @@ mod agents;
 mod calls;
 mod draining;
 mod kill;
+mod latencies;
 mod launch;
 mod lease;
 mod lending;
