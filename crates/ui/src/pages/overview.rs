@@ -6,7 +6,9 @@ use super::tasks::{About, TaskRow, short_table};
 use crate::amounts::{Amounts, NAMES};
 use crate::format::{self, Tone, count};
 use crate::frame::{Page, Section};
-use crate::parts::{Piece, TITLES, badge, bar, link, nothing};
+use crate::parts::{
+    Piece, TITLES, agent_link, badge, bar, bars, link, nothing, number, table, text, usage,
+};
 use crate::plot::{self, Curve, Sample};
 use crate::route::Route;
 use maud::{Markup, html};
@@ -15,6 +17,8 @@ use maud::{Markup, html};
 const CELLS_MAX: usize = 400;
 /// Roles that are shown.
 const ROLES_MAX: usize = 8;
+/// Agents that are shown of the busiest.
+const BUSIEST_MAX: usize = 5;
 
 /// Numbers of things.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +101,7 @@ pub fn overview(model: Overview<'_>) -> Page {
             section.panel {
                 h2 { (link(&Route::Agents, "Agents")) }
                 (agents(&model))
+                (busiest(&model.agents))
             }
         }
         section.panel {
@@ -109,11 +114,11 @@ pub fn overview(model: Overview<'_>) -> Page {
 }
 
 fn numbers(counts: &Counts) -> Markup {
-    let number = |n: usize| count(n as u64);
+    let shown = |n: usize| count(n as u64);
     let asides = |all: &[(usize, Tone, &str)]| {
         html! {
             @for (n, tone, what) in all {
-                @if *n > 0 { (badge(*tone, format!("{} {what}", number(*n)))) }
+                @if *n > 0 { (badge(*tone, format!("{} {what}", shown(*n)))) }
             }
         }
     };
@@ -162,7 +167,7 @@ fn numbers(counts: &Counts) -> Markup {
             @for (href, title, n, beside) in tiles {
                 a.tile href=(href) {
                     span.name { (title) }
-                    strong { (number(n)) }
+                    strong { (shown(n)) }
                     span.beside { (beside) }
                 }
             }
@@ -255,9 +260,8 @@ fn roles(model: &Overview<'_>) -> Markup {
 
 /// A cell for each agent, or how many agents are how busy.
 fn agents(model: &Overview<'_>) -> Markup {
-    let share = |agent: &AgentRow<'_>| (agent.used + agent.offered).dominant_share(agent.total);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 10")]
-    let tenth = |agent: &AgentRow<'_>| (share(agent) * 10.0).ceil().clamp(0.0, 10.0) as usize;
+    let tenth = |agent: &AgentRow<'_>| (busy(agent) * 10.0).ceil().clamp(0.0, 10.0) as usize;
     if model.agents.is_empty() {
         return nothing("No agent is registered. Start one with: proffer agent --master=…");
     }
@@ -290,13 +294,47 @@ fn agents(model: &Overview<'_>) -> Markup {
         p.note { "A cell for each agent: the greatest share of a resource that is allocated or offered." }
         div.cells {
             @for agent in cells {
-                @let title = format!("{}: {}, {}", agent.host, format::share(share(agent)), agent.state.name());
+                @let title = format!("{}: {}, {}", agent.host, format::share(busy(agent)), agent.state.name());
                 a.(format!("heat h{} {}", tenth(agent), agent.state.tone().class()))
                     href=(Route::Agent(agent.id.to_owned()).href()) title=(title) aria-label=(title) {}
             }
         }
         p.scale aria-hidden="true" {
             "idle" @for at in 0..11 { span.(format!("heat h{at}")) {} } "full"
+        }
+    }
+}
+
+/// What an agent has the least left of: the part that is allocated or offered.
+fn busy(agent: &AgentRow<'_>) -> f64 {
+    (agent.used + agent.offered).dominant_share(agent.total)
+}
+
+fn busiest(agents: &[AgentRow<'_>]) -> Markup {
+    let mut agents: Vec<&AgentRow<'_>> = agents.iter().collect();
+    let order = |a: &&AgentRow<'_>, b: &&AgentRow<'_>| {
+        busy(b).total_cmp(&busy(a)).then_with(|| a.host.cmp(b.host)).then_with(|| a.id.cmp(b.id))
+    };
+    if agents.len() > BUSIEST_MAX {
+        agents.select_nth_unstable_by(BUSIEST_MAX, order);
+        agents.truncate(BUSIEST_MAX);
+    }
+    agents.sort_by(order);
+    let columns = [text("", "Busiest"), number("", "Tasks"), bars("", "CPUs"), bars("", "Memory")];
+    html! {
+        @if !agents.is_empty() {
+            div.busiest {
+                (table("The busiest agents", &columns, &html! {
+                    @for agent in agents {
+                        tr {
+                            th scope="row" { (agent_link(agent.id, agent.host)) }
+                            td.number { (count(agent.tasks as u64)) }
+                            td { (usage(0, agent.used, agent.offered, agent.total)) }
+                            td { (usage(1, agent.used, agent.offered, agent.total)) }
+                        }
+                    }
+                }))
+            }
         }
     }
 }
