@@ -209,6 +209,8 @@ impl Routes {
 
     /// Endpoints that only read: answered from a snapshot, on a thread that may take its time.
     async fn read(&self, path: &str, request: Request) -> Response {
+        // The peer's own command line asks for `/frameworks/`.
+        let path = path.strip_suffix('/').unwrap_or(path);
         let (path, query) = (path.to_owned(), files::query_of(&request));
         let not_found = || respond::text(404, "Not found");
         if let Some(name) = path.strip_prefix("/files/") {

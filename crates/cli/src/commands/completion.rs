@@ -87,20 +87,18 @@ fn in_fish() -> String {
 
 /// The script says of each word how it is completed: those that name something get a function for it.
 fn in_zsh(script: &str) -> String {
-    let kinds =
-        [("task", "tasks"), ("agent", "agents"), ("framework", "frameworks"), ("role", "roles")];
+    let words = [("task", "tasks"), FLAGS[0], FLAGS[1], FLAGS[2]];
     let kind_of = |line: &str| {
-        let line = line
-            .trim_start()
-            .trim_start_matches("'")
-            .trim_start_matches("--")
-            .trim_start_matches(':');
-        kinds.iter().find(|(name, _)| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(" --") || rest.starts_with("=["))
-        })
+        let line = line.trim_start().trim_start_matches('\'');
+        let (known, end): (&[_], _) = match line.strip_prefix("--") {
+            Some(_) => (&FLAGS, "=["),
+            None => (&words, " --"),
+        };
+        let line = line.trim_start_matches("--").trim_start_matches(':');
+        let is = |name: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(end));
+        known.iter().find(|(name, _)| is(name)).map(|(_, kind)| *kind)
     };
-    let functions: String = kinds
+    let functions: String = words
         .iter()
         .map(|(_, kind)| format!("_proffer_{kind}() {{ _proffer_ids {kind} }}\n"))
         .collect();
@@ -109,9 +107,7 @@ fn in_zsh(script: &str) -> String {
     let mut out = String::with_capacity(script.len() + 1000);
     for (number, line) in script.lines().enumerate() {
         match (line.strip_suffix(":_default' \\"), kind_of(line)) {
-            (Some(start), Some((_, kind))) => {
-                out.push_str(&format!("{start}:_proffer_{kind}' \\\n"))
-            }
+            (Some(start), Some(kind)) => out.push_str(&format!("{start}:_proffer_{kind}' \\\n")),
             _ => out.push_str(&format!("{line}\n")),
         }
         // The first line says what the file is for.

@@ -3,11 +3,10 @@
 use super::known;
 use super::lists::{limit_arg, limit_of};
 use super::times::now;
-use super::{note, say, wants_json};
+use super::{counted, note, say, wants_json};
 use crate::operator_client::{Failure, OperatorClient};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use client::{ClientError, Events};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::v1;
@@ -237,18 +236,20 @@ fn framework_of(event: &Event) -> Option<&str> {
 }
 
 /// What a state has in numbers.
-fn counts(subscribed: &event::Subscribed) -> Value {
+fn counts(subscribed: &event::Subscribed) -> String {
     let state = subscribed.get_state.as_ref();
     let agents = state.and_then(|s| s.get_agents.as_ref()).map_or(0, |g| g.agents.len());
     let frameworks =
         state.and_then(|s| s.get_frameworks.as_ref()).map_or(0, |g| g.frameworks.len());
     let tasks = state.and_then(|s| s.get_tasks.as_ref()).map_or(0, |g| g.tasks.len());
-    json!({"agents": agents, "frameworks": frameworks, "tasks": tasks})
+    let (agents, frameworks) = (counted(agents, "agent"), counted(frameworks, "framework"));
+    format!("{agents}, {frameworks}, {}", counted(tasks, "task"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     fn event(value: Value) -> Event {
         wire::json::from_value(&value).expect("an event")
@@ -282,7 +283,7 @@ mod tests {
         assert_eq!(shown(&[], None).line(&event(json!({"type": "HEARTBEAT"}))), "HEARTBEAT");
         let subscribed = event(json!({"type": "SUBSCRIBED", "subscribed": {}}));
         let line = shown(&[], None).line(&subscribed);
-        assert_eq!(line, r#"SUBSCRIBED  {"agents":0,"frameworks":0,"tasks":0}"#);
+        assert_eq!(line, "SUBSCRIBED  0 agents, 0 frameworks, 0 tasks");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::found::{self, Which};
 use super::lists::{finished, framework_arg, word};
 use super::progress;
 use super::sandbox::{Sandbox, is_directory, is_link, name};
-use super::{harmless, note, unwritten};
+use super::{counted, harmless, note, unwritten};
 use crate::operator_client::{Failure, OperatorClient};
 use crate::text_table::TextTable;
 use clap::{Arg, ArgMatches, Command};
@@ -179,7 +179,7 @@ pub(crate) async fn cp(client: &OperatorClient, matches: &ArgMatches) -> Result<
     if super::wants_json(matches) {
         return Ok(super::pretty(&json!({"files": count, "bytes": bytes, "to": target})));
     }
-    let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+    let files = counted(count, "file");
     Ok(format!("{files}, {bytes} bytes: {}\n", target.display()))
 }
 

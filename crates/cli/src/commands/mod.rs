@@ -303,6 +303,11 @@ fn amounts(value: &Value) -> String {
     pairs.collect::<Vec<_>>().join(", ")
 }
 
+/// `1 task`, `2 tasks`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Text of a field, empty when it has none.
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()

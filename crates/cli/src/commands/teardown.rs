@@ -2,7 +2,7 @@
 
 use super::known::one_framework;
 use super::lists::{open_tasks, word};
-use super::{harmless, items, pretty, wants_json};
+use super::{counted, harmless, items, pretty, wants_json};
 use crate::operator_client::{Failure, OperatorClient, escaped};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
@@ -34,11 +34,7 @@ pub(crate) async fn run(client: &OperatorClient, matches: &ArgMatches) -> Result
     let query = format!("/frameworks?tasks=false&framework_id={}", escaped(&known.id));
     let answer = client.get(&query).await?;
     let tasks = items(&answer["frameworks"]).first().map_or(0, open_tasks);
-    let what = match tasks {
-        0 => "no tasks".to_owned(),
-        1 => "1 task".to_owned(),
-        n => format!("{n} tasks"),
-    };
+    let what = counted(usize::try_from(tasks).unwrap_or(usize::MAX), "task");
     let shown = format!("framework '{}' ({}) with {what}", known.name, known.id);
     if !matches.get_flag("yes") && !is_confirmed(&shown)? {
         return Err(Failure::failed("nothing was torn down"));

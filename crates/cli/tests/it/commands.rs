@@ -402,5 +402,12 @@ fn shells_complete_words() {
             "{shell}"
         );
     }
+    let zsh = done("h:1", &["completion", "zsh"]);
+    assert!(
+        zsh.contains(":_proffer_tasks' ") && zsh.contains("'--framework=[Only of this"),
+        "{zsh}"
+    );
+    let of_an_offer = zsh.lines().find(|line| line.contains("'--task=[What one task takes"));
+    assert!(of_an_offer.is_some_and(|line| line.contains(":_default'")), "{of_an_offer:?}");
     refused("h:1", &["completion", "tcsh"], 2, "bash, zsh, fish");
 }

@@ -142,6 +142,27 @@ fn a_hundred_event_streams_of_which_half_are_never_read_disturb_nobody() {
     }
 }
 
+#[test]
+fn the_peers_command_line_finds_what_it_asks_for() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let offer = framework.offers().remove(0);
+    let tasks: Vec<Value> =
+        (0..3).map(|n| command_task(&offer, &format!("t{n}"), "sleep 1000", 0.1, 32.0)).collect();
+    framework.launch(&offer, &tasks);
+    (0..3).for_each(|n| drop(framework.until_state(&format!("t{n}"), "TASK_RUNNING")));
+    let get = |path: &str| http::get(&cluster.master(), path).json();
+    assert_eq!(get("/slaves")["slaves"][0]["hostname"], "localhost");
+    assert_eq!(get("/master/frameworks/")["frameworks"][0]["id"], framework.id);
+    assert_eq!(get("/tasks?order=asc&limit=-1")["tasks"].as_array().map(Vec::len), Some(3));
+    // How it finds the container of a task, for `task exec`.
+    let task = &get("/tasks?task_id=t1")["tasks"][0];
+    assert!(task["statuses"][0]["container_status"]["container_id"]["value"].is_string(), "{task}");
+    assert!(get("/slaves")["slaves"][0]["pid"].as_str().is_some_and(|pid| pid.contains('@')));
+    assert_eq!(http::get(&cluster.master(), "/redirect/").status, 404);
+    assert_eq!(http::get(&cluster.master(), "/nothing/").status, 404);
+}
+
 fn ask_teardown(cluster: &Cluster, id: &str) {
     let call = json!({"type": "TEARDOWN", "teardown": {"framework_id": {"value": id}}});
     assert_eq!(http::post_json(&cluster.master(), "/api/v1", &[], &call).status, 200);

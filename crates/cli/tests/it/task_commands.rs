@@ -270,7 +270,7 @@ fn killed(master: &str, framework: &mut Framework) {
 fn torn_down(master: &str, framework: &str) {
     refused(master, &["teardown", "site"], 2, "--yes tears it down without");
     let out = done(master, &["teardown", "site", "--yes"]);
-    assert_eq!(out, format!("Torn down: framework 'site' ({framework}) with no tasks.\n"));
+    assert_eq!(out, format!("Torn down: framework 'site' ({framework}) with 0 tasks.\n"));
     refused(master, &["teardown", framework, "--yes"], 1, "there is no framework");
     assert_eq!(done(master, &["frameworks"]), "No framework is subscribed.\n");
     assert!(
@@ -382,19 +382,14 @@ fn logs_are_followed_over_the_restarts_of_agent_and_master() {
 
 #[test]
 fn events_are_lines_and_go_on_with_the_master_that_leads() {
-    let mut options = testkit::ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
-    options.masters = 3;
-    let ports = testkit::cluster::free_ports(3);
-    let peers: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    options.master_ports = ports;
-    let peers = peers.join(",");
-    options.master_flags = vec!["--coordination=raft".to_owned(), format!("--peers={peers}")];
-    let mut cluster = Cluster::start(options);
+    let mut cluster = super::failover::start_replicated(1);
+    let masters: Vec<String> = (0..3).map(|n| cluster.master_number(n)).collect();
+    let peers = masters.join(",");
     let leader = cluster.leader();
     let types = "subscribed,framework_added,task_added,task_updated";
     let mut all = Following::start(&peers, &["events", "--type", types]);
     let line = all.line();
-    assert!(line.contains(r#"SUBSCRIBED  {"agents":1,"frameworks":0,"tasks":0}"#), "{line}");
+    assert!(line.contains("SUBSCRIBED  1 agent, 0 frameworks, 0 tasks"), "{line}");
     let only = ["events", "--json", "--type", "task_updated,SUBSCRIBED", "--limit", "4"];
     let mut updates = Following::start(&peers, &only);
     assert_eq!(json(&updates.line())["type"], "SUBSCRIBED");

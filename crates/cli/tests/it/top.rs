@@ -103,7 +103,7 @@ fn top_shows_the_cluster_follows_it_and_leaves_the_terminal_as_it_was() {
         eprintln!("skipped: there is no script (package bsdutils)");
         return;
     };
-    terminal.until("1 agents   1 frameworks   2 tasks");
+    terminal.until("1 agent   1 framework   2 tasks");
     terminal.until("busy-loop");
     terminal.until("sleeper");
     assert!(terminal.screen.screen().alternate_screen());
@@ -123,7 +123,7 @@ fn top_shows_the_cluster_follows_it_and_leaves_the_terminal_as_it_was() {
     cluster.kill_master();
     terminal.until("no master");
     cluster.start_master();
-    terminal.until(&format!("master {master}   1 agents"));
+    terminal.until(&format!("master {master}   1 agent"));
     terminal.press("q");
     terminal.until("=0=");
     terminal.until("icanon echo");

@@ -2,7 +2,7 @@
 
 use super::model::Model;
 use super::rows::{LISTS, List, Wish, rows};
-use crate::commands::harmless;
+use crate::commands::{counted, harmless};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -98,11 +98,12 @@ impl View {
                 self.style(Color::Red).add_modifier(Modifier::BOLD),
             ));
         }
-        let (agents, frameworks) = (model.agents.len(), model.frameworks.len());
-        let tasks = model.tasks.len();
         let text = format!(
-            "master {}   {agents} agents   {frameworks} frameworks   {tasks} tasks",
-            self.master
+            "master {}   {}   {}   {}",
+            self.master,
+            counted(model.agents.len(), "agent"),
+            counted(model.frameworks.len(), "framework"),
+            counted(model.tasks.len(), "task"),
         );
         Line::from(Span::styled(text, Style::new().add_modifier(Modifier::BOLD)))
     }
@@ -242,7 +243,7 @@ mod tests {
         let mut view = View::new("h:5050".to_owned(), false);
         view.wish.sort = 2;
         let lines = screen(&mut view, &model, 100, 8);
-        assert_eq!(lines[0], "master h:5050   1 agents   1 frameworks   2 tasks");
+        assert_eq!(lines[0], "master h:5050   1 agent   1 framework   2 tasks");
         assert!(lines[1].starts_with("cpus [||||||||||"), "{lines:?}");
         assert!(lines[1].ends_with("] 3.0 used, 0.0 offered of 4.0 (75 %)"), "{lines:?}");
         assert!(lines[2].ends_with("] 128 used, 0 offered of 1024 (12 %)"), "{lines:?}");
