@@ -330,6 +330,7 @@ pub(crate) fn chips(query: &Query, names: &[(&str, &str)]) -> Markup {
 /// Where one is in a list, and the way to its other pages.
 pub(crate) fn pager<T>(query: &Query, paged: &Paged<T>, what: &str) -> Markup {
     let from = (paged.page - 1) * paged.size;
+    let what = if paged.found == 1 { what.trim_end_matches('s') } else { what };
     let to = |page: usize| query.with("page", Some(&page.to_string()));
     html! {
         nav.pager aria-label="Pages of the list" {
