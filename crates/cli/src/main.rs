@@ -42,14 +42,16 @@ fn help() -> String {
         "proffer: a kernel for the datacenter\n\nusage: proffer COMMAND [OPTIONS]\n".to_owned();
     for (title, lines) in commands::help() {
         let run = match title {
-            "Tasks" => commands::help_line("run", "Runs a command or tasks, and follows them"),
+            "Tasks" => {
+                commands::help_line("run", "Runs a command or tasks, and shows what they say")
+            }
             _ => String::new(),
         };
         out.push_str(&format!("\n{title}:\n{run}{lines}"));
     }
     let started: String =
         STARTED.iter().map(|(name, about)| commands::help_line(name, about)).collect();
-    out.push_str(&format!("\nDaemons:\n{started}{END}"));
+    out.push_str(&format!("\nOn this host:\n{started}{END}"));
     out
 }
 

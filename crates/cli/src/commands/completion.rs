@@ -27,7 +27,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<String, Failure> {
     let shell: Shell = shell.parse().map_err(Failure::Usage)?;
     let programs = [("local", &LOCAL), ("master", &MASTER), ("agent", &AGENT), ("run", &RUN)];
     let programs = programs.map(|(name, table)| of_table(name, table));
-    let mut whole = program().subcommands(programs).subcommand(Command::new("help"));
+    let mut whole = program().subcommands(programs).subcommands([doctor(), Command::new("help")]);
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut whole, "proffer", &mut out);
     let script = String::from_utf8(out).map_err(|e| Failure::failed(e.to_string()))?;
@@ -36,6 +36,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<String, Failure> {
         Shell::Fish => format!("{script}{}", in_fish()),
         _ => format!("{script}{}", in_bash()),
     })
+}
+
+fn doctor() -> Command {
+    let program = Arg::new("program").value_parser(["master", "agent"]);
+    Command::new("doctor").about("Checks whether this host has what it needs").arg(program)
 }
 
 /// What the words of commands name, for `proffer ids`.

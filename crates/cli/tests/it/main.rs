@@ -39,6 +39,7 @@ mod strict;
 mod supervisors;
 mod task_commands;
 mod tasks;
+mod terminal;
 mod top;
 mod torture;
 mod traces;

@@ -1,71 +1,9 @@
 //! `proffer top` in a terminal.
 
 use super::commands::{done, json};
-use std::io::{Read as _, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use super::terminal::Terminal;
 use testkit::framework::command_task;
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
-
-const ROWS: u16 = 30;
-const COLUMNS: u16 = 120;
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A program in a terminal of its own.
-struct Terminal {
-    child: Child,
-    keys: ChildStdin,
-    pieces: Receiver<Vec<u8>>,
-    screen: vt100::Parser,
-}
-
-impl Terminal {
-    /// None: there is no `script`.
-    fn run(command: &str, master: &str) -> Option<Self> {
-        let mut script = Command::new("script");
-        script.args(["-qec", command, "/dev/null"]).env("PROFFER_MASTER", master);
-        script.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = script.spawn().ok()?;
-        let keys = child.stdin.take().expect("keys");
-        let mut screen = child.stdout.take().expect("a screen");
-        let (tell, pieces) = channel();
-        std::thread::spawn(move || {
-            let mut piece = vec![0; 65536];
-            while let Ok(length @ 1..) = screen.read(&mut piece) {
-                if tell.send(piece[..length].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Some(Self { child, keys, pieces, screen: vt100::Parser::new(ROWS, COLUMNS, 0) })
-    }
-
-    /// Waits until a text is on the screen.
-    #[track_caller]
-    fn until(&mut self, text: &str) {
-        let begun = Instant::now();
-        while !self.screen.screen().contents().contains(text) {
-            match self.pieces.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
-                Ok(piece) => self.screen.process(&piece),
-                Err(error) => {
-                    panic!("no {text:?} ({error}) in:\n{}", self.screen.screen().contents())
-                }
-            }
-        }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).expect("typed");
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn top_shows_the_cluster_follows_it_and_leaves_the_terminal_as_it_was() {
@@ -96,13 +34,8 @@ fn top_shows_the_cluster_follows_it_and_leaves_the_terminal_as_it_was() {
 
     let program = env!("CARGO_BIN_EXE_proffer");
     // Whether the terminal takes lines again and shows what is typed.
-    let command = format!(
-        "stty rows {ROWS} cols {COLUMNS}; {program} top; echo =$?=; stty -a | grep -wo -e icanon -e echo | xargs"
-    );
-    let Some(mut terminal) = Terminal::run(&command, &master) else {
-        eprintln!("skipped: there is no script (package bsdutils)");
-        return;
-    };
+    let command = format!("{program} top; echo =$?=; stty -a | grep -wo -e icanon -e echo | xargs");
+    let Some(mut terminal) = Terminal::run(&command, &master) else { return };
     terminal.until("1 agent   1 framework   2 tasks");
     terminal.until("busy-loop");
     terminal.until("sleeper");
@@ -135,4 +68,46 @@ fn top_shows_the_cluster_follows_it_and_leaves_the_terminal_as_it_was() {
     terminal.until("=0=");
     terminal.until("icanon echo");
     assert!(!terminal.screen.screen().alternate_screen());
+}
+
+/// Whether anything on the screen is in colour.
+fn has_colour(terminal: &Terminal) -> bool {
+    let screen = terminal.screen.screen();
+    let (rows, columns) = screen.size();
+    let cells = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+    let mut cells = cells.filter_map(|(row, column)| screen.cell(row, column));
+    cells.any(|cell| cell.fgcolor() != vt100::Color::Default)
+}
+
+#[test]
+fn terminals_have_colours_and_are_asked_before_anything_is_torn_down() {
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let master = cluster.master();
+    let options = FrameworkOptions { name: "site".to_owned(), ..FrameworkOptions::default() };
+    let mut framework = Framework::subscribe(&master, &options);
+    let offer = framework.offers().remove(0);
+    framework.launch(&offer, &[command_task(&offer, "t", "exec sleep 1000", 0.5, 64.0)]);
+    framework.until_state("t", "TASK_RUNNING");
+    let program = env!("CARGO_BIN_EXE_proffer");
+    let list = format!("{program} tasks; echo =$?=");
+    let Some(mut terminal) = Terminal::run(&list, &master) else { return };
+    terminal.until("=0=");
+    terminal.until("TASK_RUNNING");
+    assert!(has_colour(&terminal));
+    let mut terminal = Terminal::run(&format!("NO_COLOR=1 {list}"), &master).expect("script");
+    terminal.until("=0=");
+    terminal.until("TASK_RUNNING");
+    assert!(!has_colour(&terminal));
+
+    let teardown = format!("{program} teardown site; echo =$?=");
+    let mut terminal = Terminal::run(&teardown, &master).expect("script");
+    terminal.until("with 1 task? [y/N]");
+    terminal.press("\r");
+    terminal.until("nothing was torn down");
+    terminal.until("=1=");
+    let mut terminal = Terminal::run(&teardown, &master).expect("script");
+    terminal.until("with 1 task? [y/N]");
+    terminal.press("y\r");
+    terminal.until("Torn down: framework 'site'");
+    terminal.until("=0=");
 }
