@@ -38,8 +38,9 @@ pub struct Histogram {
 impl Histogram {
     /// Adds one.
     pub fn record(&mut self, duration: Duration) {
-        let micros = duration.as_nanos().div_ceil(1000);
-        let bucket = BOUNDS.partition_point(|bound| u128::from(*bound) < micros);
+        let nanos = duration.as_secs().saturating_mul(1_000_000_000);
+        let nanos = nanos.saturating_add(u64::from(duration.subsec_nanos()));
+        let bucket = BOUNDS.partition_point(|bound| bound * 1000 < nanos);
         self.counts[bucket] += 1;
         self.sum = self.sum.saturating_add(duration);
     }

@@ -80,6 +80,14 @@ impl Role {
         }
     }
 
+    /// With its article.
+    pub(super) fn one(self) -> &'static str {
+        match self {
+            Role::Master => "a master",
+            Role::Agent => "an agent",
+        }
+    }
+
     fn table(self) -> &'static Table {
         match self {
             Role::Master => &MASTER,
@@ -158,7 +166,7 @@ fn settings(role: Role, flags: &Flags) -> Finding {
         Ok(()) if !flags.warnings.is_empty() => {
             warn("flags", flags.warnings.join("; "), "use the newer name")
         }
-        Ok(()) => ok("flags", format!("a {} takes them", role.name())),
+        Ok(()) => ok("flags", format!("{} takes them", role.one())),
     }
 }
 

@@ -109,7 +109,7 @@ fn port(role: Role, flags: &Flags) -> Finding {
 
 fn is_free(role: Role, address: SocketAddr) -> Finding {
     let Err(error) = TcpListener::bind(address) else {
-        return ok("port", format!("{address} is free for a {}", role.name()));
+        return ok("port", format!("{address} is free for {}", role.one()));
     };
     let near = if address.ip().is_unspecified() {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
@@ -124,7 +124,7 @@ fn is_free(role: Role, address: SocketAddr) -> Finding {
     }
     let advice =
         format!("`ss -ltnp 'sport = :{}'` says who has it; or see --ip and --port", address.port());
-    fail("port", format!("{address} for a {}: {error}", role.name()), advice)
+    fail("port", format!("{address} for {}: {error}", role.one()), advice)
 }
 
 /// Whether others find this host under the name that it announces.

@@ -69,7 +69,7 @@ fn an_agent_that_could_run_here_passes() {
     assert_eq!(one(&checks, "flags").0, "ok");
     assert_eq!(
         one(&checks, "port"),
-        ("ok".to_owned(), format!("127.0.0.1:{port} is free for a agent"))
+        ("ok".to_owned(), format!("127.0.0.1:{port} is free for an agent"))
     );
     let (state, found) = one(&checks, "master");
     assert!(

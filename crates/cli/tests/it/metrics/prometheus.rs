@@ -150,7 +150,7 @@ fn prometheus_answers_what_the_dashboard_and_the_rules_ask() {
     assert_eq!(value("mesos_master_task_launch_seconds_count").as_deref(), Some("1"));
     let killed = "sum(mesos_master_task_ends_total{state=\"task_killed\"})";
     assert_eq!(value(killed).as_deref(), Some("1"));
-    let firing = "count(ALERTS{alertname!=\"ProfferLaunchesFail\"})";
+    let firing = "count(ALERTS{alertstate=\"firing\"})";
     assert_eq!(
         value(firing),
         None,
