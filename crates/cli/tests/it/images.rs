@@ -216,7 +216,7 @@ fn a_task_runs_as_the_user_of_its_image_and_never_as_more_than_its_own() {
     assert_eq!(stdout(&cluster, "own"), "65534\n");
     drop(framework);
     let ran = execute_in("lost", &cluster, &["--name=lost", who]);
-    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let text = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(text.contains("the image's User: there is no user 'nobody' in the image"), "{text}");
 }
 
@@ -315,7 +315,7 @@ fn images_come_over_https_with_a_password() {
 
     let strict = cluster(&url, &flags);
     let output = execute(&strict, &["--name=t"]);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && text.contains("invalid peer certificate"), "{text}");
 
     let trusting = cluster_with(&url, &flags, &[("SSL_CERT_FILE", &file("cert.pem"))]);
