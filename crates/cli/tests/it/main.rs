@@ -23,6 +23,7 @@ mod local;
 mod logs;
 mod maintenance;
 mod metrics;
+mod moving;
 mod networks;
 mod nothing_stops;
 mod operator;
