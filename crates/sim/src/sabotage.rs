@@ -19,6 +19,8 @@ pub enum Sabotage {
     ActsWithoutLease,
     /// Some writes of the registry are said to be made and are not.
     ForgetsWrites,
+    /// A master that begins to lead does not know which agents are out of use.
+    ForgetsDrains,
     /// A master that begins to lead kills a task of an agent that comes back.
     KillsAtFailover,
     /// What is acknowledged never gets to agents once another master has led.
@@ -30,9 +32,12 @@ impl World {
     pub(crate) fn sabotaged(&self, agent: usize, message: Message) -> Option<Message> {
         match self.options.sabotage {
             None
-            | Some(Sabotage::NoFence | Sabotage::ActsWithoutLease | Sabotage::ForgetsWrites) => {
-                Some(message)
-            }
+            | Some(
+                Sabotage::NoFence
+                | Sabotage::ActsWithoutLease
+                | Sabotage::ForgetsWrites
+                | Sabotage::ForgetsDrains,
+            ) => Some(message),
             Some(Sabotage::KillsAtFailover) => Some(self.kills(agent, message)),
             Some(Sabotage::LosesAcknowledgements) => {
                 let is_lost = matches!(message, Message::AcknowledgeStatus(_)) && self.led() > 1;

@@ -5,7 +5,7 @@ use master_core::State;
 use master_core::contract::OperatorCall;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is set for a role: weight, quota or share; or maintenance, for all machines.
+/// What is set for a role: weight, quota or share; maintenance, for all machines; whether an agent is in use.
 type Setting = (&'static str, String);
 
 /// What operators were told.
@@ -34,6 +34,9 @@ impl Policy {
             OperatorCall::UpdateMaintenanceSchedule { .. }
             | OperatorCall::StartMaintenance { .. }
             | OperatorCall::StopMaintenance { .. } => Some(("maintenance", "*".to_owned())),
+            OperatorCall::DrainAgent(drain) => Some(("use", drain.agent_id.clone())),
+            OperatorCall::DeactivateAgent { agent_id }
+            | OperatorCall::ReactivateAgent { agent_id } => Some(("use", agent_id.clone())),
             _ => None,
         };
         self.asked.extend(setting.map(|setting| ((master, token), setting)));
@@ -60,9 +63,11 @@ impl Policy {
         for (setting, value) in &self.known {
             let (kind, role) = setting;
             let found = shown(state, setting);
-            if !self.doubtful.contains(setting) && found != *value {
+            // An agent that is gone is neither in use nor out of it.
+            let is_gone = [&found, value].into_iter().any(|shown| shown == GONE);
+            if !self.doubtful.contains(setting) && !is_gone && found != *value {
                 return Err(format!(
-                    "the acknowledged {kind} of role {role} is lost: it was {value} and is {found}"
+                    "the acknowledged {kind} of {role} is lost: it was {value} and is {found}"
                 ));
             }
         }
@@ -70,8 +75,18 @@ impl Policy {
     }
 }
 
+/// An agent that is not known any more.
+const GONE: &str = "gone";
+
 fn shown(state: &State, (kind, role): &Setting) -> String {
     match *kind {
+        "use" if state.deactivated.contains_key(role) => "out of use".to_owned(),
+        "use" => {
+            let is_known = state.agents.values().any(|agent| agent.id == *role)
+                || state.recovered_agents.contains_key(role)
+                || state.unreachable.contains_key(role);
+            (if is_known { "in use" } else { GONE }).to_owned()
+        }
         "weight" => format!("{:?}", state.weights.get(role)),
         "maintenance" => {
             let down = state.maintenance_status().down_machines;

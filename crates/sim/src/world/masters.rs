@@ -150,7 +150,10 @@ impl World {
         }
     }
 
-    fn elected(&mut self, master: usize, registry: Vec<((String, String), Vec<u8>)>) {
+    fn elected(&mut self, master: usize, mut registry: Vec<((String, String), Vec<u8>)>) {
+        if self.options.sabotage == Some(Sabotage::ForgetsDrains) {
+            registry.retain(|((section, _), _)| section != master_core::registry::DEACTIVATED);
+        }
         self.trace.line(self.now, &format!("master {master} leads"));
         self.leadership.begins(self.masters[master].term());
         self.step_master(master, master::Input::Elected { registry });

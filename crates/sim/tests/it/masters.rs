@@ -86,3 +86,15 @@ fn everything_converges_after_the_last_fault() {
         .expect("the simulator notices");
     assert!(what.contains("not converged"), "{what}");
 }
+
+/// The tasks that such a drain ends are noticed as well.
+#[test]
+fn the_next_leader_knows_who_is_drained() {
+    let noticed = |seed: u64| {
+        let options = options(seed, &[Fault::MasterCrash], Some(Sabotage::ForgetsDrains));
+        World::new(options, false).run().err().map(|failure| failure.what)
+    };
+    let is_named =
+        |what: &str| what.contains("the acknowledged use of") && what.contains("out of use");
+    assert!((1..=20).filter_map(noticed).any(|what| is_named(&what)), "it is not noticed");
+}
