@@ -1,8 +1,10 @@
 //! Processes that tests start, signal and end.
 
 use crate::cluster::temporary_directory;
+use crate::wait;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Sends a signal such as `STOP` or `CONT`.
 ///
@@ -12,6 +14,23 @@ use std::process::{Child, Command, Stdio};
 pub fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
     assert!(sent.is_ok_and(|status| status.success()), "SIG{name} to {pid}");
+}
+
+/// Stops a process until it is sent `CONT`; when this returns none of its threads runs any more.
+///
+/// # Panics
+/// When there is no such process, or it does not stop.
+#[track_caller]
+pub fn stop(pid: u32) {
+    signal(pid, "STOP");
+    let is_stopped = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    };
+    wait::until("all threads stand still", Duration::from_secs(30), || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+        threads.flatten().all(is_stopped).then_some(())
+    });
 }
 
 /// Servers of a service, each with a log and room for data; they end and their files go when it is dropped.

@@ -1,11 +1,11 @@
 //! Several masters: who leads, what the others answer, and what is left when the leader ends.
 
 use crate::running::{LIMIT, all_run, framework, launch, names, pids, reconciled};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Instant;
 use testkit::etcd::Servers;
 use testkit::http::{Connection, get};
-use testkit::process::signal;
+use testkit::process::{signal, stop};
 use testkit::zookeeper::Ensemble;
 use testkit::{Cluster, ClusterOptions, Framework, wait};
 
@@ -191,20 +191,62 @@ fn pause_the_leader(mut cluster: Cluster) {
     let before = pids(&cluster, &["task"]);
     let leader = cluster.leader();
     let pid = cluster.master_number_pid(leader).expect("it runs");
-    signal(pid, "STOP");
+    stop(pid);
+    // What comes to it now waits until it goes on.
+    let id = first.id.clone();
+    let kill = json!({"type": "KILL", "kill": {"task_id": {"value": "task-0"}}});
+    let kill = std::thread::spawn(move || first.try_call(&kill).map(|answer| answer.status));
+    let address = cluster.master_number(leader);
+    let set = std::thread::spawn(move || {
+        let mut connection = Connection::open(&address).ok()?;
+        let body = br#"[{"role":"late","weight":2.0}]"#;
+        Some(connection.request("PUT", "/weights", &[], body).ok()?.status)
+    });
     let next = wait::until("another leader", LIMIT, || {
         (0..3)
             .filter(|n| *n != leader)
             .find(|n| get(&cluster.master_number(*n), "/state").status == 200)
     });
-    let mut again = framework(&cluster.master_number(next), Some(first.id.clone()));
+    let mut again = framework(&cluster.master_number(next), Some(id));
     again.offers();
     signal(pid, "CONT");
     let ended =
         wait::until("the former leader ends", LIMIT, || cluster.ended_master_number(leader));
     assert_eq!(ended.code(), Some(1));
+    assert_ne!(kill.join().expect("no panic"), Some(202), "it did what waited for it");
+    assert_ne!(set.join().expect("no panic"), Some(200), "it did what waited for it");
+    let weights = get(&cluster.master_number(next), "/weights").text();
+    assert!(!weights.contains("late"), "{weights}");
     assert_eq!(reconciled(&mut again, 1), all_run(&names("task", 1)));
     assert_eq!(pids(&cluster, &["task"]), before);
+}
+
+#[test]
+fn a_damaged_entry_in_etcd_ends_the_master_that_would_lead_without_it() {
+    let Some(servers) = Servers::start(1) else { return };
+    let mut options = ClusterOptions::new(PROGRAM, 0);
+    options.master_flags = vec![
+        format!("--coordination={}", servers.url("", "mesos")),
+        "--zk_session_timeout=2secs".to_owned(),
+    ];
+    let mut cluster = Cluster::start(options);
+    cluster.wait_for_agents(0);
+    cluster.kill_master();
+    // `/mesos/registry/weights/web`: `garbage`
+    let key = "L21lc29zL3JlZ2lzdHJ5L3dlaWdodHMvd2Vi";
+    let put = json!({"key": key, "value": "Z2FyYmFnZQ=="}).to_string();
+    assert_eq!(servers.call("kv/put", &put).status, 200);
+    cluster.start_master();
+    let ended = wait::until("its end", LIMIT, || cluster.ended_master_number(0));
+    assert_eq!(ended.code(), Some(1));
+    let log = std::fs::read_to_string(cluster.directory().join("master.log")).expect("a log");
+    assert!(log.contains("the entry weights/web of the registry is not understood: "), "{log}");
+
+    assert_eq!(servers.call("kv/deleterange", &json!({"key": key}).to_string()).status, 200);
+    cluster.start_master();
+    wait::until("it leads", LIMIT, || {
+        cluster.metric(0, "master/elected").filter(|elected| *elected == 1.0)
+    });
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::etcd::Servers;
 use testkit::hosts::Hosts;
-use testkit::process::signal;
+use testkit::process::{signal, stop};
 use testkit::zookeeper::Ensemble;
 use testkit::{Cluster, ClusterOptions, Framework, http, wait};
 
@@ -169,7 +169,7 @@ fn kill(cluster: &mut Cluster, leader: usize) -> Option<Repair<'static>> {
 
 fn pause(cluster: &mut Cluster, leader: usize) -> Option<Repair<'static>> {
     let pid = cluster.master_number_pid(leader).expect("it runs");
-    signal(pid, "STOP");
+    stop(pid);
     Some(Box::new(move || signal(pid, "CONT")))
 }
 
