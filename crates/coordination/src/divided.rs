@@ -5,7 +5,7 @@
 //! transaction that removes it from the journal. Whoever takes the registry over finishes what has begun so, or removes
 //! it if it was never made.
 
-use crate::{Change, Key, Registry, RegistryError};
+use crate::{Change, Key, Registry, RegistryError, registry_id};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -83,6 +83,8 @@ pub(crate) struct Divided<T> {
     timeouts: Timeouts,
     /// How many pieces there are of values that are divided.
     pieces: BTreeMap<Key, usize>,
+    /// Its own id.
+    id: Option<String>,
     /// A write was not finished.
     broken: bool,
     /// Everything in it, until it is read or changed.
@@ -140,6 +142,7 @@ impl<T: Transactions> Divided<T> {
             runtime: Handle::current(),
             timeouts,
             pieces: BTreeMap::new(),
+            id: None,
             broken: true,
             first: Mutex::new(None),
         };
@@ -187,6 +190,7 @@ impl<T: Transactions> Divided<T> {
             }
             all.retain(|key, _| key.0 != JOURNAL);
         }
+        self.id = all.get(&registry_id::key()).map(|id| String::from_utf8_lossy(id).into_owned());
         let (content, pieces) = self.whole(all)?;
         self.pieces = pieces;
         self.broken = false;
@@ -212,7 +216,7 @@ impl<T: Transactions> Divided<T> {
                 }
                 *before += 1;
                 content.entry(whole).or_default().extend(value);
-            } else {
+            } else if key.0 != registry_id::SECTION {
                 content.insert(key, value);
             }
         }
@@ -323,6 +327,10 @@ impl<T: Transactions> Registry for Divided<T> {
         let all = self.runtime.block_on(all);
         let all = all.unwrap_or_else(|_| Err(late(self.inner.place(), max)))?;
         Ok(self.whole(all)?.0.into_iter().collect())
+    }
+
+    fn id(&self) -> Option<String> {
+        self.id.clone()
     }
 
     fn write(&mut self, writes: &[&[Change]]) -> Result<(), RegistryError> {

@@ -4,6 +4,7 @@ use crate::RegistryError;
 use crate::divided::{Content, Divided, Transactions};
 use crate::embedded;
 use crate::moved::replacing;
+use crate::registry_id;
 use std::path::{Path, PathBuf};
 
 /// A registry that was not moved yet.
@@ -33,7 +34,8 @@ impl Former {
 
     /// Refuses to meet where there is another registry.
     pub(crate) async fn fits(&self, shared: &impl Transactions) -> Result<(), RegistryError> {
-        let there = shared.all().await?;
+        let mut there = shared.all().await?;
+        there.retain(|(section, _), _| section != registry_id::SECTION);
         match replacing(&there, &self.content) {
             Some(_) => Ok(()),
             None => Err(self.in_both(shared.place())),
@@ -48,6 +50,7 @@ impl Former {
         let changes = replacing(&registry.first(), &self.content)
             .ok_or_else(|| self.in_both(registry.place()))?;
         registry.commit(&[&changes]).await?;
+        registry_id::forget(&self.directory)?;
         let moved = embedded::move_away(&self.directory);
         tracing::info!(
             entries = self.content.len(),

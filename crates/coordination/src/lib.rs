@@ -12,6 +12,7 @@ mod lease;
 mod moved;
 mod raft;
 mod registry;
+mod registry_id;
 mod zookeeper;
 
 pub use divided::Timeouts;
@@ -23,6 +24,7 @@ use detector::{Service, Url};
 use embedded::Embedded;
 use former::Former;
 use lease::{Known, Lease, Report, report};
+use moved::Before;
 use registry::InMemory;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,8 +98,8 @@ pub struct Meeting {
     pub session_timeout: Duration,
     /// Longest times for the registry.
     pub timeouts: Timeouts,
-    /// Directory in which this master may have left its registry when it was alone: it is moved to the service if that
-    /// has none.
+    /// Directory of this master. If it has left its registry there when it was alone, it is moved to the service if that
+    /// has none; and there it remembers which registry it leads with.
     pub former: Option<PathBuf>,
 }
 
@@ -171,19 +173,32 @@ impl Member {
 /// # Errors
 /// When the registry is a file that can't be opened, or one that can't be moved to where masters meet.
 pub async fn join(backend: &Backend, me: v1::MasterInfo) -> Result<Member, RegistryError> {
+    let (from, backend) = match backend {
+        Backend::Moved(from, backend) => (Some(from.as_ref().clone()), backend.as_ref()),
+        backend => (None, backend),
+    };
+    let directory = match backend {
+        Backend::Meeting(at) => at.former.clone(),
+        _ => None,
+    };
+    let mut member = place(backend, me.clone()).await?;
+    if from.is_some() || directory.is_some() {
+        let (standing, standings) = mpsc::channel(QUEUE);
+        let inner = std::mem::replace(&mut member.standings, standings);
+        let before = Before { from, to: backend.to_string(), directory, me };
+        tokio::spawn(before.pass_on(inner, standing));
+    }
+    Ok(member)
+}
+
+/// Takes a place where the registry is already, whichever it is.
+async fn place(backend: &Backend, me: v1::MasterInfo) -> Result<Member, RegistryError> {
     let (standing, standings) = mpsc::channel(QUEUE);
     let (standing, lease, masters) = report(standing);
     let (leave, left) = oneshot::channel();
     let mut peers = None;
     let task = match backend {
-        Backend::Moved(from, backend) => {
-            let mut member = Box::pin(join(backend, me.clone())).await?;
-            let (standing, standings) = mpsc::channel(QUEUE);
-            let inner = std::mem::replace(&mut member.standings, standings);
-            let from = from.as_ref().clone();
-            tokio::spawn(moved::pass_on(from, backend.to_string(), me, inner, standing));
-            return Ok(member);
-        }
+        Backend::Moved(_, backend) => return Box::pin(place(backend, me)).await,
         Backend::Embedded(directory) => {
             let registry = Embedded::open(directory, &addresses(&me))?;
             tokio::spawn(alone(Box::new(registry), standing, left))

@@ -2,9 +2,10 @@
 //! the old one, where nobody leads any more.
 
 use crate::divided::Content;
-use crate::{Backend, Change, Key, Meeting, Member, Registry, RegistryError, Standing, join};
-use std::future::Future;
-use std::pin::Pin;
+use crate::{
+    Backend, Change, Key, Meeting, Member, Registry, RegistryError, Standing, place, registry_id,
+};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use wire::v1;
@@ -41,56 +42,78 @@ fn mark() -> Key {
     (MOVED.to_owned(), TO.to_owned())
 }
 
-/// Passes standings on; before this master leads it takes the registry over.
-pub(crate) async fn pass_on(
-    from: Meeting,
-    to: String,
-    me: v1::MasterInfo,
-    mut inner: mpsc::Receiver<Standing>,
-    outer: mpsc::Sender<Standing>,
-) {
-    while let Some(standing) = inner.recv().await {
-        let standing = match standing {
-            Standing::Leads(registry) => {
-                match take_over(&from, to.clone(), me.clone(), registry).await {
+/// What comes before a master leads.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// Where the registry was until now.
+    pub(crate) from: Option<Meeting>,
+    /// Where it is.
+    pub(crate) to: String,
+    /// Where this master remembers which one it is, if it does.
+    pub(crate) directory: Option<PathBuf>,
+    /// This master.
+    pub(crate) me: v1::MasterInfo,
+}
+
+impl Before {
+    /// Passes standings on.
+    pub(crate) async fn pass_on(
+        self,
+        mut inner: mpsc::Receiver<Standing>,
+        outer: mpsc::Sender<Standing>,
+    ) {
+        while let Some(standing) = inner.recv().await {
+            let standing = match standing {
+                Standing::Leads(registry) => match self.prepare(registry).await {
                     Ok(registry) => Standing::Leads(registry),
-                    Err(why) => Standing::Over(format!("cannot move the registry: {why}")),
-                }
+                    Err(why) => Standing::Over(format!("cannot take over the registry: {why}")),
+                },
+                other => other,
+            };
+            if outer.send(standing).await.is_err() {
+                return;
             }
-            other => other,
-        };
-        if outer.send(standing).await.is_err() {
-            return;
         }
     }
-}
 
-async fn take_over(
-    from: &Meeting,
-    to: String,
-    me: v1::MasterInfo,
-    mut registry: Box<dyn Registry>,
-) -> Result<Box<dyn Registry>, String> {
-    let url = from.url.to_string();
-    let mut source = joined(Backend::Meeting(from.clone()), me).await.map_err(|e| e.to_string())?;
-    let there = lead(&mut source, from).await;
-    let moved = match there {
-        Err(why) => Err(why),
-        Ok(mut there) => {
-            let copied = tokio::task::spawn_blocking(move || {
-                copy(&mut *there, &mut *registry, &url, &to).map(|()| registry)
-            });
-            copied.await.unwrap_or_else(|e| Err(e.to_string()))
+    async fn prepare(&self, mut registry: Box<dyn Registry>) -> Result<Box<dyn Registry>, String> {
+        if let Some(from) = &self.from {
+            registry = self.take_over(from, registry).await?;
         }
-    };
-    source.leave().await;
-    moved
-}
+        let Some(directory) = self.directory.clone() else { return Ok(registry) };
+        let to = self.to.clone();
+        let recognized = tokio::task::spawn_blocking(move || {
+            registry_id::recognize(&mut *registry, &to, &directory).map(|()| registry)
+        });
+        recognized.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+    }
 
-type Joined = Pin<Box<dyn Future<Output = Result<Member, RegistryError>> + Send>>;
-
-fn joined(backend: Backend, me: v1::MasterInfo) -> Joined {
-    Box::pin(async move { join(&backend, me).await })
+    async fn take_over(
+        &self,
+        from: &Meeting,
+        mut registry: Box<dyn Registry>,
+    ) -> Result<Box<dyn Registry>, String> {
+        let source = Backend::Meeting(from.clone());
+        let source = place(&source, self.me.clone()).await;
+        let mut source = source.map_err(|e| e.to_string())?;
+        let moved = match lead(&mut source, from).await {
+            Err(why) => Err(why),
+            Ok(mut there) => {
+                let (url, to) = (from.url.to_string(), self.to.clone());
+                let directory = self.directory.clone();
+                let copied = tokio::task::spawn_blocking(move || {
+                    let is_moved = copy(&mut *there, &mut *registry, &url, &to)?;
+                    if let Some(directory) = directory.filter(|_| is_moved) {
+                        registry_id::forget(&directory).map_err(|e| e.to_string())?;
+                    }
+                    Ok(registry)
+                });
+                copied.await.unwrap_or_else(|e| Err(e.to_string()))
+            }
+        };
+        source.leave().await;
+        moved
+    }
 }
 
 /// Nobody else leads in the old place.
@@ -115,22 +138,23 @@ async fn lead(source: &mut Member, from: &Meeting) -> Result<Box<dyn Registry>, 
     })
 }
 
+/// Whether there was anything to be moved.
 fn copy(
     there: &mut dyn Registry,
     here: &mut dyn Registry,
     url: &str,
     to: &str,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let text = |error: RegistryError| error.to_string();
     let content = there.read().map_err(text)?;
     if let Some(to) = moved_to(&content) {
         tracing::info!(url, to, "the registry was moved before");
-        return Ok(());
+        return Ok(false);
     }
     let content: Content = content.into_iter().collect();
     if content.is_empty() {
         tracing::info!(url, "there is no registry to be moved");
-        return Ok(());
+        return Ok(false);
     }
     let own = here.read().map_err(text)?.into_iter().collect();
     let changes = replacing(&own, &content).ok_or_else(|| {
@@ -143,5 +167,5 @@ fn copy(
     let change = Change { key: mark(), value: Some(to.as_bytes().to_vec()) };
     there.write(&[&[change]]).map_err(text)?;
     tracing::info!(url, entries = content.len(), "the registry was moved");
-    Ok(())
+    Ok(true)
 }

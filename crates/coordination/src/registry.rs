@@ -75,6 +75,17 @@ pub enum RegistryError {
         /// The file.
         place: String,
     },
+    /// What there is where masters meet is not what this master has led with before.
+    #[error(
+        "the registry {place} is not the one that this master has led with before: that one was removed, or this one is \
+         of another cluster; give the right place, or remove {file} to go on with this one"
+    )]
+    Another {
+        /// Where it is.
+        place: String,
+        /// Where this master remembers the other one.
+        file: String,
+    },
     /// A change is larger than the registry takes: nothing was changed.
     #[error("a change of {size} bytes is too large for the registry {place}, which takes {max}")]
     TooLarge {
@@ -103,6 +114,11 @@ pub trait Registry: Send + std::fmt::Debug {
     /// # Errors
     /// When it can't be read.
     fn read(&self) -> Result<Vec<(Key, Vec<u8>)>, RegistryError>;
+
+    /// What tells it from others; None: it has no such id (yet).
+    fn id(&self) -> Option<String> {
+        None
+    }
 
     /// Makes writes in their order, each of them with all of its changes or none; durable when it returns.
     ///

@@ -193,6 +193,19 @@ impl Master {
         if self.registering.has_agent(&id) {
             return;
         }
+        let is_known = self.agent_keys.contains_key(&id)
+            || self.state.recovered_agents.contains_key(&id)
+            || self.state.unreachable.contains_key(&id);
+        if !is_known {
+            let text = format!(
+                "agent {id} at {} is of another cluster, or of a registry that is lost: it is admitted with what it runs, \
+                 {} tasks of {} frameworks",
+                register.info.hostname,
+                register.tasks.len(),
+                register.frameworks.len()
+            );
+            cx.out.push(Effect::Log { text });
+        }
         self.registering.begin(connection, Some(&id));
         let ops = vec![
             put_agent(&id, &register),

@@ -19,6 +19,7 @@ use network::Network;
 use openraft::error::{InitializeError, RaftError};
 use openraft::{BasicNode, Config, ServerState};
 use replicated::Replicated;
+pub(crate) use sealed::new_id;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Cursor;

@@ -18,7 +18,7 @@ const SEAL: usize = 32;
 pub(super) type Id = [u8; ID];
 
 /// A new one.
-pub(super) fn new_id() -> std::io::Result<Id> {
+pub(crate) fn new_id() -> std::io::Result<Id> {
     let mut id = [0; ID];
     SystemRandom::new()
         .fill(&mut id)

@@ -351,3 +351,43 @@ pub(crate) async fn is_not_taken_from_who_leads(backend: impl Fn(&str, PathBuf) 
     thief.leave().await;
     std::fs::remove_dir_all(directory).expect("removed");
 }
+
+/// A master that has led with a registry does not go on with another one, or with none, unnoticed.
+pub(crate) async fn is_recognized(backend: impl Fn(&str, PathBuf) -> Backend) {
+    let directory = temporary_directory();
+    let (ours, others) = (directory.join("ours"), directory.join("others"));
+    let leads_at = |path: &'static str, directory: PathBuf| {
+        let backend = backend(path, directory);
+        async move {
+            let mut member = join(&backend, master(1)).await.expect("joined");
+            let (registry, written) =
+                write(leads(&mut member).await, vec![change(path, Some("1"))]).await;
+            written.expect("written");
+            let (registry, all) = content(registry).await;
+            drop(registry);
+            member.leave().await;
+            assert_eq!(all, pairs(&[(path, "1")]));
+        }
+    };
+    leads_at("ours", ours.clone()).await;
+    leads_at("ours", ours.clone()).await;
+    leads_at("others", others.clone()).await;
+    for path in ["others", "removed"] {
+        let mut member = join(&backend(path, ours.clone()), master(1)).await.expect("joined");
+        let why = loop {
+            match next(&mut member).await {
+                Standing::Over(why) => break why,
+                Standing::Leads(_) => panic!("it leads at {path}"),
+                _ => {}
+            }
+        };
+        assert!(why.contains("is not the one that this master has led with before"), "{why}");
+        assert!(why.contains("ours/registry.id"), "{why}");
+        member.leave().await;
+    }
+    // A new master, or one whose operator means it.
+    leads_at("ours", directory.join("new")).await;
+    std::fs::remove_file(ours.join("registry.id")).expect("it is there");
+    leads_at("others", ours).await;
+    std::fs::remove_dir_all(directory).expect("removed");
+}

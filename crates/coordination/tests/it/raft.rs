@@ -222,9 +222,9 @@ async fn of_three_masters_one_leads_and_nothing_is_lost_when_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_was_alone_keeps_its_registry_and_grows_to_three() {
+async fn a_master_that_was_alone_keeps_its_registry_and_grows_to_three_and_five() {
     let _alone = ALONE.lock().await;
-    let masters = Masters::new(3);
+    let masters = Masters::new(5);
     let mut alone =
         join(&Backend::Embedded(masters.directory(0)), master(1)).await.expect("joined");
     let (registry, written) = write(leads(&mut alone).await, vec![change("old", Some("1"))]).await;
@@ -250,13 +250,18 @@ async fn a_master_that_was_alone_keeps_its_registry_and_grows_to_three() {
     for number in 1..3 {
         running.push(Some(masters.start(number, &[]).await));
     }
-    peers.add(&masters.addresses[1..]).await.expect("added");
+    peers.add(&masters.addresses[1..3]).await.expect("added");
     let votes: Vec<String> =
         peers.members().into_iter().filter(|m| m.votes).map(|m| m.address).collect();
     assert_eq!(votes.len(), 3, "{votes:?}");
     let (registry, written) = write(registry, vec![change("more", Some("3"))]).await;
     written.expect("written");
     drop(registry);
+    for number in 3..5 {
+        running.push(Some(masters.start(number, &[]).await));
+    }
+    peers.add(&masters.addresses[3..]).await.expect("added");
+    assert_eq!(peers.members().iter().filter(|m| m.votes).count(), 5);
 
     running[0].take().expect("it runs").stop().await;
     let (second, registry) = elected(&mut running).await;
@@ -266,7 +271,7 @@ async fn a_master_that_was_alone_keeps_its_registry_and_grows_to_three() {
     let refused = peers.remove(&[masters.addresses[second].clone()]).await.expect_err("it leads");
     assert!(refused.to_string().contains("leads; stop it"), "{refused}");
     peers.remove(&[masters.addresses[0].clone()]).await.expect("removed");
-    assert_eq!(peers.members().iter().filter(|m| m.votes).count(), 2);
+    assert_eq!(peers.members().iter().filter(|m| m.votes).count(), 4);
     for running in running.into_iter().flatten() {
         running.stop().await;
     }

@@ -37,6 +37,7 @@ async fn the_registry_of_one_master_goes_along_and_is_never_mixed_with_another()
     contract::takes_over_what_was_embedded(backend).await;
     contract::goes_to_and_from_a_group(backend).await;
     contract::is_not_taken_from_who_leads(backend).await;
+    contract::is_recognized(backend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -225,3 +225,25 @@ fn agents_of_hosts_that_are_not_on_the_whitelist_are_not_offered() {
     assert!(types(&w.step(hosts(&[])), STREAM).is_empty(), "what is offered stays so");
     assert!(types(&w.step(Input::Whitelist { hosts: None }), STREAM).is_empty());
 }
+
+#[test]
+fn an_agent_of_another_cluster_is_admitted_and_said_to_be() {
+    let mut w = world();
+    let mut stranger = registration("cpus:4;mem:1024");
+    stranger.info.id = Some("other-S7".into());
+    let effects = w.register(AGENT, stranger.clone());
+    let said = |effects: &[Effect]| {
+        effects.iter().any(|effect| {
+            matches!(effect, Effect::Log { text } if text.starts_with(
+                "agent other-S7 at host is of another cluster, or of a registry that is lost: it is admitted with"))
+        })
+    };
+    assert!(said(&effects), "{effects:?}");
+    assert!(w.registry.contains_key(&("agents".to_owned(), "other-S7".to_owned())));
+    // From now on it is of this one, here and for the next leader.
+    let again = w.register(Token(1001), stranger.clone());
+    assert!(!said(&again), "{again:?}");
+    let mut next = world_with(config(), w.registry.into_iter().collect());
+    let effects = next.register(AGENT, stranger);
+    assert!(!said(&effects), "{effects:?}");
+}
