@@ -70,7 +70,8 @@ impl Route {
     /// The page of a path that is still percent-encoded; None: it is not one of the UI.
     #[must_use]
     pub fn parse(path: &str) -> Option<Self> {
-        if matches!(path, "" | "/") {
+        let path = path.trim_end_matches('/');
+        if matches!(path, "" | "/ui") {
             return Some(Route::Overview);
         }
         let path = path.strip_prefix("/ui/")?;
@@ -78,7 +79,6 @@ impl Route {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let text = |text: &str| text.to_owned();
         Some(match parts.as_slice() {
-            [""] => Route::Overview,
             ["agents"] => Route::Agents,
             ["agents", id] => Route::Agent(text(id)),
             ["frameworks"] => Route::Frameworks,

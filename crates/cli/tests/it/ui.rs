@@ -207,3 +207,37 @@ fn changes_are_told_at_once_and_signs_of_life_come_without_them() {
     let _framework = framework(&master, None);
     until("event: change");
 }
+
+#[test]
+fn pages_show_what_operators_decided() {
+    let cluster = Cluster::start(ClusterOptions::new(PROGRAM, 1));
+    let master = cluster.master();
+    let send = |method: &str, path: &str, body: Value| {
+        let mut connection = Connection::open(&master).expect("a connection");
+        let headers = [("Content-Type", "application/json")];
+        let body = body.to_string();
+        let answer = connection.request(method, path, &headers, body.as_bytes());
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    };
+    let agent = get(&master, "/slaves").json()["slaves"][0]["id"].clone();
+    let machine = json!({"hostname": "elsewhere", "ip": "10.9.9.9"});
+    // The year 2100.
+    let window = json!({"machine_ids": [machine], "unavailability": {"start": {"nanoseconds": 4_102_444_800_000_000_000_u64}}});
+    send("POST", "/maintenance/schedule", json!({ "windows": [window] }));
+    send("PUT", "/weights", json!([{"role": "eng/ads", "weight": 3.5}]));
+    let call =
+        json!({"type": "DEACTIVATE_AGENT", "deactivate_agent": {"agent_id": {"value": agent}}});
+    send("POST", "/api/v1", call);
+    let shows = |path: &str, texts: &[&str]| {
+        wait::until(path, Duration::from_secs(30), || {
+            let text = page(&master, path);
+            texts.iter().all(|wanted| text.contains(wanted)).then_some(())
+        });
+    };
+    shows("/ui/maintenance", &["elsewhere 10.9.9.9", "without end", "deactivated", "localhost"]);
+    shows("/ui/roles?q=ADS", &["eng/ads", ">3.5<", "1 role<"]);
+    shows("/ui/agents?state=deactivated", &["1 agent<", ">localhost<"]);
+    shows("/ui/agents?state=active", &["No agents"]);
+    shows("/", &["1 out of use"]);
+}

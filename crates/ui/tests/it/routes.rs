@@ -32,10 +32,18 @@ fn every_page_has_an_address_that_leads_to_it() {
 }
 
 #[test]
+fn a_slash_at_the_end_changes_nothing() {
+    for (path, route) in
+        [("", Route::Overview), ("/ui/", Route::Overview), ("/ui/agents/", Route::Agents)]
+    {
+        assert_eq!(Route::parse(path), Some(route), "{path}");
+    }
+}
+
+#[test]
 fn other_paths_are_not_of_the_ui() {
     for path in [
         "/state",
-        "/ui",
         "/ui/nothing",
         "/ui/agents/a/b",
         "/frameworks",
