@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod book;
 mod external;
 mod layers;
 mod overlap;
@@ -22,6 +23,7 @@ cargo xtask <task>
   test-cgroups2            tests of containers with cgroups of version 2, in a virtual machine; skipped without qemu
   package [ARGS]           Debian packages in target/package (--binary=PATH, --out=DIRECTORY, --fast: packed less)
   previous                 builds the last version that has landed, for tests of upgrades; says where it is
+  book                     checks the links of the documentation and builds it in target/book by mdBook
   check-layers             crates use only what the design lets them use
   tidy                     licence, length of files, forbidden words
   sim [ARGS]               the cluster simulator (--seeds N, --seed N, --masters N, --trace); see docs/testing.md
@@ -54,6 +56,7 @@ fn task(arguments: &[&str]) -> Result<(), Failure> {
         ["package", rest @ ..] => package::package(rest),
         ["previous"] => previous::show(),
         ["check-layers"] => layers::check(),
+        ["book", rest @ ..] => book::book(skip_external(rest)?),
         ["tidy"] => tidy::check(),
         ["sim", "overlap", rest @ ..] => overlap::study(rest),
         ["sim", rest @ ..] => sim(rest),
@@ -91,6 +94,7 @@ fn ci(skip_external: bool) -> Result<(), Failure> {
     run::run(cargo(&["fmt", "--all", "--check"]))?;
     layers::check()?;
     tidy::check()?;
+    book::book(skip_external)?;
     run::run(cargo(&[
         "clippy",
         "--workspace",

@@ -9,6 +9,7 @@ mod container_calls;
 mod container_list;
 pub mod detect;
 pub mod disks;
+mod endpoints;
 mod engine;
 mod exclusive;
 mod former;
@@ -36,6 +37,7 @@ use containerizer::{
 };
 pub use containerizer::{FetcherOptions, Logs, SecretResolver, clock, docker, images, isolation};
 use detector::{Detector, MasterName};
+pub use endpoints::ENDPOINTS;
 use http_api::logging::LogLevel;
 use http_api::otlp::Endpoint;
 use http_api::server::{self, Limits};

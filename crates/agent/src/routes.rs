@@ -1,5 +1,6 @@
 //! Paths of the agent, with and without `/slave(1)` before them.
 
+use crate::endpoints::ENDPOINTS;
 use crate::media::{Media, refuse};
 use crate::shared::Shared;
 use crate::{attach, container_calls, metrics, operator, prometheus, v0};
@@ -9,7 +10,7 @@ use http_api::calls::{self, Calls};
 use http_api::files::{self, Attached};
 use http_api::server::Handler;
 use http_api::stream::event_stream;
-use http_api::{Request, Response, negotiate, respond};
+use http_api::{Request, Response, endpoints, negotiate, respond};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ impl Handler for Routes {
             "/api/v1" => self.operator(request).await,
             "/logging/toggle" => self.shared.log_level.toggle(&files::query_of(&request)),
             "/health" => respond::text(200, ""),
+            "/help" => respond::text(200, endpoints::help(ENDPOINTS)),
             path => self.read(path, request).await,
         }
     }
@@ -152,6 +154,9 @@ impl Routes {
 
     async fn read(&self, path: &str, request: Request) -> Response {
         let (path, query) = (path.to_owned(), files::query_of(&request));
+        if path == "/system/stats.json" {
+            return respond::json(&query, http_api::v0::system_stats().to_string().into_bytes());
+        }
         if path == "/version" {
             return respond::json(&query, http_api::version::json().to_string().into_bytes());
         }

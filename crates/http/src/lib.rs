@@ -5,6 +5,7 @@
 pub mod body;
 pub mod bulk;
 pub mod calls;
+pub mod endpoints;
 pub mod files;
 pub mod intake;
 pub mod link;

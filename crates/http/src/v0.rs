@@ -166,6 +166,20 @@ pub fn timed(name: &str, timings: &Timings, out: &mut Map<String, Value>) {
     out.extend(percentiles.into_iter().map(|(part, ms)| (format!("{name}/{part}"), json!(ms))));
 }
 
+/// `/system/stats.json`.
+#[must_use]
+pub fn system_stats() -> Value {
+    let named = |(name, value): (String, Value)| {
+        let name = name.trim_start_matches("system/");
+        let name = match name.strip_prefix("load_") {
+            Some(time) => format!("avg_load_{time}"),
+            None => name.to_owned(),
+        };
+        (name, value)
+    };
+    Value::Object(system_metrics().into_iter().map(named).collect())
+}
+
 /// Load and memory of this host, by metric name.
 #[must_use]
 pub fn system_metrics() -> Map<String, Value> {

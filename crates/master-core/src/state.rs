@@ -4,6 +4,7 @@
 use crate::draining::Deactivated;
 use crate::latencies::Latencies;
 use crate::maintenance::{Maintenance, Scheduled};
+use crate::registration::options;
 use crate::share::Share;
 use allocator::{AgentId, FrameworkId, Overlap};
 use base::{Time, Token, WallTime};
@@ -303,6 +304,19 @@ impl State {
     #[must_use]
     pub fn is_active(&self, agent: &Agent) -> bool {
         agent.is_connected() && !self.deactivated.contains_key(&agent.id)
+    }
+
+    /// Ids of agents from which a framework's offer constraints keep offers away, by role (spec/master.md 4.6).
+    #[must_use]
+    pub fn excluded_by_constraints(&self, framework: &Framework) -> BTreeMap<String, Vec<String>> {
+        let Some(constraints) = &framework.constraints else { return BTreeMap::new() };
+        // They were checked when the framework set them.
+        let constraints = allocator::validate_constraints(constraints).unwrap_or_default();
+        let of_role = |role: &str| {
+            let kept = |agent: &&Arc<Agent>| !constraints.allow(role, &options(agent));
+            self.agents.values().filter(kept).map(|agent| agent.id.clone()).collect()
+        };
+        constraints.roles().map(|role| (role.to_owned(), of_role(role))).collect()
     }
 
     /// What is used on an agent, by framework.

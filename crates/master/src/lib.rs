@@ -5,6 +5,7 @@
 //! links of agents. Readers get snapshots and never enter the queue.
 #![forbid(unsafe_code)]
 
+mod endpoints;
 mod engine;
 mod kill;
 mod maintenance;
@@ -29,6 +30,7 @@ mod writes;
 
 use coordination::RegistryError;
 pub use coordination::{Backend, Meeting, Replicas, Secret, Timeouts};
+pub use endpoints::ENDPOINTS;
 use http_api::bulk::Bulk;
 use http_api::logging::LogLevel;
 use http_api::otlp::Endpoint;

@@ -1,5 +1,6 @@
 //! Paths of the master, with and without `/master` before them.
 
+use crate::endpoints::ENDPOINTS;
 use crate::shared::{Leader, Shared};
 use crate::{kill, maintenance, masters, metrics, operator, overlaps, shares, ui, v0, why, writes};
 use base::Token;
@@ -8,7 +9,7 @@ use http_api::bulk::Kind;
 use http_api::calls::{self, Calls};
 use http_api::server::Handler;
 use http_api::stream::event_stream;
-use http_api::{Request, Response, files, link, negotiate, respond};
+use http_api::{Request, Response, endpoints, files, link, negotiate, respond};
 use master_core::contract::Input;
 use std::io;
 use std::net::SocketAddr;
@@ -20,14 +21,16 @@ use wire::{internal, v1};
 const BODY_MAX: usize = 64 << 20;
 const STREAM_ID: &str = "Mesos-Stream-Id";
 /// What every master answers itself.
-const STANDBY: [&str; 7] = [
+const STANDBY: [&str; 9] = [
     "/health",
+    "/help",
     "/version",
     "/flags",
     "/metrics",
     "/metrics/snapshot",
     "/logging/toggle",
     "/redirect",
+    "/system/stats.json",
 ];
 
 pub(crate) struct Routes {
@@ -63,6 +66,7 @@ impl Handler for Routes {
             }
             link::PATH => self.link(request, peer),
             "/health" => respond::text(200, ""),
+            "/help" => respond::text(200, endpoints::help(ENDPOINTS)),
             "/logging/toggle" => self.shared.log_level.toggle(&files::query_of(&request)),
             "/why" => why::answer(&self.shared, &files::query_of(&request)).await,
             "/shares" => shares::answer(&self.shared, request).await,
@@ -219,6 +223,9 @@ impl Routes {
             let answer =
                 tokio::task::spawn_blocking(move || files::answer(&name, &query, &attached)).await;
             return answer.ok().flatten().unwrap_or_else(not_found);
+        }
+        if path == "/system/stats.json" {
+            return respond::json(&query, http_api::v0::system_stats().to_string().into_bytes());
         }
         if path == "/version" {
             return respond::json(&query, http_api::version::json().to_string().into_bytes());

@@ -22,6 +22,7 @@ mod one;
 mod overlap;
 mod progress;
 mod quota;
+mod reference;
 mod remote;
 mod reserve;
 mod sandbox;
@@ -95,12 +96,15 @@ fn groups() -> Vec<(&'static str, Vec<Command>)> {
             "Operations",
             vec![drain, deactivate, reactivate, maintenance::command(), teardown::command()],
         ),
-        ("This program", vec![completion::command(), version::command(), ids::command()]),
+        (
+            "This program",
+            vec![completion::command(), version::command(), ids::command(), reference::command()],
+        ),
     ]
 }
 
 /// Commands whose answer is not the master's: what others wrote, or what is for programs.
-const WITHOUT_JSON: [&str; 6] = ["attach", "cat", "completion", "exec", "ids", "logs"];
+const WITHOUT_JSON: [&str; 7] = ["attach", "cat", "completion", "exec", "ids", "logs", "reference"];
 
 /// All commands.
 fn all() -> Vec<Command> {
@@ -133,6 +137,7 @@ async fn dispatch(
         "offers" => lists::offers(client, matches).await,
         "overlap" => overlap::run(client, matches).await,
         "quota" => quota::run(client, matches).await,
+        "reference" => reference::run(matches),
         "reactivate" => drain::reactivate(client, matches).await,
         "reservations" => reserve::reservations(client, matches).await,
         "reserve" => reserve::reserve(client, matches).await,

@@ -11,6 +11,7 @@ mod container_info;
 mod containers;
 mod docker;
 mod doctor;
+mod documented;
 mod failover;
 mod faults;
 mod fetching;

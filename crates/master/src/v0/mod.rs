@@ -1,6 +1,7 @@
 //! The v0 endpoints that read: JSON from a snapshot (spec/master.md 5.2).
 
 mod agents;
+mod debug;
 mod frameworks;
 mod roles;
 mod summary;
@@ -33,6 +34,8 @@ pub(crate) const PATHS: &[&str] = &[
     "/weights",
     "/maintenance/schedule",
     "/maintenance/status",
+    "/registrar(1)/registry",
+    "/allocator/offer_constraints_debug",
 ];
 
 /// Writes the answer for one of [`PATHS`].
@@ -59,6 +62,8 @@ pub(crate) fn write(
         "/quota" => message(&crate::operator::quota_status(state)),
         "/maintenance/schedule" => message(state.maintenance.schedule()),
         "/maintenance/status" => message(&state.maintenance_status()),
+        "/registrar(1)/registry" => debug::registry(state),
+        "/allocator/offer_constraints_debug" => debug::constraints(state),
         other => return Err(io::Error::other(format!("{other} is none of these paths"))),
     };
     write_json(out, &json)
