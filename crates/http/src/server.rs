@@ -94,7 +94,8 @@ pub async fn serve<H: Handler>(
         tokio::spawn(async move {
             let service = service_fn(move |request: Request| {
                 let handler = handler.clone();
-                async move {
+                // Each connection has room for it, also those on which nothing is asked: as little as can be.
+                Box::pin(async move {
                     let headers = request.headers().clone();
                     let (begun, path) = (Instant::now(), request.uri().path().to_owned());
                     let answering = calls::named(handler.clone().handle(request, peer));
@@ -105,7 +106,7 @@ pub async fn serve<H: Handler>(
                         calls.record(&path, call, status, begun.elapsed());
                     }
                     Ok::<_, Infallible>(respond::compress(&headers, response))
-                }
+                })
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
