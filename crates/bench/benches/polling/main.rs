@@ -67,7 +67,10 @@ fn measure(
     if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
         eprintln!("polling: the limit on open files stays: {error}");
     }
-    let mut cluster = Cluster::start(ClusterOptions::new(program, 1));
+    let mut options = ClusterOptions::new(program, 1);
+    // What a task leaves comes back in an offer of its own, and nobody waits for these.
+    options.resources = "cpus:1000;mem:1000000".to_owned();
+    let mut cluster = Cluster::start(options);
     let agents = Agents::start(vec![cluster.master()], size);
     let active = |cluster: &Cluster| cluster.metric(0, "master/slaves_active").unwrap_or_default();
     wait::until("all agents", LIMIT, || {
