@@ -22,6 +22,14 @@ const FILES: [&str; 10] = [
     "proffer/internal.proto",
 ];
 
+/// Large messages inside of messages of which there are many, that most of these do not have.
+const BOXED: [&str; 4] = [
+    ".mesos.v1.Resource.disk",
+    ".mesos.v1.Task.container",
+    ".mesos.v1.Task.discovery",
+    ".mesos.v1.Task.health_check",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut files = protox::compile(FILES, ["proto"])?;
@@ -31,7 +39,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("each_message.rs"), each_message(&names))?;
     std::fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
     files.file.iter_mut().flat_map(|f| &mut f.message_type).for_each(allow_deprecated);
-    prost_build::Config::new()
+    let mut config = prost_build::Config::new();
+    for path in BOXED {
+        config.boxed(path);
+    }
+    config
         .btree_map(["."])
         .compile_well_known_types()
         .enable_type_names()

@@ -309,9 +309,9 @@ impl Task {
             status_update_state: self.forwarded.as_ref().map(|(state, _)| *state as i32),
             status_update_uuid: self.forwarded.as_ref().map(|(_, uuid)| uuid.clone()),
             labels: info.labels.clone(),
-            discovery: info.discovery.clone(),
-            container: info.container.clone(),
-            health_check: info.health_check.clone(),
+            discovery: info.discovery.clone().map(Box::new),
+            container: info.container.clone().map(Box::new),
+            health_check: info.health_check.clone().map(Box::new),
             kill_policy: info.kill_policy,
             user: info.command.as_ref().and_then(|c| c.user.clone()),
         }

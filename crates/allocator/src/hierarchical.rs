@@ -313,6 +313,13 @@ impl Allocator for Hierarchical {
         self.recount(agent);
     }
 
+    fn track_all(&mut self, agent: AgentId, held: &BTreeMap<FrameworkId, Resources>) {
+        for (framework, resources) in held {
+            self.hold(*framework, agent, resources, 1);
+        }
+        self.recount(agent);
+    }
+
     fn recover(
         &mut self,
         now: Now,

@@ -259,6 +259,8 @@ pub trait Allocator: std::fmt::Debug + Send {
     fn update_agent(&mut self, id: AgentId, options: AgentOptions, total: Resources);
     /// Resources of an agent turned out to be in use, without an offer (an agent came back with more than was known).
     fn track(&mut self, framework: FrameworkId, agent: AgentId, resources: &Resources);
+    /// The same for several frameworks at once.
+    fn track_all(&mut self, agent: AgentId, held: &BTreeMap<FrameworkId, Resources>);
     /// Resources come back: a declined or rescinded offer, or a finished task. `refuse`: the framework does not want
     /// them again for so long (None or zero: no filter). `resources` have allocation info set.
     fn recover(

@@ -5,9 +5,10 @@ use http::HeaderValue;
 use http::header::{CONNECTION, UPGRADE};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -17,6 +18,17 @@ pub const PATH: &str = "/proffer/v1/agent";
 const PROTOCOL: &str = "proffer-agent";
 /// Header in which a master that leads says its id, also when no link is asked for.
 const MASTER_ID: &str = "proffer-master-id";
+/// Header in which a request says that the leader at this address, `host:port`, could not be reached.
+const UNREACHABLE: &str = "proffer-unreachable";
+/// Header in which a request says for how many seconds a master that knows of no leader may wait for one
+/// (RFC 7240 section 4.3).
+const PREFER: &str = "prefer";
+/// How long a dialled master may wait for a leader: about an election, and not too long with one that hears of none.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest time that a master waits for a leader before it answers.
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
+/// Agents that waited for the same leader dial it within this time, not all at once.
+const SPREAD: Duration = Duration::from_millis(300);
 /// Longest frame.
 const FRAME_MAX: usize = 64 << 20;
 /// Messages that may wait for a slow peer before the link is dropped.
@@ -39,10 +51,15 @@ pub struct LinkSender {
 impl LinkSender {
     /// Queues a message; false if the peer is gone or too slow.
     pub fn send<M: wire::Message>(&self, message: &M) -> bool {
-        let bytes = wire::protobuf::to_vec(message);
-        let Ok(length) = u32::try_from(bytes.len()) else { return false };
-        let mut frame = length.to_be_bytes().to_vec();
-        frame.extend_from_slice(&bytes);
+        self.send_encoded(&wire::protobuf::to_vec(message))
+    }
+
+    /// Queues the bytes of a message; false if the peer is gone or too slow.
+    pub fn send_encoded(&self, message: &[u8]) -> bool {
+        let Ok(length) = u32::try_from(message.len()) else { return false };
+        let mut frame = Vec::with_capacity(4 + message.len());
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(message);
         self.frames.try_send(frame).is_ok()
     }
 }
@@ -79,6 +96,27 @@ impl LinkReceiver {
         let mut bytes = vec![0; length];
         self.reader.read_exact(&mut bytes).await?;
         wire::protobuf::from_slice(&bytes).map(Some).map_err(io::Error::other)
+    }
+}
+
+/// What a request for a link is ready to wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patience {
+    /// Longest time until a leader is known.
+    pub time: Duration,
+    /// The one at this address, `host:port`, is none: it could not be reached.
+    pub unreachable: Option<String>,
+}
+
+impl Patience {
+    /// What a request says of it; None: it wants its answer now.
+    #[must_use]
+    pub fn of(request: &Request) -> Option<Self> {
+        let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        let mut preferences = header(PREFER)?.split(',').map(str::trim);
+        let seconds = preferences.find_map(|p| p.strip_prefix("wait=")?.parse().ok())?;
+        let time = Duration::from_secs(seconds).min(PATIENCE_MAX);
+        Some(Self { time, unreachable: header(UNREACHABLE).map(str::to_owned) })
     }
 }
 
@@ -122,12 +160,14 @@ pub struct Dialed {
     pub master: Option<String>,
 }
 
-/// Dials the master that leads; this one or the one it redirects to.
+/// Dials the master that leads; this one or the one it redirects to. While none is known to lead, waits a second for
+/// one.
 ///
 /// # Errors
 /// When it can't be reached, does not answer in time, or refuses.
 pub async fn dial(address: &str) -> io::Result<Dialed> {
-    let (socket, head, address) = ask(address, &format!("upgrade\r\nUpgrade: {PROTOCOL}")).await?;
+    let connection = format!("upgrade\r\nUpgrade: {PROTOCOL}");
+    let Answer { socket, head, rest, address } = ask(address, &connection, Some(PATIENCE)).await?;
     if !head.starts_with("HTTP/1.1 101 ") {
         let line = head.lines().next().unwrap_or_default();
         return Err(io::Error::other(format!(
@@ -135,7 +175,7 @@ pub async fn dial(address: &str) -> io::Result<Dialed> {
         )));
     }
     let (reader, writer) = socket.into_split();
-    let (sender, receiver) = split(reader, writer);
+    let (sender, receiver) = split(io::Cursor::new(rest).chain(reader), writer);
     Ok(Dialed { sender, receiver, master: header(&head, MASTER_ID).map(str::to_owned) })
 }
 
@@ -144,40 +184,84 @@ pub async fn dial(address: &str) -> io::Result<Dialed> {
 /// # Errors
 /// When it can't be reached or does not answer in time.
 pub async fn leading(address: &str) -> io::Result<Option<String>> {
-    let (_, head, _) = ask(address, "close").await?;
+    let Answer { head, .. } = ask(address, "close", None).await?;
     Ok(header(&head, MASTER_ID).map(str::to_owned))
 }
 
-/// Asks for a link: the head of the answer of whoever does not redirect, and its address.
-async fn ask(address: &str, connection: &str) -> io::Result<(TcpStream, String, String)> {
-    let mut address = address.to_owned();
-    for _ in 0..REDIRECTS_MAX {
-        let asked = tokio::time::timeout(ANSWER_MAX, ask_one(&address, connection)).await;
+/// The answer of a master to the request for a link.
+struct Answer {
+    socket: TcpStream,
+    head: String,
+    /// What came with the head.
+    rest: Vec<u8>,
+    /// Of the master.
+    address: String,
+}
+
+/// Asks for a link: the answer of whoever does not redirect.
+async fn ask(first: &str, connection: &str, patience: Option<Duration>) -> io::Result<Answer> {
+    let mut address = first.to_owned();
+    let mut unreachable = None;
+    // Once more from the beginning when the leader is not there.
+    for _ in 0..2 * REDIRECTS_MAX {
+        let begun = Instant::now();
+        let mut headers = format!("Connection: {connection}\r\nContent-Length: 0\r\n");
+        if let Some(patience) = patience {
+            headers += &format!("{PREFER}: wait={}\r\n", patience.as_secs());
+        }
+        if let Some(leader) = &unreachable {
+            headers += &format!("{UNREACHABLE}: {leader}\r\n");
+        }
+        let limit = ANSWER_MAX + patience.unwrap_or_default();
+        let asked = tokio::time::timeout(limit, ask_one(&address, &headers)).await;
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer in time");
-        let (socket, head) = asked.map_err(late)??;
-        match redirected(&head) {
-            Some(leader) => address = leader,
-            None => return Ok((socket, head, address)),
+        let answer = match asked.map_err(late).flatten() {
+            Ok(answer) => answer,
+            // Who said that this one leads may know better in a moment.
+            Err(_) if address != first && unreachable.is_none() && patience.is_some() => {
+                unreachable = Some(std::mem::replace(&mut address, first.to_owned()));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(leader) = redirected(&answer.head) else { return Ok(answer) };
+        if unreachable.as_ref() == Some(&leader) {
+            return Err(io::Error::other(format!("{leader}, which is said to lead, is not there")));
+        }
+        address = leader;
+        if begun.elapsed() > SPREAD {
+            tokio::time::sleep(SPREAD.mul_f64(random())).await;
         }
     }
     Err(io::Error::other("masters redirect to each other: none of them leads now"))
 }
 
-async fn ask_one(address: &str, connection: &str) -> io::Result<(TcpStream, String)> {
+async fn ask_one(address: &str, headers: &str) -> io::Result<Answer> {
     let mut socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
-    let head = format!(
-        "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: {connection}\r\nContent-Length: 0\r\n\r\n"
-    );
+    let head = format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
     socket.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
+    let end = loop {
+        if let Some(at) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break at + 4;
+        }
         if answer.len() > HEAD_MAX {
             return Err(io::Error::other("the answer to the upgrade is too long"));
         }
-        answer.push(socket.read_u8().await?);
-    }
-    Ok((socket, String::from_utf8_lossy(&answer).into_owned()))
+        if socket.read_buf(&mut answer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let rest = answer.split_off(end);
+    let head = String::from_utf8_lossy(&answer).into_owned();
+    Ok(Answer { socket, head, rest, address: address.to_owned() })
+}
+
+/// From 0 to 1.
+fn random() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 32;
+    bits as f64 / f64::from(u32::MAX)
 }
 
 /// Value of a header of an answer.

@@ -114,13 +114,13 @@ impl Serialize for TaskView<'_> {
         if let Some(all) = &task.labels {
             out.serialize_entry("labels", &labels(all))?;
         }
-        if let Some(discovery) = &task.discovery {
+        if let Some(discovery) = task.discovery.as_deref() {
             out.serialize_entry("discovery", &message(discovery))?;
         }
-        if let Some(container) = &task.container {
+        if let Some(container) = task.container.as_deref() {
             out.serialize_entry("container", &message(container))?;
         }
-        if let Some(check) = &task.health_check {
+        if let Some(check) = task.health_check.as_deref() {
             out.serialize_entry("health_check", &message(check))?;
         }
         out.end()

@@ -433,10 +433,7 @@ impl Master {
         info: v1::ExecutorInfo,
         resources: Resources,
     ) {
-        if let Some(framework) = self.framework_mut(key) {
-            let id = info.executor_id.value.clone();
-            framework.executors.insert((agent, id), Executor { info, resources });
-        }
+        self.put_executor(key, agent, Executor { info, resources });
     }
 
     fn add_task(
@@ -459,9 +456,9 @@ impl Master {
             resources: resources.to_wire(),
             limits: info.limits.clone(),
             labels: info.labels.clone(),
-            discovery: info.discovery.clone(),
-            container: info.container.clone(),
-            health_check: info.health_check.clone(),
+            discovery: info.discovery.clone().map(Box::new),
+            container: info.container.clone().map(Box::new),
+            health_check: info.health_check.clone().map(Box::new),
             kill_policy: info.kill_policy,
             user: info.command.as_ref().and_then(|c| c.user.clone()),
             ..Default::default()

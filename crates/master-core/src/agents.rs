@@ -116,16 +116,8 @@ impl Master {
             let reason = if told == TaskState::TaskLost { Reason::AgentRemoved } else { reason };
             self.lose_task(cx, framework, &task, told, reason, message);
         }
-        let executors: Vec<_> = self
-            .state
-            .frameworks
-            .values()
-            .flat_map(|f| {
-                f.executors.keys().filter(|(a, _)| *a == key).map(|(_, id)| (f.key, id.clone()))
-            })
-            .collect();
-        for (framework, executor) in executors {
-            self.remove_executor(cx, framework, key, &executor);
+        for (framework, executor) in agent.executors.iter() {
+            self.remove_executor(cx, *framework, key, executor);
         }
         for timer in [Timer::Ping(key), Timer::Reregister(key)] {
             self.timers.cancel(&timer);

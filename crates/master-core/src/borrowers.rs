@@ -10,6 +10,7 @@ use crate::recall::Notice;
 use crate::state::{Framework, Task};
 use allocator::{AgentId, FrameworkId};
 use resources::Resources;
+use std::collections::BTreeSet;
 
 /// What ends as a whole.
 #[derive(Debug, Clone)]
@@ -88,8 +89,11 @@ impl Master {
     /// What could end on an agent to give something back.
     fn borrowers(&self, agent: AgentId) -> Vec<Unit> {
         let mut units = Vec::new();
-        for framework in self.state.frameworks.values() {
-            let tasks = framework.tasks.values().filter(|t| t.agent == agent);
+        let Some(here) = self.agent(agent) else { return units };
+        let of: BTreeSet<FrameworkId> =
+            here.tasks.iter().chain(&here.executors).map(|(framework, _)| *framework).collect();
+        for framework in of.iter().filter_map(|of| self.framework(*of)) {
+            let tasks = here.tasks_of(framework.key).filter_map(|id| framework.tasks.get(id));
             for task in tasks.filter(|t| t.holds_resources()) {
                 let executor = task.wire.executor_id.as_ref().map(|id| id.value.as_str());
                 let is_whole = executor.is_some_and(|id| has_own(framework, agent, id));

@@ -155,7 +155,7 @@ impl Master {
         if let Some(framework) = self.framework_mut(key) {
             framework.suppressed.retain(|role| !roles.contains(role));
         }
-        self.warnings.forget_filters(|_, framework| framework == key);
+        self.warnings.forget_answers_of(key);
         self.allocator.revive(key, &roles);
     }
 

@@ -158,6 +158,7 @@ impl Master {
         if is_connected {
             self.allocator.activate_agent(key);
             self.note_freed(cx.now, key);
+            self.warnings.look_at([key]);
         }
         if was_drained {
             // One that still has executors would refuse their tasks.
@@ -249,7 +250,7 @@ impl Master {
             if agent.leaving || !self.state.deactivated.contains_key(&agent.id) {
                 continue;
             }
-            if let Some(offer) = self.offers.values().find(|o| o.agent == agent.key) {
+            if let Some(offer) = self.offered_on(agent.key).next() {
                 return Err(format!(
                     "agent {} is out of use, offer {} is open",
                     agent.id, offer.id

@@ -8,6 +8,7 @@ use crate::registry::{
 };
 use resources::{Milli, Resources};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use wire::{internal, v1};
 
 /// Agents that are waited for after an election.
@@ -106,7 +107,7 @@ impl Master {
 
     fn recover_agent(&mut self, id: &str, value: &[u8]) -> Result<(), String> {
         let agent: internal::RegistryAgent = read(value)?;
-        self.state.recovered_agents.insert(id.to_owned(), agent.info);
+        self.state.recovered_agents.insert(id.to_owned(), Arc::new(agent));
         Ok(())
     }
 
@@ -126,8 +127,8 @@ impl Master {
             return;
         }
         let mut away = BTreeMap::new();
-        for info in self.state.recovered_agents.values() {
-            for (name, milli) in scalars(info) {
+        for agent in self.state.recovered_agents.values() {
+            for (name, milli) in scalars(&agent.info) {
                 let sum: &mut Milli = away.entry(name).or_default();
                 *sum = sum.wrapping_add(milli);
             }
@@ -141,12 +142,12 @@ impl Master {
 
     /// An agent of the registry is back, or is expected no longer.
     pub(crate) fn forget_recovered(&mut self, id: &str) -> bool {
-        let Some(info) = self.state.recovered_agents.remove(id) else { return false };
+        let Some(agent) = self.state.recovered_agents.remove(id) else { return false };
         if self.awaited.as_ref().is_some_and(|a| self.state.recovered_agents.len() <= a.agents) {
             self.timers.cancel(&Timer::AllocatorRecovery);
             self.expect_nobody();
         } else if let Some(awaited) = &mut self.awaited {
-            for (name, milli) in scalars(&info) {
+            for (name, milli) in scalars(&agent.info) {
                 if let Some(left) = awaited.away.get_mut(&name) {
                     *left = left.wrapping_sub(milli);
                 }

@@ -2,7 +2,7 @@
 
 use crate::master::{Cx, Master, Timer, Waiting};
 use crate::registry::{AGENTS, DEACTIVATED, GONE, RegistryOp, UNREACHABLE};
-use allocator::AgentId;
+use allocator::{AgentId, FrameworkId};
 use base::{Token, WallTime};
 use std::time::Duration;
 use wire::internal;
@@ -39,30 +39,18 @@ impl Master {
         self.rescind_warnings_on(cx, key);
         // What does not checkpoint does not survive its agent's absence.
         let message = format!("Agent {hostname} disconnected");
-        let lost: Vec<_> = self
-            .state
-            .frameworks
-            .values()
-            .filter(|f| !f.info.checkpoint())
-            .map(|f| (f.key, f.tasks_on(key)))
-            .collect();
-        for (framework, tasks) in lost {
-            for task in tasks {
-                self.lose_task(
-                    cx,
-                    framework,
-                    &task,
-                    TaskState::TaskLost,
-                    Reason::AgentDisconnected,
-                    &message,
-                );
-            }
-            let executors: Vec<String> = self.framework(framework).map_or_else(Vec::new, |f| {
-                f.executors.keys().filter(|(a, _)| *a == key).map(|(_, id)| id.clone()).collect()
-            });
-            for executor in executors {
-                self.remove_executor(cx, framework, key, &executor);
-            }
+        let Some(agent) = self.agent(key) else { return };
+        let is_lost = |(framework, _): &&(FrameworkId, String)| {
+            self.framework(*framework).is_some_and(|f| !f.info.checkpoint())
+        };
+        let tasks: Vec<_> = agent.tasks.iter().filter(is_lost).cloned().collect();
+        let executors: Vec<_> = agent.executors.iter().filter(is_lost).cloned().collect();
+        for (framework, task) in tasks {
+            let (state, reason) = (TaskState::TaskLost, Reason::AgentDisconnected);
+            self.lose_task(cx, framework, &task, state, reason, &message);
+        }
+        for (framework, executor) in executors {
+            self.remove_executor(cx, framework, key, &executor);
         }
     }
 

@@ -113,6 +113,8 @@ pub struct Master {
     /// Stream to framework.
     pub(crate) streams: BTreeMap<Token, FrameworkId>,
     pub(crate) offers: BTreeMap<String, Arc<Offer>>,
+    /// Their ids by agent.
+    pub(crate) offers_on: BTreeMap<AgentId, BTreeSet<String>>,
     /// Inverse offers, by id.
     pub(crate) notices: BTreeMap<String, Notice>,
     pub(crate) warnings: Warnings,
@@ -183,6 +185,7 @@ impl Master {
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
             offers: BTreeMap::new(),
+            offers_on: BTreeMap::new(),
             notices: BTreeMap::new(),
             warnings: Warnings::default(),
             planned: Arc::default(),
@@ -456,7 +459,7 @@ impl Master {
             // An agent may come back with less than what is in use on it, and its estimate of what can be oversubscribed
             // may shrink; but then nothing of it is offered.
             let mut offered = Resources::new();
-            for offer in self.offers.values().filter(|o| o.agent == *key && !o.soft) {
+            for offer in self.offered_on(*key).filter(|o| !o.soft) {
                 offered += &offer.resources.unallocated().nonshared();
             }
             sum += &offered;
@@ -489,12 +492,25 @@ impl Master {
             }
         }
         self.check_out_of_use()?;
+        let by_agent: usize = self.offers_on.values().map(BTreeSet::len).sum();
+        if by_agent != self.offers.len() {
+            return Err(format!("{by_agent} of {} offers are known by agent", self.offers.len()));
+        }
         for (key, framework) in &self.state.frameworks {
             for (id, task) in &framework.tasks {
                 let known =
                     self.agent(task.agent).is_some_and(|a| a.tasks.contains(&(*key, id.clone())));
                 if !known {
                     return Err(format!("task {id} of framework {} is on no agent", framework.id));
+                }
+            }
+            for (agent, id) in framework.executors.keys() {
+                let at = (*key, id.clone());
+                if !self.agent(*agent).is_some_and(|a| a.executors.contains(&at)) {
+                    return Err(format!(
+                        "executor {id} of framework {} is on no agent",
+                        framework.id
+                    ));
                 }
             }
             for id in framework.offers.keys() {

@@ -54,6 +54,10 @@ impl Master {
         self.note_offered(cx.now, agent);
         self.history.offered(cx.now.wall, offer.framework, &offer.role);
         self.offers.insert(id.clone(), offer.clone());
+        self.offers_on.entry(agent).or_default().insert(id.clone());
+        if self.state.scheduled.contains_key(&agent) {
+            self.warnings.look_at([agent]);
+        }
         if let Some(framework) = self.framework_mut(framework) {
             framework.offers.insert(id, offer.clone());
         }
@@ -63,6 +67,12 @@ impl Master {
     /// Takes an offer out of the books; its resources stay allocated until somebody gives them back.
     pub(crate) fn take_offer(&mut self, id: &str) -> Option<Arc<Offer>> {
         let offer = self.offers.remove(id)?;
+        if let Some(ids) = self.offers_on.get_mut(&offer.agent) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.offers_on.remove(&offer.agent);
+            }
+        }
         self.index_soft(&offer, false);
         self.timers.cancel(&Timer::Offer(id.to_owned()));
         if let Some(framework) = self.framework_mut(offer.framework) {
@@ -126,10 +136,13 @@ impl Master {
         self.send_event(cx, framework, Event { rescind, ..event(event::Type::Rescind) });
     }
 
+    /// Open offers on an agent, by id.
+    pub(crate) fn offered_on(&self, agent: AgentId) -> impl Iterator<Item = &Arc<Offer>> {
+        self.offers_on.get(&agent).into_iter().flatten().filter_map(|id| self.offers.get(id))
+    }
+
     pub(crate) fn rescind_on(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
-        let offers: Vec<String> =
-            self.offers.values().filter(|o| o.agent == agent).map(|o| o.id.clone()).collect();
-        for id in offers {
+        for id in self.offers_on.get(&agent).cloned().unwrap_or_default() {
             self.rescind(cx, &id);
         }
     }
@@ -146,7 +159,7 @@ impl Master {
             let offered = offered.unallocated();
             volumes.iter().any(|v| offered.iter().any(|o| o == v))
         };
-        let offers = self.offers.values().filter(|o| o.agent == agent && has(&o.resources));
+        let offers = self.offered_on(agent).filter(|o| has(&o.resources));
         for id in offers.map(|o| o.id.clone()).collect::<Vec<_>>() {
             self.rescind(cx, &id);
         }
@@ -177,7 +190,7 @@ impl State {
         } else {
             shown.to_wire_pre()
         };
-        let executors = framework.executors.keys().filter(|(on, _)| *on == offer.agent);
+        let executors = agent.executors_of(offer.framework);
         Some(v1::Offer {
             id: offer.id.as_str().into(),
             framework_id: framework.id.as_str().into(),
@@ -187,7 +200,7 @@ impl State {
             domain: agent.info.domain.clone(),
             resources,
             attributes: agent.info.attributes.clone(),
-            executor_ids: executors.map(|(_, id)| id.as_str().into()).collect(),
+            executor_ids: executors.map(Into::into).collect(),
             unavailability: self.scheduled.get(&offer.agent).map(|s| s.unavailability),
             allocation_info: multi_role
                 .then(|| v1::resource::AllocationInfo { role: Some(offer.role.clone()) }),

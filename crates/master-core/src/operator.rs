@@ -102,7 +102,7 @@ impl Master {
         for used in self.state.used_on(agent).values() {
             available -= &used.unallocated().nonshared();
         }
-        for offer in self.offers.values().filter(|o| o.agent == on && !o.soft) {
+        for offer in self.offered_on(on).filter(|o| !o.soft) {
             available -= &offer.resources.unallocated();
         }
         available
@@ -110,7 +110,7 @@ impl Master {
 
     /// Rescinds offers, one after the other, until `needed` is there; all that hold a shared resource of it.
     fn make_room(&mut self, cx: &mut Cx<'_>, on: AgentId, needed: &Resources) {
-        let offers = self.offers.values().filter(|o| o.agent == on && !o.soft);
+        let offers = self.offered_on(on).filter(|o| !o.soft);
         let offers: Vec<_> = offers.cloned().collect();
         let shared = needed.shared();
         let mut missing = needed.clone();

@@ -24,7 +24,7 @@ impl Master {
         if total == agent.total {
             return;
         }
-        let offers = self.offers.values().filter(|o| o.agent == key);
+        let offers = self.offered_on(key);
         let offers = offers.filter(|o| !o.resources.revocable().is_empty());
         for id in offers.map(|o| o.id.clone()).collect::<Vec<_>>() {
             self.rescind(cx, &id);

@@ -75,7 +75,7 @@ impl Master {
 
     /// Offers give back at once what they have, the youngest first.
     fn rescind_lent(&mut self, cx: &mut Cx<'_>, agent: AgentId, wanted: &mut Amounts) {
-        let offers = self.offers.values().filter(|o| o.agent == agent);
+        let offers = self.offered_on(agent);
         let mut offers: Vec<_> = offers.filter(|o| uses_revocable(&o.resources)).cloned().collect();
         offers.sort_by_key(|o| std::cmp::Reverse(o.made));
         for offer in offers {

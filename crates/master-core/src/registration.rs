@@ -163,6 +163,9 @@ impl Master {
             refuse(cx, connection, "Agent has been marked gone".to_owned());
             return;
         }
+        if self.leaving_for_good.contains(&id) {
+            return; // the registry decides first; the agent asks again
+        }
         if let Some(agent) = self.agent_keys.get(&id).and_then(|key| self.agent(*key)) {
             if agent.connection == Some(connection) && !agent.leaving {
                 // It did not hear the answer yet. What was sent to it since is on its way and not in this message, so
@@ -193,6 +196,10 @@ impl Master {
         if self.registering.has_agent(&id) {
             return;
         }
+        if self.is_as_recovered(&id, &register) {
+            self.take_back(cx, connection, ip, register, true);
+            return;
+        }
         let is_known = self.agent_keys.contains_key(&id)
             || self.state.recovered_agents.contains_key(&id)
             || self.state.unreachable.contains_key(&id);
@@ -212,6 +219,18 @@ impl Master {
             RegistryOp::Delete { section: UNREACHABLE.to_owned(), key: id },
         ];
         self.write(cx, ops, Waiting::Return { connection, ip, register: Box::new(register) });
+    }
+
+    /// Whether the registry has the agent just as it comes back, and nobody is about to change that: there is nothing to
+    /// write. After the time for coming back the registry may be told that it is unreachable.
+    fn is_as_recovered(&self, id: &str, register: &internal::Register) -> bool {
+        let is_awaited = self.timers.get(&Timer::Recovered).is_some();
+        let recorded = self.state.recovered_agents.get(id).filter(|_| is_awaited);
+        recorded.is_some_and(|recorded| {
+            recorded.info == register.info
+                && recorded.version.as_ref() == Some(&register.version)
+                && recorded.capabilities == register.capabilities
+        })
     }
 
     /// The registry has the new agent.
@@ -261,6 +280,7 @@ impl Master {
             total: total.clone(),
             operations: BTreeMap::new(),
             tasks: BTreeSet::new(),
+            executors: BTreeSet::new(),
             killed: BTreeSet::new(),
             killed_by_operator: BTreeSet::new(),
             missed_pings: 0,
@@ -289,6 +309,9 @@ impl Master {
         if self.agent(key).is_some_and(|a| self.state.is_active(a)) {
             self.allocator.activate_agent(key);
             self.note_freed(cx.now, key);
+            if self.state.scheduled.contains_key(&key) {
+                self.warnings.look_at([key]);
+            }
         }
     }
 

@@ -4,10 +4,11 @@ use crate::announce::Announcement;
 use crate::contract::Effect;
 use crate::master::{Cx, Master, Timer};
 use crate::registration::registered_total;
-use crate::state::{Executor, Task, is_terminal};
+use crate::state::{Executor, Framework, Task, is_terminal};
 use allocator::{AgentId, FrameworkId};
 use base::Token;
 use resources::Resources;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::internal::master_to_agent::Message;
@@ -78,7 +79,7 @@ impl Master {
         agent.capabilities.clone_from(&register.capabilities);
         self.set_total(key, registered_total(register));
         if is_other {
-            self.warnings.forget_filters(|agent, _| agent == key);
+            self.warnings.forget_answers_on(key);
         }
     }
 
@@ -98,6 +99,8 @@ impl Master {
                 self.make_framework(cx, id, info.clone(), true);
             }
         }
+        // All at once: there may be many.
+        let mut held: BTreeMap<FrameworkId, Resources> = BTreeMap::new();
         for executor in &register.executors {
             let of = executor
                 .framework_id
@@ -105,19 +108,14 @@ impl Master {
                 .and_then(|id| self.framework_keys.get(&id.value))
                 .copied();
             let Some(of) = of else { continue };
-            let at = (key, executor.executor_id.value.clone());
-            let resources = Resources::from_wire(&executor.resources).unwrap_or_default();
-            let Some(framework) = self.framework_mut(of).filter(|f| !f.executors.contains_key(&at))
-            else {
+            let id = executor.executor_id.value.as_str();
+            if self.framework(of).is_none_or(|f| f.executors.contains_key(&(key, id.to_owned()))) {
                 continue;
-            };
-            framework
-                .executors
-                .insert(at, Executor { info: executor.clone(), resources: resources.clone() });
-            self.allocator.track(of, key, &resources);
+            }
+            let resources = Resources::from_wire(&executor.resources).unwrap_or_default();
+            *held.entry(of).or_default() += &resources;
+            self.put_executor(of, key, Executor { info: executor.clone(), resources });
         }
-        // Of each framework at once: there may be many.
-        let mut held: BTreeMap<FrameworkId, Resources> = BTreeMap::new();
         for task in tasks {
             let Some(of) = self.framework_keys.get(&task.framework_id.value).copied() else {
                 continue;
@@ -126,9 +124,7 @@ impl Master {
                 *held.entry(of).or_default() += &resources;
             }
         }
-        for (of, resources) in held {
-            self.allocator.track(of, key, &resources);
-        }
+        self.allocator.track_all(key, &held);
     }
 
     /// What the task holds of the agent, if it was not known.
@@ -137,22 +133,23 @@ impl Master {
         cx: &mut Cx<'_>,
         key: AgentId,
         of: FrameworkId,
-        wire: v1::Task,
+        mut wire: v1::Task,
         announce: bool,
     ) -> Option<Resources> {
         let id = wire.task_id.value.clone();
-        let framework = self.framework_mut(of)?;
-        if framework.tasks.contains_key(&id) {
-            return None;
-        }
+        let Framework { tasks, unreachable_tasks, completed_tasks, .. } = self.framework_mut(of)?;
+        let Entry::Vacant(place) = tasks.entry(id.clone()) else { return None };
         // It was lost, unreachable or gone for its framework, which now learns better.
-        let was_away = framework.unreachable_tasks.iter().any(|t| t.id() == id)
-            || framework.completed_tasks.iter().any(|t| t.id() == id);
-        framework.unreachable_tasks.retain(|t| t.id() != id);
-        framework.completed_tasks.retain(|t| t.id() != id);
+        let away = unreachable_tasks.len() + completed_tasks.len();
+        unreachable_tasks.retain(|t| t.id() != id);
+        completed_tasks.retain(|t| t.id() != id);
+        let was_away = unreachable_tasks.len() + completed_tasks.len() < away;
+        // It stays for as long as the task: decoding leaves room for more.
+        wire.resources.shrink_to_fit();
+        wire.statuses.shrink_to_fit();
         let resources = Resources::from_wire(&wire.resources).unwrap_or_default();
-        let task = Arc::new(Task { wire, agent: key, resources, launched: None });
-        framework.tasks.insert(id.clone(), task.clone());
+        let task = Task { wire, agent: key, resources, launched: None };
+        let task = place.insert(Arc::new(task)).clone();
         let wire = &task.wire;
         self.announce(cx, || Announcement::TaskAdded { task: Box::new(wire.clone()) });
         if let Some(agent) = self.agent_mut(key) {
@@ -199,13 +196,16 @@ impl Master {
                 )
             })
             .collect();
+        let Some(agent) = self.agent(key) else { return Vec::new() };
+        let of: BTreeSet<FrameworkId> =
+            agent.tasks.iter().chain(&agent.executors).map(|(framework, _)| *framework).collect();
         let mut reconciliations = Vec::new();
         let mut gone = Vec::new();
-        for framework in self.state.frameworks.values() {
-            let missing = framework
-                .tasks
-                .values()
-                .filter(|t| t.agent == key && !listed.contains(&(&framework.id, t.id())));
+        for framework in of.iter().filter_map(|of| self.framework(*of)) {
+            let missing = agent
+                .tasks_of(framework.key)
+                .filter(|id| !listed.contains(&(&framework.id, id)))
+                .filter_map(|id| framework.tasks.get(id));
             let statuses: Vec<v1::TaskStatus> = missing
                 .map(|t| v1::TaskStatus {
                     task_id: t.wire.task_id.clone(),
@@ -223,11 +223,10 @@ impl Master {
                 reconciliations
                     .push(internal::Reconciliation { framework: framework.info.clone(), statuses });
             }
-            let unlisted = framework
-                .executors
-                .keys()
-                .filter(|(a, id)| *a == key && !executors.contains(&(&framework.id, id)));
-            gone.extend(unlisted.map(|(_, id)| (framework.key, id.clone())));
+            let unlisted = agent
+                .executors_of(framework.key)
+                .filter(|id| !executors.contains(&(&framework.id, id)));
+            gone.extend(unlisted.map(|id| (framework.key, id.to_owned())));
         }
         for (framework, executor) in gone {
             self.remove_executor(cx, framework, key, &executor);

@@ -11,7 +11,7 @@ use base::{Time, Token, WallTime};
 use resources::{Conversion, Resources};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use wire::v1;
+use wire::{internal, v1};
 
 /// Everything that readers may see.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +27,7 @@ pub struct State {
     /// Registered agents.
     pub agents: BTreeMap<AgentId, Arc<Agent>>,
     /// Agents of the registry that have not come back yet.
-    pub recovered_agents: BTreeMap<String, v1::AgentInfo>,
+    pub recovered_agents: BTreeMap<String, Arc<internal::RegistryAgent>>,
     /// Unreachable agents, with when they became so.
     pub unreachable: BTreeMap<String, v1::TimeInfo>,
     /// Agents marked gone, with when.
@@ -148,6 +148,8 @@ pub struct Agent {
     pub operations: BTreeMap<Vec<u8>, Arc<Operation>>,
     /// Its tasks.
     pub tasks: BTreeSet<(FrameworkId, String)>,
+    /// Executors on it that hold resources of their own.
+    pub executors: BTreeSet<(FrameworkId, String)>,
     /// Tasks whose end was asked for: asked again when it comes back.
     pub killed: BTreeSet<(FrameworkId, String)>,
     /// Those of them that an operator asked for.
@@ -263,6 +265,16 @@ impl Agent {
         self.connection.is_some()
     }
 
+    /// Ids of a framework's tasks on it.
+    pub fn tasks_of(&self, framework: FrameworkId) -> impl Iterator<Item = &str> {
+        of(&self.tasks, framework)
+    }
+
+    /// Ids of a framework's executors on it that hold resources of their own.
+    pub fn executors_of(&self, framework: FrameworkId) -> impl Iterator<Item = &str> {
+        of(&self.executors, framework)
+    }
+
     /// Where its own API is.
     #[must_use]
     pub fn url(&self) -> v1::Url {
@@ -329,17 +341,22 @@ impl State {
                 *used.entry(*framework).or_default() += &task.resources;
             }
         }
-        for (key, framework) in &self.frameworks {
-            let first = (agent.key, String::new());
-            for (_, executor) in
-                framework.executors.range(first..).take_while(|((a, _), _)| *a == agent.key)
-            {
+        for (key, executor) in &agent.executors {
+            let at = (agent.key, executor.clone());
+            let executor = self.frameworks.get(key).and_then(|f| f.executors.get(&at));
+            if let Some(executor) = executor {
                 *used.entry(*key).or_default() += &executor.resources;
             }
         }
         used.retain(|_, resources| !resources.is_empty());
         used
     }
+}
+
+/// Those of a framework.
+fn of(ids: &BTreeSet<(FrameworkId, String)>, framework: FrameworkId) -> impl Iterator<Item = &str> {
+    let from = ids.range((framework, String::new())..);
+    from.take_while(move |(of, _)| *of == framework).map(|(_, id)| id.as_str())
 }
 
 /// Whether no other state of an operation follows.

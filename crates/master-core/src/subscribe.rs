@@ -145,6 +145,7 @@ impl Master {
         self.streams.insert(stream, key);
         self.allocator.update_framework(key, options);
         self.allocator.activate_framework(key);
+        self.warnings.look_at(self.state.scheduled.keys().copied());
         self.count_of(key, "calls");
         self.count_of(key, "calls/subscribe");
         let subscribed = event::Subscribed {

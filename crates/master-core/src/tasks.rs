@@ -3,7 +3,7 @@
 use crate::acknowledged::Status;
 use crate::frameworks::event;
 use crate::master::{Cx, Master};
-use crate::state::{Framework, Task, is_terminal};
+use crate::state::{Executor, Task, is_terminal};
 use allocator::{AgentId, FrameworkId};
 use std::sync::Arc;
 use wire::v1::TaskState;
@@ -228,6 +228,17 @@ impl Master {
         }
     }
 
+    /// Notes an executor that holds resources of its own.
+    pub(crate) fn put_executor(&mut self, key: FrameworkId, agent: AgentId, executor: Executor) {
+        let id = executor.info.executor_id.value.clone();
+        if let Some(agent) = self.agent_mut(agent) {
+            agent.executors.insert((key, id.clone()));
+        }
+        if let Some(framework) = self.framework_mut(key) {
+            framework.executors.insert((agent, id), executor);
+        }
+    }
+
     /// Frees an executor's resources; false if there is none.
     pub(crate) fn remove_executor(
         &mut self,
@@ -239,6 +250,9 @@ impl Master {
         let removed =
             self.framework_mut(key).and_then(|f| f.executors.remove(&(agent, id.to_owned())));
         let Some(executor) = removed else { return false };
+        if let Some(agent) = self.agent_mut(agent) {
+            agent.executors.remove(&(key, id.to_owned()));
+        }
         self.allocator.recover(cx.now, key, agent, &executor.resources, None);
         self.note_freed(cx.now, agent);
         true
@@ -295,12 +309,5 @@ pub(crate) fn push_bounded(
     ring.push_back(task);
     while ring.len() > keep {
         ring.pop_front();
-    }
-}
-
-impl Framework {
-    /// Ids of its tasks on an agent.
-    pub(crate) fn tasks_on(&self, agent: AgentId) -> Vec<String> {
-        self.tasks.values().filter(|t| t.agent == agent).map(|t| t.id().to_owned()).collect()
     }
 }

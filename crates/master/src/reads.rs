@@ -55,7 +55,7 @@ pub(crate) fn agents(state: &State) -> Tree<'_> {
     let shown = state.agents.values().map(|a| owned(agent(state, a, &usage)));
     Tree::of::<GetAgents>()
         .list("agents", shown)
-        .list("recovered_agents", state.recovered_agents.values().map(Cow::Borrowed))
+        .list("recovered_agents", state.recovered_agents.values().map(|a| Cow::Borrowed(&a.info)))
 }
 
 pub(crate) fn framework(state: &State, framework: &Framework) -> get_frameworks::Framework {

@@ -7,6 +7,7 @@ use base::Token;
 use http::HeaderValue;
 use http_api::bulk::Kind;
 use http_api::calls::{self, Calls};
+use http_api::link::Patience;
 use http_api::server::Handler;
 use http_api::stream::event_stream;
 use http_api::{Request, Response, endpoints, files, link, negotiate, respond};
@@ -55,6 +56,11 @@ impl Handler for Routes {
         };
         if let Some(kind) = path.strip_prefix(coordination::RAFT_PATH) {
             return masters::call(&self.shared, kind, request).await;
+        }
+        if path == link::PATH
+            && let Some(patience) = Patience::of(&request)
+        {
+            self.await_leader(patience).await;
         }
         if let Some(answer) = self.elsewhere(&path, &request) {
             return answer;
@@ -188,6 +194,17 @@ impl Routes {
         response
     }
 
+    /// Until a master is known to lead, for as long as an agent is ready to wait for that.
+    async fn await_leader(&self, Patience { time, unreachable }: Patience) {
+        let mut leader = self.shared.leader.subscribe();
+        let is_known = |leader: &Leader| match leader {
+            Leader::Me => true,
+            Leader::Nobody => false,
+            Leader::Other(leader) => unreachable.as_ref() != Some(&authority(leader)),
+        };
+        let _ = tokio::time::timeout(time, leader.wait_for(is_known)).await;
+    }
+
     /// The answer of a master that does not lead (spec/operations.md 1.1); None: it answers itself.
     fn elsewhere(&self, path: &str, request: &Request) -> Option<Response> {
         if STANDBY.contains(&path) || path.starts_with("/files/") {
@@ -278,11 +295,16 @@ fn ui_route(path: &str) -> Option<::ui::Route> {
     ::ui::Route::parse(rest.unwrap_or(path))
 }
 
+/// Where a master is, as others are told: `host:port`.
+fn authority(master: &v1::MasterInfo) -> String {
+    let port = master.address.as_ref().map_or(master.port, |a| a.port.cast_unsigned());
+    format!("{}:{port}", master.hostname())
+}
+
 /// A redirection to a path of that master.
 pub(crate) fn redirected(master: &v1::MasterInfo, path: &str) -> Response {
     let mut response = respond::text(307, "");
-    let port = master.address.as_ref().map_or(master.port, |a| a.port.cast_unsigned());
-    let location = format!("//{}:{port}{path}", master.hostname());
+    let location = format!("//{}{path}", authority(master));
     if let Ok(value) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(http::header::LOCATION, value);
     }

@@ -17,7 +17,7 @@ pub struct Identity {
     /// Stack of reservations; empty: unreserved.
     pub reservations: Vec<v1::resource::ReservationInfo>,
     /// Disk source, persistence and volume.
-    pub disk: Option<v1::resource::DiskInfo>,
+    pub disk: Option<Box<v1::resource::DiskInfo>>,
     /// May be taken back at any time.
     pub revocable: bool,
     /// May be used by several tasks at a time.

@@ -200,6 +200,6 @@ impl Resources {
 fn strip_volume(identity: &mut Identity) {
     identity.shared = false;
     let source: Option<Source> = identity.disk.take().and_then(|disk| disk.source);
-    identity.disk =
-        source.map(|source| v1::resource::DiskInfo { source: Some(source), ..Default::default() });
+    let disk = |source| v1::resource::DiskInfo { source: Some(source), ..Default::default() };
+    identity.disk = source.map(|source| Box::new(disk(source)));
 }

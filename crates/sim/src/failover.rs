@@ -5,7 +5,7 @@ use crate::master_node::{MasterNode, config};
 use base::{Time, Token, WriteId};
 use master_core::Master;
 use master_core::contract::{Effect, Input};
-use master_core::registry::AGENTS;
+use master_core::registry::{AGENTS, MAINTENANCE};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -24,6 +24,10 @@ pub struct Size {
     pub tasks: usize,
     /// Frameworks; tasks are spread over all of them.
     pub frameworks: usize,
+    /// Frameworks that want offers, and keep them.
+    pub wanting: usize,
+    /// Whether all machines have a maintenance window.
+    pub maintenance: bool,
     /// Roles; frameworks are spread over all of them.
     pub roles: usize,
     /// Time over which agents come back.
@@ -66,7 +70,23 @@ impl Failover {
             };
             ((AGENTS.to_owned(), agent_id(agent)), protobuf::to_vec(&record))
         };
-        (0..self.size.agents).map(entry).collect()
+        let agents = (0..self.size.agents).map(entry);
+        agents.chain(self.size.maintenance.then(|| self.maintenance())).collect()
+    }
+
+    fn maintenance(&self) -> ((String, String), Vec<u8>) {
+        let machine = |agent: usize| v1::MachineId {
+            hostname: Some(format!("host{agent}")),
+            ip: Some(ip(agent)),
+        };
+        let begin = v1::TimeInfo { nanoseconds: 1_000_000_000_000_000_000 };
+        let window = v1::maintenance::Window {
+            machine_ids: (0..self.size.agents).map(machine).collect(),
+            unavailability: v1::Unavailability { start: begin, duration: None },
+        };
+        let schedule = v1::maintenance::Schedule { windows: vec![window] };
+        let record = internal::RegistryMaintenance { schedule, down: Vec::new() };
+        ((MAINTENANCE.to_owned(), "schedule".to_owned()), protobuf::to_vec(&record))
     }
 
     /// The master leads.
@@ -84,7 +104,7 @@ impl Failover {
                 r#type: Some(scheduler::call::Type::Subscribe as i32),
                 subscribe: Some(scheduler::call::Subscribe {
                     // Most want nothing more than they have.
-                    suppressed_roles: if framework == 0 {
+                    suppressed_roles: if framework < self.size.wanting {
                         Vec::new()
                     } else {
                         framework_info.roles.clone()

@@ -55,7 +55,7 @@ pub(crate) fn on(offer: &v1::Offer, volume: &str) -> Vec<Operation> {
         }),
         ..Default::default()
     };
-    let volumes = vec![v1::Resource { disk: Some(disk), ..resources[2].clone() }];
+    let volumes = vec![v1::Resource { disk: Some(Box::new(disk)), ..resources[2].clone() }];
     vec![
         Operation {
             reserve: Some(operation::Reserve { resources, source: Vec::new() }),

@@ -154,7 +154,7 @@ impl Cluster {
             let runs = |n: &usize| self.masters[*n].is_some() && Some(*n) != former;
             (0..self.masters.len()).filter(runs).find(|n| {
                 http::Connection::open(&self.master_number(*n))
-                    .and_then(|mut c| c.request("GET", "/state", &[("Connection", "close")], &[]))
+                    .and_then(|mut c| c.request("GET", "/weights", &[("Connection", "close")], &[]))
                     .is_ok_and(|answer| answer.status == 200)
             })
         })

@@ -66,6 +66,11 @@ impl Message {
 
     /// Position among the fields of the field with a number.
     pub(crate) fn position(&self, number: u32) -> Option<usize> {
+        // Mostly they are numbered from one on without gaps.
+        let likely = (number as usize).wrapping_sub(1);
+        if self.fields.get(likely).is_some_and(|f| f.number == number) {
+            return Some(likely);
+        }
         self.fields.iter().position(|f| f.number == number)
     }
 }
@@ -86,7 +91,12 @@ impl Enum {
     }
 
     pub(crate) fn name_of(&self, number: i32) -> Option<&'static str> {
-        self.values.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
+        let named = |(name, n): &(&'static str, i32)| (*n == number).then_some(*name);
+        // Mostly they are numbered from zero or one on without gaps.
+        let likely = usize::try_from(number).unwrap_or(usize::MAX);
+        let near =
+            [likely, likely.wrapping_sub(1)].into_iter().filter_map(|at| self.values.get(at));
+        near.chain(self.values).find_map(named)
     }
 }
 

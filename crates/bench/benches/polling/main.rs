@@ -76,10 +76,11 @@ fn measure(
     wait::until("all agents", LIMIT, || {
         (active(&cluster) as usize == size.agents + 1).then_some(())
     });
-    agents.run_tasks();
+    let killed = Instant::now();
     cluster.kill_master_number(0);
     cluster.start_master_number(0);
     let tasks = |cluster: &Cluster| cluster.metric(0, "master/tasks_running").unwrap_or_default();
+    wait::until("all agents again", LIMIT, || agents.registered_since(killed));
     wait::until("all tasks", LIMIT, || {
         (tasks(&cluster) as usize == size.agents * size.tasks
             && active(&cluster) as usize == size.agents + 1)

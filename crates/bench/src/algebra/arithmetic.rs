@@ -42,7 +42,7 @@ fn reserved(resources: &Resources, times: u32) -> Resources {
 }
 
 fn shared_volume() -> Resources {
-    let disk = v1::resource::DiskInfo {
+    let disk = Box::new(v1::resource::DiskInfo {
         persistence: Some(v1::resource::disk_info::Persistence {
             id: "persistentId".to_owned(),
             principal: None,
@@ -53,7 +53,7 @@ fn shared_volume() -> Resources {
             ..v1::Volume::default()
         }),
         ..Default::default()
-    };
+    });
     let reserved = parse("disk(test):256");
     let with_disk = |entry: &Entry| {
         let identity =

@@ -13,14 +13,15 @@ failover: the work of a new leader until everything is back
   --agents N       agents (default 50000)
   --tasks N        tasks on each agent (default 10)
   --frameworks N   frameworks, over which tasks are spread (default 100)
+  --wanting N      frameworks that want offers, and keep them (default 1)
+  --maintenance    all machines have a maintenance window, and no framework answers inverse offers
   --roles N        roles, over which frameworks are spread (default 10)
   --over SECONDS   time over which agents come back (default 10)
   --runs N         runs, of which the median counts (default 5)
   --json           one line of JSON
 
 Messages are decoded and encoded as on the wire; sockets, and the registry's store, are not in it. Half of the frameworks
-come before the agents, the others in the middle; the first one takes and keeps all offers, the others suppress
-theirs.
+come before the agents, the others in the middle; those that want no offers suppress theirs.
 ";
 
 /// Agents that are measured at a time: what they send is made outside of the measured time.
@@ -54,7 +55,15 @@ fn main() -> ExitCode {
 
 fn arguments() -> Result<Option<Arguments>, String> {
     let over = Duration::from_secs(10);
-    let size = Size { agents: 50_000, tasks: 10, frameworks: 100, roles: 10, over };
+    let size = Size {
+        agents: 50_000,
+        tasks: 10,
+        frameworks: 100,
+        roles: 10,
+        wanting: 1,
+        maintenance: false,
+        over,
+    };
     let mut arguments = Arguments { size, runs: 5, json: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -69,6 +78,8 @@ fn arguments() -> Result<Option<Arguments>, String> {
             "--tasks" => size.tasks = number()?,
             "--frameworks" => size.frameworks = number()?,
             "--roles" => size.roles = number()?,
+            "--wanting" => size.wanting = number()?,
+            "--maintenance" => size.maintenance = true,
             "--over" => size.over = Duration::from_secs(number()? as u64),
             "--runs" => arguments.runs = number()?,
             "--json" => arguments.json = true,
@@ -144,7 +155,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
         ("all", median(all)),
     ];
     let Run { sent, offers, received, .. } = runs[0];
-    let Size { agents, tasks, frameworks, roles, over } = size;
+    let Size { agents, tasks, frameworks, roles, wanting, maintenance, over } = size;
     if arguments.json {
         let cpu: serde_json::Map<_, _> =
             figures.iter().map(|(name, time)| ((*name).to_owned(), json!(time))).collect();
@@ -152,6 +163,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
             "{}",
             json!({
                 "agents": agents, "tasks": agents * tasks, "frameworks": frameworks, "roles": roles,
+                "wanting": wanting, "maintenance": maintenance,
                 "over_seconds": over.as_secs(), "runs": runs.len(), "cpu_seconds": cpu,
                 "bytes_received": received, "messages_sent": sent.0, "bytes_sent": sent.1, "offers": offers,
             })
@@ -159,7 +171,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
         return Ok(());
     }
     println!(
-        "{agents} agents, {} tasks, {frameworks} frameworks, {roles} roles, over {} s; median of {} runs, seconds of CPU",
+        "{agents} agents, {} tasks, {frameworks} frameworks ({wanting} want offers), {roles} roles, over {} s; median of {} runs, seconds of CPU",
         agents * tasks,
         over.as_secs(),
         runs.len()

@@ -56,7 +56,7 @@ fn volume(agent: u32, shared: bool) -> Resources {
     };
     let reserved = Resources::parse("disk(test):1", "*").expect("resources");
     let reserved = reserved.iter().next().expect("one resource");
-    let identity = Identity { disk: Some(disk), shared, ..(*reserved.identity).clone() };
+    let identity = Identity { disk: Some(Box::new(disk)), shared, ..(*reserved.identity).clone() };
     entry(identity, Value::Scalar(1_024_000))
 }
 

@@ -62,7 +62,16 @@ fn after_a_failover_everything_is_back() {
     use sim::failover::{Failover, Size};
     use std::time::Duration;
     let over = Duration::from_secs(1);
-    let mut failover = Failover::new(Size { agents: 20, tasks: 3, frameworks: 4, roles: 2, over });
+    let size = Size {
+        agents: 20,
+        tasks: 3,
+        frameworks: 4,
+        roles: 2,
+        wanting: 1,
+        maintenance: false,
+        over,
+    };
+    let mut failover = Failover::new(size);
     let registry = failover.registry();
     failover.elect(registry);
     let calls = failover.subscriptions(0..4);

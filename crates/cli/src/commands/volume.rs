@@ -196,7 +196,7 @@ fn new_volume(
         source: free.identity.disk.as_ref().and_then(|d| d.source.clone()),
     };
     let identity = Identity {
-        disk: Some(disk),
+        disk: Some(Box::new(disk)),
         shared: matches.get_flag("shared"),
         ..(*free.identity).clone()
     };

@@ -53,7 +53,7 @@ async fn a_volume_has_a_limit_of_its_own_and_does_not_count_in_the_sandbox() {
     let mut volume = disk(1.0);
     let info =
         json!({"persistence": {"id": "p"}, "volume": {"container_path": "data", "mode": "RW"}});
-    volume.disk = Some(wire::json::from_value(&info).expect("a volume"));
+    volume.disk = Some(Box::new(wire::json::from_value(&info).expect("a volume")));
     let command = "head -c 2097152 /dev/zero > data/big; sleep 1000";
     let spec = ContainerSpec {
         resources: vec![volume.clone(), disk(1.0)],

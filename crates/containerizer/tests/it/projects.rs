@@ -95,11 +95,9 @@ async fn writes_beyond_the_limit_fail_and_what_is_used_is_known_at_once() {
                        sync; stat -c %s big data/more; echo ready; sleep 1000";
         let mut spec = host.spec("a", command);
         let mut of_volume = disk(4.0);
-        of_volume.disk = Some(
-            wire::json::from_value(&json!({"persistence": {"id": "p"},
-                "volume": {"container_path": "data", "mode": "RW"}}))
-            .expect("a disk"),
-        );
+        let disk_info = json!({"persistence": {"id": "p"},
+            "volume": {"container_path": "data", "mode": "RW"}});
+        of_volume.disk = Some(Box::new(wire::json::from_value(&disk_info).expect("a disk")));
         spec.resources = vec![disk(8.0), of_volume];
         spec.user = Some("nobody".to_owned());
         spec.volumes = vec![MountedVolume {

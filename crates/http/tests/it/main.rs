@@ -48,11 +48,33 @@ impl Handler for Echo {
     }
 }
 
+/// A master that follows. It takes one for the leader that is not there, until an agent that waits says so.
+struct Follower {
+    gone: String,
+    leader: String,
+}
+
+impl Handler for Follower {
+    async fn handle(self: Arc<Self>, request: Request, _peer: SocketAddr) -> Response {
+        let unreachable = link::Patience::of(&request).and_then(|patience| patience.unreachable);
+        let leader =
+            if unreachable.as_ref() == Some(&self.gone) { &self.leader } else { &self.gone };
+        let mut response = respond::text(307, "");
+        let location = format!("//{leader}{}", link::PATH).parse().expect("a header");
+        response.headers_mut().insert("Location", location);
+        response
+    }
+}
+
 async fn start(limits: Limits) -> (String, watch::Sender<bool>) {
+    start_as(Echo, limits).await
+}
+
+async fn start_as(handler: impl Handler, limits: Limits) -> (String, watch::Sender<bool>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(serve(listener, Arc::new(Echo), limits, stopped));
+    tokio::spawn(serve(listener, Arc::new(handler), limits, stopped));
     (address, stop)
 }
 
@@ -158,6 +180,24 @@ async fn a_link_carries_messages_both_ways() {
     drop(sender);
     assert_eq!(receiver.next::<wire::v1::TaskId>().await.expect("an end"), None);
     assert_eq!(testkit::http::get(&address, link::PATH).status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_dials_tells_a_follower_that_its_leader_is_not_there() {
+    let (leader, _stop) = start(Limits::default()).await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let gone = closed.local_addr().expect("an address").to_string();
+    drop(closed);
+    let follower = Follower { gone: gone.clone(), leader };
+    let (follower, _stop) = start_as(follower, Limits::default()).await;
+    let dialed = link::dial(&follower).await.expect("a link");
+    assert_eq!(dialed.master.as_deref(), Some("me"));
+    link::leading(&follower).await.expect_err("nobody waits for this answer");
+    // One that knows no better is believed once.
+    let (stubborn, _stop) =
+        start_as(Follower { leader: gone.clone(), gone }, Limits::default()).await;
+    let error = link::dial(&stubborn).await.expect_err("no leader");
+    assert!(error.to_string().contains("is said to lead"), "{error}");
 }
 
 #[test]

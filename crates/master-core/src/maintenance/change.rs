@@ -101,7 +101,8 @@ impl Master {
         };
         self.rescind_on(cx, key);
         self.rescind_warnings_on(cx, key);
-        self.warnings.forget_filters(|agent, _| agent == key);
+        self.warnings.forget_answers_on(key);
+        self.warnings.look_at([key]);
     }
 
     /// An agent of a machine that is down has to go.

@@ -7,6 +7,7 @@ use crate::state::State;
 use allocator::{AgentId, FrameworkId};
 use base::Time;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::v1;
@@ -16,43 +17,104 @@ use wire::v1::allocator::inverse_offer_status::Status;
 /// Longest time for which an answer holds (spec/master.md 1.2).
 const FILTER_MAX: Duration = Duration::from_secs(365 * 86_400);
 
+/// Whom on which agent.
+type At = (AgentId, FrameworkId);
+
 /// Inverse offers that are out for maintenance, and answers that hold.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
-    open: BTreeMap<(AgentId, FrameworkId), String>,
-    filters: BTreeMap<(AgentId, FrameworkId), Time>,
+    open: BTreeMap<At, String>,
+    filters: Filters,
+    /// Agents on which somebody may have to be told: there are too many to look at all of them each time.
+    stale: BTreeSet<AgentId>,
+}
+
+/// Until when answers hold.
+#[derive(Debug, Default)]
+struct Filters {
+    until: BTreeMap<At, Time>,
+    ends: BTreeSet<(Time, At)>,
+}
+
+impl Filters {
+    fn set(&mut self, at: At, until: Time) {
+        self.remove(at);
+        self.until.insert(at, until);
+        self.ends.insert((until, at));
+    }
+
+    fn remove(&mut self, at: At) {
+        if let Some(until) = self.until.remove(&at) {
+            self.ends.remove(&(until, at));
+        }
+    }
+
+    /// Ends those whose time is over: their agents.
+    fn end(&mut self, now: Time) -> Vec<AgentId> {
+        let mut ended = Vec::new();
+        while let Some((_, at)) = self.ends.first().copied().filter(|(until, _)| *until <= now) {
+            self.remove(at);
+            ended.push(at.0);
+        }
+        ended
+    }
+
+    fn remove_all(&mut self, of: impl Fn(&At) -> bool) {
+        self.until.retain(|at, _| !of(at));
+        self.ends.retain(|(_, at)| !of(at));
+    }
+}
+
+fn on(agent: AgentId) -> RangeInclusive<At> {
+    (agent, FrameworkId(0))..=(agent, FrameworkId(u32::MAX))
 }
 
 impl Warnings {
     /// Whether an inverse offer for an agent is out.
     pub(crate) fn is_any_on(&self, agent: AgentId) -> bool {
-        self.open.keys().any(|(on, _)| *on == agent)
+        self.open.range(on(agent)).next().is_some()
     }
 
-    /// Drops filters: those on an agent, or of a framework.
-    pub(crate) fn forget_filters(&mut self, of: impl Fn(AgentId, FrameworkId) -> bool) {
-        self.filters.retain(|(agent, framework), _| !of(*agent, *framework));
+    /// Drops what was answered on an agent.
+    pub(crate) fn forget_answers_on(&mut self, agent: AgentId) {
+        let known: Vec<At> = self.filters.until.range(on(agent)).map(|(at, _)| *at).collect();
+        if !known.is_empty() {
+            self.stale.insert(agent);
+        }
+        known.into_iter().for_each(|at| self.filters.remove(at));
+    }
+
+    /// Drops what a framework answered.
+    pub(crate) fn forget_answers_of(&mut self, framework: FrameworkId) {
+        let agents = self.filters.until.keys().filter(|(_, of)| *of == framework);
+        self.stale.extend(agents.map(|(agent, _)| *agent));
+        self.filters.remove_all(|(_, of)| *of == framework);
+    }
+
+    /// Somebody may have to be told of this agent.
+    pub(crate) fn look_at(&mut self, agents: impl IntoIterator<Item = AgentId>) {
+        self.stale.extend(agents);
     }
 
     /// A framework can't be told anything any more: what it was told is void.
     pub(crate) fn forget_framework(&mut self, framework: FrameworkId) {
         self.open.retain(|(_, of), _| *of != framework);
-        self.forget_filters(|_, of| of == framework);
+        self.forget_answers_of(framework);
     }
 }
 
 impl Master {
     /// Tells the frameworks that have something on machines with windows, unless they know or have said what they think.
     pub(crate) fn warn_of_maintenance(&mut self, cx: &mut Cx<'_>) {
-        if self.state.scheduled.is_empty() {
-            return;
-        }
         let now = cx.now.mono;
-        self.warnings.filters.retain(|_, until| *until > now);
+        let ended = self.warnings.filters.end(now);
+        let mut stale = std::mem::take(&mut self.warnings.stale);
+        stale.extend(ended);
         let mut told: BTreeMap<FrameworkId, Vec<v1::InverseOffer>> = BTreeMap::new();
-        for at @ (agent, framework) in self.affected() {
+        let affected: Vec<At> = stale.into_iter().flat_map(|on| self.affected(on)).collect();
+        for at @ (agent, framework) in affected {
             let is_told = self.warnings.open.contains_key(&at);
-            if is_told || self.warnings.filters.contains_key(&at) {
+            if is_told || self.warnings.filters.until.contains_key(&at) {
                 continue;
             }
             let Some(unavailability) = self.state.scheduled.get(&agent).map(|s| s.unavailability)
@@ -75,30 +137,24 @@ impl Master {
 
     /// The next answer that grows old asks for another one.
     fn plan_warnings(&mut self) {
-        match self.warnings.filters.values().min() {
-            Some(at) => self.timers.set(Timer::Warnings, *at),
+        match self.warnings.filters.ends.first() {
+            Some((at, _)) => self.timers.set(Timer::Warnings, *at),
             None => self.timers.cancel(&Timer::Warnings),
         }
     }
 
-    /// Who has something, used or offered, on agents that will be away, and can be told.
-    fn affected(&self) -> BTreeSet<(AgentId, FrameworkId)> {
-        let scheduled = &self.state.scheduled;
-        let is_active = |key: &AgentId| self.agent(*key).is_some_and(|a| self.state.is_active(a));
-        let agents: BTreeSet<AgentId> =
-            scheduled.keys().copied().filter(|key| is_active(key)).collect();
-        let mut affected = BTreeSet::new();
-        for agent in agents.iter().filter_map(|key| self.agent(*key)) {
-            affected.extend(agent.tasks.iter().map(|(framework, _)| (agent.key, *framework)));
-        }
-        for framework in self.state.frameworks.values() {
-            let executors = framework.executors.keys().map(|(agent, _)| *agent);
-            let held = executors.chain(framework.offers.values().map(|o| o.agent));
-            affected.extend(held.filter(|a| agents.contains(a)).map(|a| (a, framework.key)));
-        }
-        affected
-            .retain(|(_, framework)| self.framework(*framework).is_some_and(|f| f.is_connected()));
-        affected
+    /// Who has something, used or offered, on an agent that will be away, and can be told.
+    fn affected(&self, agent: AgentId) -> Vec<At> {
+        let is_scheduled = self.state.scheduled.contains_key(&agent);
+        let known = self.agent(agent).filter(|a| is_scheduled && self.state.is_active(a));
+        let Some(known) = known else { return Vec::new() };
+        let held = known.tasks.iter().chain(&known.executors).map(|(framework, _)| *framework);
+        let offered = self.offered_on(agent).map(|offer| offer.framework);
+        let mut affected: Vec<FrameworkId> = held.chain(offered).collect();
+        affected.sort_unstable();
+        affected.dedup();
+        affected.retain(|framework| self.framework(*framework).is_some_and(|f| f.is_connected()));
+        affected.into_iter().map(|framework| (agent, framework)).collect()
     }
 
     /// A framework says what it thinks of one of these.
@@ -127,7 +183,7 @@ impl Master {
             scheduled.answers.insert(framework, status);
         }
         let holds = refuse.clamp(self.config.allocator.allocation_interval, FILTER_MAX);
-        self.warnings.filters.insert(at, cx.now.mono + holds);
+        self.warnings.filters.set(at, cx.now.mono + holds);
         self.plan_warnings();
     }
 
@@ -139,13 +195,13 @@ impl Master {
         framework: FrameworkId,
     ) {
         self.rescind_warning(cx, agent, framework);
+        self.warnings.look_at([agent]);
         self.warn_of_maintenance(cx);
     }
 
     /// The agent is not there any more, or its window is another.
     pub(crate) fn rescind_warnings_on(&mut self, cx: &mut Cx<'_>, agent: AgentId) {
-        let open = self.warnings.open.range((agent, FrameworkId(0))..);
-        let open = open.map(|(at, _)| *at).take_while(|(on, _)| *on == agent);
+        let open = self.warnings.open.range(on(agent)).map(|(at, _)| *at);
         for (agent, framework) in open.collect::<Vec<_>>() {
             self.rescind_warning(cx, agent, framework);
         }
@@ -161,7 +217,7 @@ impl Master {
     /// Nothing is left of an agent.
     pub(crate) fn unschedule(&mut self, cx: &mut Cx<'_>, key: AgentId) {
         self.rescind_warnings_on(cx, key);
-        self.warnings.forget_filters(|agent, _| agent == key);
+        self.warnings.forget_answers_on(key);
         self.state.scheduled.remove(&key);
     }
 }

@@ -146,6 +146,85 @@ fn agents_of_the_registry_are_waited_for() {
     assert_eq!(status(&effects).0, "TASK_LOST");
 }
 
+/// A master that has just begun to lead, whose registry has this agent as `old-S0`; and that agent's registration.
+fn recovered() -> (Master, internal::Register) {
+    let mut register = registration("cpus:1");
+    register.info.id = Some("old-S0".into());
+    let record = internal::RegistryAgent {
+        info: register.info.clone(),
+        version: Some(register.version.clone()),
+        capabilities: register.capabilities.clone(),
+    };
+    let entry = (("agents".to_owned(), "old-S0".to_owned()), wire::protobuf::to_vec(&record));
+    let allocator = allocator::hierarchical(config().allocator);
+    let mut master = Master::new(config(), allocator);
+    let elected = Input::Elected { registry: vec![entry] };
+    master.step(Now::at_secs(1), elected, &mut Vec::new());
+    (master, register)
+}
+
+fn come_back(master: &mut Master, second: u64, register: &internal::Register) -> Vec<Effect> {
+    let mut out = Vec::new();
+    let message = Box::new(FromAgent::Register(register.clone()));
+    let input = Input::FromAgent { connection: AGENT, ip: "10.0.0.1".into(), message };
+    master.step(Now::at_secs(second), input, &mut out);
+    out
+}
+
+fn writes(effects: &[Effect]) -> Vec<base::WriteId> {
+    let id = |effect: &Effect| match effect {
+        Effect::WriteRegistry { id, .. } => Some(*id),
+        _ => None,
+    };
+    effects.iter().filter_map(id).collect()
+}
+
+#[test]
+fn an_agent_that_comes_back_as_the_registry_has_it_needs_no_write() {
+    let (mut master, register) = recovered();
+    let effects = come_back(&mut master, 2, &register);
+    assert!(matches!(to_agent(&effects)[..], [ToAgent::Registered(_)]), "{effects:?}");
+    assert_eq!(writes(&effects), []);
+    assert!(master.view().recovered_agents.is_empty());
+    let (mut master, mut register) = recovered();
+    register.version = "another".to_owned();
+    let effects = come_back(&mut master, 2, &register);
+    let [id] = writes(&effects)[..] else { panic!("{effects:?}") };
+    assert!(to_agent(&effects).is_empty(), "the registry has it first: {effects:?}");
+    let mut out = Vec::new();
+    master.step(Now::at_secs(2), Input::Written { id, result: Ok(()) }, &mut out);
+    assert!(matches!(to_agent(&out)[..], [ToAgent::Registered(_)]), "{out:?}");
+}
+
+#[test]
+fn an_agent_that_the_registry_is_told_is_unreachable_comes_back_after_that() {
+    let (mut master, register) = recovered();
+    let mut out = Vec::new();
+    master.step(Now::at_secs(700), Input::Wake, &mut out);
+    let [unreachable] = writes(&out)[..] else { panic!("{out:?}") };
+    let effects = come_back(&mut master, 701, &register);
+    let [back] = writes(&effects)[..] else { panic!("{effects:?}") };
+    for id in [unreachable, back] {
+        master.step(Now::at_secs(702), Input::Written { id, result: Ok(()) }, &mut out);
+    }
+    assert!(master.view().unreachable.is_empty());
+    assert!(master.view().agent("old-S0").is_some_and(|agent| agent.is_connected()));
+}
+
+#[test]
+fn an_agent_that_is_being_marked_gone_does_not_come_back() {
+    let (mut master, register) = recovered();
+    let mut out = Vec::new();
+    let call = master_core::contract::OperatorCall::MarkAgentGone { agent_id: "old-S0".into() };
+    master.step(Now::at_secs(2), Input::Operator { token: Token(7), call }, &mut out);
+    let [id] = writes(&out)[..] else { panic!("{out:?}") };
+    assert_eq!(come_back(&mut master, 3, &register), [], "it asks again");
+    master.step(Now::at_secs(4), Input::Written { id, result: Ok(()) }, &mut out);
+    let effects = come_back(&mut master, 5, &register);
+    assert!(matches!(to_agent(&effects)[..], [ToAgent::Shutdown(_)]), "{effects:?}");
+    assert!(master.view().agents.is_empty());
+}
+
 #[test]
 fn after_a_failover_a_framework_is_announced_only_where_it_runs_something() {
     let mut before = world();

@@ -143,7 +143,7 @@ pub(super) fn maintenance(digest: &Digest) -> Page {
     });
     let out_of_use = state.deactivated.iter().map(|(id, known)| {
         let agent = state.agent(id);
-        let expected = state.recovered_agents.get(id).map(|info| &info.hostname);
+        let expected = state.recovered_agents.get(id).map(|agent| &agent.info.hostname);
         let host = agent.map(|agent| &agent.info.hostname).or(expected);
         OutOfUse {
             id: id.clone(),
@@ -162,7 +162,7 @@ pub(super) fn maintenance(digest: &Digest) -> Page {
         machines: machines.collect(),
         out_of_use: out_of_use.collect(),
         unreachable: since(&state.unreachable),
-        expected: expected.map(|(id, info)| (id.clone(), info.hostname.clone())).collect(),
+        expected: expected.map(|(id, agent)| (id.clone(), agent.info.hostname.clone())).collect(),
         gone: since(&state.gone),
     };
     pages::maintenance(&model, digest.now)

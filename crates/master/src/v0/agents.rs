@@ -44,8 +44,8 @@ pub(super) fn agent(state: &State, usage: &Usage, agent: &Agent) -> Value {
 }
 
 pub(super) fn recovered(state: &State) -> Value {
-    let one = |(id, info): (&String, &v1::AgentInfo)| json!({"id": id, "hostname": info.hostname, "port": info.port(), "attributes": attributes(&info.attributes)});
-    state.recovered_agents.iter().map(one).collect()
+    let one = |id: &String, info: &v1::AgentInfo| json!({"id": id, "hostname": info.hostname, "port": info.port(), "attributes": attributes(&info.attributes)});
+    state.recovered_agents.iter().map(|(id, agent)| one(id, &agent.info)).collect()
 }
 
 /// `/slaves`.

@@ -25,7 +25,7 @@ pub(super) fn registry(state: &State) -> Value {
         out
     };
     let here = state.agents.values().map(|agent| (agent.id.as_str(), &agent.info));
-    let awaited = state.recovered_agents.iter().map(|(id, info)| (id.as_str(), info));
+    let awaited = state.recovered_agents.iter().map(|(id, agent)| (id.as_str(), &agent.info));
     let admitted: BTreeMap<&str, &v1::AgentInfo> = here.chain(awaited).collect();
     let admitted = admitted.iter().map(|(id, info)| standing(id, json!({"info": message(*info)})));
     let timed = |(id, time): (&String, &v1::TimeInfo)| json!({"id": {"value": id}, "timestamp": message(time)});

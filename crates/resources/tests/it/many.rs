@@ -16,10 +16,10 @@ fn entry() -> impl Strategy<Value = Entry> {
                 v1::resource::disk_info::Persistence { id: number.to_string(), principal: None };
             identity.name = "disk".to_owned();
             identity.shared = true;
-            identity.disk = Some(v1::resource::DiskInfo {
+            identity.disk = Some(Box::new(v1::resource::DiskInfo {
                 persistence: Some(persistence),
                 ..Default::default()
-            });
+            }));
         } else {
             identity.name = "cpus".to_owned();
             identity.reservations = vec![v1::resource::ReservationInfo {

@@ -24,7 +24,7 @@ fn volume(id: &str, path: &str, shared: bool) -> Resources {
     };
     let identity = Identity {
         name: "disk".to_owned(),
-        disk: Some(disk),
+        disk: Some(Box::new(disk)),
         reservations: vec![reservation],
         shared,
         ..Identity::default()

@@ -71,7 +71,7 @@ pub fn task(model: &Task<'_>, now: f64) -> Page {
             (history(&task.statuses, now))
         }
         @if task.container.is_some() || status.is_some() {
-            section.panel { h2 { "Container" } (container(task.container.as_ref(), status)) }
+            section.panel { h2 { "Container" } (container(task.container.as_deref(), status)) }
         }
         @if let Some(check) = &task.health_check { section.panel { h2 { "Health check" } (health_check(check)) } }
         @if let Some(discovery) = &task.discovery { section.panel { h2 { "Discovery" } (discovery_facts(discovery)) } }

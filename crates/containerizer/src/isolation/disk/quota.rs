@@ -110,7 +110,7 @@ impl Quota {
 
     /// The volume, if it is one.
     pub(super) fn volume(&self) -> Option<&v1::resource::DiskInfo> {
-        self.resources.iter().find_map(|r| r.disk.as_ref()).filter(|d| d.persistence.is_some())
+        self.resources.iter().find_map(|r| r.disk.as_deref()).filter(|d| d.persistence.is_some())
     }
 }
 
