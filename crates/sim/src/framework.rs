@@ -248,7 +248,8 @@ impl Framework {
         if is_preempted && !task.revocable {
             self.complaint = Some(format!("task {id} was preempted, but uses nothing revocable"));
         }
-        if self.is_spared && task.has_run && task.end.is_none() && ends_alone(task, status) {
+        let is_over = task.end.is_some() || was_ended;
+        if self.is_spared && task.has_run && !is_over && ends_alone(task, status) {
             self.complaint = Some(format!(
                 "task {id} ran, and is {} by no fault of its agent",
                 state.as_str_name()
