@@ -45,7 +45,16 @@ pub(crate) fn launch(cluster: &Cluster, framework: &mut Framework, names: &[Stri
     }
     for name in names {
         framework.until_state(name, "TASK_RUNNING");
+        // It runs before it has written down its process.
+        pid(&cluster.directory().join(name));
     }
+}
+
+/// The process that a task wrote down.
+fn pid(path: &Path) -> String {
+    wait::until("a pid", LIMIT, || {
+        std::fs::read_to_string(path).ok().filter(|text| text.ends_with('\n'))
+    })
 }
 
 /// Processes of the tasks whose names begin so, all of whom run.
@@ -59,10 +68,7 @@ pub(crate) fn pids(cluster: &Cluster, prefixes: &[&str]) -> BTreeMap<String, Str
     names
         .filter(is_task)
         .map(|name| {
-            let path = cluster.directory().join(&name);
-            let pid = wait::until("a pid", LIMIT, || {
-                std::fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n'))
-            });
+            let pid = pid(&cluster.directory().join(&name));
             let runs = Path::new("/proc").join(pid.trim()).exists();
             assert!(runs, "{name} runs, once: {pid}");
             (name, pid)
