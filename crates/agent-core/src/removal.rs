@@ -124,6 +124,10 @@ impl Agent {
         let Some(framework) = self.framework_mut(framework_id) else { return };
         framework.terminating = true;
         let executors: Vec<String> = framework.executors.keys().cloned().collect();
+        if executors.is_empty() {
+            // The agent ended between forgetting its last executor and forgetting it.
+            self.forget_framework(cx, framework_id);
+        }
         for executor in executors {
             self.shut_down_executor(cx, framework_id, &executor);
             self.clean_up(cx, framework_id, &executor);

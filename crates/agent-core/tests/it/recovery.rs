@@ -1,6 +1,7 @@
 //! Restarts: what is known from the store and from what is found.
 
 use super::*;
+use internal::agent_record::Record;
 
 /// A node with a running task, and its container.
 fn running() -> (Node, String) {
@@ -266,4 +267,21 @@ fn a_start_that_was_told_in_part_is_told_in_full() {
         effects.extend(node.connect());
         assert_eq!(node.drain(effects), expected);
     }
+}
+
+#[test]
+fn an_agent_that_is_shut_down_ends_also_when_it_was_not_written_down_that_a_framework_is_gone() {
+    let (mut node, container_id) = running();
+    let effects =
+        node.step(Input::ContainerExited { container_id, status: Some(0), limitation: None });
+    assert_eq!(node.drain(effects), ["TASK_FINISHED"]);
+    // It ended between the two.
+    let before = node.records.len();
+    node.records.retain(|r| !matches!(r.record, Some(Record::ForgetFramework(_))));
+    assert_eq!(node.records.len(), before - 1);
+    let (mut node, _) = Node::recovered(node.records, Vec::new());
+    node.step(Input::MasterConnected { connection: MASTER });
+    let shutdown = internal::Shutdown { message: "Machine is `DOWN`".to_owned() };
+    let effects = node.hear(master_to_agent::Message::Shutdown(shutdown));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Exit { status: 0, .. })), "{effects:?}");
 }
