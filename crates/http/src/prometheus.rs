@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-pub use table::{Kind, Metric, Table, counter, gauge, histogram, sometimes, timer};
+pub use table::{HOST, Kind, Metric, Table, counter, gauge, histogram, sometimes, timer};
 
 /// Content type of the format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

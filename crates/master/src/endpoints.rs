@@ -1,9 +1,11 @@
 //! What a master answers.
 
-use http_api::endpoints::{Endpoint, endpoint, own};
+use http_api::endpoints::{COMMON, Endpoint, endpoint, own};
 
 /// Every path, with and without `/master` before it.
-pub const ENDPOINTS: &[Endpoint] = &[
+pub const ENDPOINTS: &[&[Endpoint]] = &[MASTER, COMMON, OWN];
+
+const MASTER: &[Endpoint] = &[
     endpoint(
         "/api/v1/scheduler",
         "POST",
@@ -34,26 +36,15 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("/flags", "", "every flag and its value; of this master, whoever leads"),
     endpoint("/health", "", "200 as long as this master answers"),
     endpoint("/redirect", "", "redirects to the master that leads"),
-    endpoint("/version", "", "what was built, and when"),
-    endpoint("/metrics/snapshot", "", "metrics by Mesos' names; timeout"),
-    own("/metrics", "", "metrics for Prometheus"),
-    endpoint(
-        "/logging/toggle",
-        "",
-        "the level of the log; with level and duration another one for a while",
-    ),
-    endpoint("/files/browse", "", "the files of a directory: path"),
-    endpoint("/files/read", "", "a piece of a file: path, offset, length"),
-    endpoint("/files/download", "", "a file: path"),
-    endpoint("/files/debug", "", "which virtual paths there are"),
     endpoint("/registrar(1)/registry", "", "what the registry keeps"),
     endpoint(
         "/allocator/offer_constraints_debug",
         "",
         "agents from which the constraints of frameworks keep offers away",
     ),
-    endpoint("/system/stats.json", "", "load and memory of this host"),
-    endpoint("/help", "", "this list"),
+];
+
+const OWN: &[Endpoint] = &[
     own("/", "", "the web page of the cluster"),
     own("/kill-task", "POST", "ends a task of any framework: framework_id, task_id, kill_policy"),
     own("/why", "", "why a framework or role gets no offers: framework, role, agent"),

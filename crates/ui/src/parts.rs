@@ -191,6 +191,13 @@ pub(crate) struct Column {
     pub(crate) kind: Cells,
 }
 
+impl Column {
+    /// Class of its heading.
+    fn class(&self) -> Option<&'static str> {
+        (self.kind == Cells::Numbers).then_some("number")
+    }
+}
+
 /// What is in the cells of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cells {
@@ -229,40 +236,39 @@ pub(crate) fn sortable(
     wanted: &Wanted<'_>,
     rows: &Markup,
 ) -> Markup {
-    html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
-            table {
-                caption.hidden { (caption) }
-                thead { tr {
-                    @for column in columns {
-                        @let is_chosen = column.key == wanted.sort && !column.key.is_empty();
-                        @let order = if wanted.descending { "descending" } else { "ascending" };
-                        th scope="col" class=[(column.kind == Cells::Numbers).then_some("number")] aria-sort=[is_chosen.then_some(order)] {
-                            @if column.key.is_empty() { (column.title) } @else {
-                                @let descending = if is_chosen { !wanted.descending } else { column.kind != Cells::Text };
-                                @let to = format!("{}{}", if descending { "-" } else { "" }, column.key);
-                                a href=(query.with("sort", Some(&to))) { (column.title) }
-                            }
-                        }
-                    }
-                } }
-                tbody { (rows) }
+    let heads = html! {
+        @for column in columns {
+            @let is_chosen = column.key == wanted.sort && !column.key.is_empty();
+            @let order = if wanted.descending { "descending" } else { "ascending" };
+            th scope="col" class=[column.class()] aria-sort=[is_chosen.then_some(order)] {
+                @if column.key.is_empty() { (column.title) } @else {
+                    @let descending = if is_chosen { !wanted.descending } else { column.kind != Cells::Text };
+                    @let to = format!("{}{}", if descending { "-" } else { "" }, column.key);
+                    a href=(query.with("sort", Some(&to))) { (column.title) }
+                }
             }
         }
-    }
+    };
+    scrolling(caption, &heads, rows)
 }
 
 /// A table that is as it is.
 pub(crate) fn table(caption: &str, columns: &[Column], rows: &Markup) -> Markup {
+    let heads = html! {
+        @for column in columns {
+            th scope="col" class=[column.class()] { (column.title) }
+        }
+    };
+    scrolling(caption, &heads, rows)
+}
+
+/// A table that scrolls by itself where it is too wide.
+fn scrolling(caption: &str, heads: &Markup, rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(caption) {
             table {
                 caption.hidden { (caption) }
-                thead { tr {
-                    @for column in columns {
-                        th scope="col" class=[(column.kind == Cells::Numbers).then_some("number")] { (column.title) }
-                    }
-                } }
+                thead { tr { (heads) } }
                 tbody { (rows) }
             }
         }

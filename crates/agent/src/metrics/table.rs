@@ -1,6 +1,6 @@
 //! All that an agent measures.
 
-use http_api::prometheus::{Metric, Table, counter, gauge, histogram, sometimes, timer};
+use http_api::prometheus::{HOST, Metric, Table, counter, gauge, histogram, sometimes, timer};
 use std::sync::LazyLock;
 
 const AGENT: &[Metric] = &[
@@ -89,15 +89,8 @@ const OTHERS: &[Metric] = &[
         "resource_provider_manager/events/{subscribe,disconnect}",
         "Always 0: there are no resource providers.",
     ),
-    sometimes(counter(
-        "otlp/spans_{sent,dropped}",
-        "Spans for `--otlp_endpoint`: sent, and dropped since they could not be.",
-    )),
-    gauge("system/cpus_total", "Processors of this host."),
-    gauge("system/load_{1min,5min,15min}", "Load of this host."),
-    gauge("system/mem_{total,free}_bytes", "Memory of this host."),
 ];
 
 /// All of them.
 pub(crate) static TABLE: LazyLock<Table> =
-    LazyLock::new(|| Table::new(&[AGENT, CONTAINERS, OTHERS]));
+    LazyLock::new(|| Table::new(&[AGENT, CONTAINERS, OTHERS, HOST]));

@@ -17,6 +17,15 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Version of the messages between masters and agents.
 const PROTOCOL: u32 = 1;
 
+/// Raises the limit on open files: each agent is one here and one at the master, which inherits the limit.
+pub(crate) fn allow_files() {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: files.maximum, ..files };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
+        eprintln!("the limit on open files stays: {error}");
+    }
+}
+
 /// How many.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {

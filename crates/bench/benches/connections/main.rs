@@ -34,12 +34,7 @@ fn main() -> ExitCode {
     let size =
         Size { agents: arguments.number("--agents", 5000), tasks: arguments.number("--tasks", 10) };
     let runs = arguments.number("--runs", 3);
-    // Each agent is a file here and one at the master, which inherits the limit.
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let most = rustix::process::Rlimit { current: files.maximum, ..files };
-    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
-        eprintln!("connections: the limit on open files stays: {error}");
-    }
+    agents::allow_files();
     let figures = measure(&program, size, runs);
     if arguments.has("--json") {
         println!("{figures}");

@@ -62,11 +62,7 @@ fn measure(
     path: &str,
     rounds: usize,
 ) -> serde_json::Value {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let most = rustix::process::Rlimit { current: files.maximum, ..files };
-    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
-        eprintln!("polling: the limit on open files stays: {error}");
-    }
+    agents::allow_files();
     let mut options = ClusterOptions::new(program, 1);
     // What a task leaves comes back in an offer of its own, and nobody waits for these.
     options.resources = "cpus:1000;mem:1000000".to_owned();

@@ -89,7 +89,7 @@ fn endpoints() -> String {
             out,
             "\n## {title}\n\n{text}\n\n| path | methods | what it tells or does | in Mesos |\n|---|---|---|---|\n"
         );
-        for Endpoint { path, methods, mesos, what } in endpoints {
+        for Endpoint { path, methods, mesos, what } in endpoints.iter().copied().flatten() {
             let mesos = if *mesos { "yes" } else { "no" };
             let _ = writeln!(out, "| `{path}` | {methods} | {} | {mesos} |", cell(what));
         }

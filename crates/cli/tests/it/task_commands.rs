@@ -17,7 +17,8 @@ fn program(master: &str, words: &[&str]) -> Command {
     command
 }
 
-fn site(cluster: &Cluster) -> Framework {
+/// A framework that outlives its connection.
+pub(super) fn site(cluster: &Cluster) -> Framework {
     let options = FrameworkOptions {
         name: "site".to_owned(),
         roles: vec!["web".to_owned()],

@@ -1,6 +1,7 @@
 //! `proffer top` in a terminal.
 
 use super::commands::{done, json};
+use super::task_commands::site;
 use super::terminal::Terminal;
 use testkit::framework::command_task;
 use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
@@ -9,14 +10,7 @@ use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions};
 fn top_shows_the_cluster_follows_it_and_leaves_the_terminal_as_it_was() {
     let mut cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
     let master = cluster.master();
-    let options = FrameworkOptions {
-        name: "site".to_owned(),
-        roles: vec!["web".to_owned()],
-        failover_timeout: 600.0,
-        checkpoint: true,
-        ..FrameworkOptions::default()
-    };
-    let mut framework = Framework::subscribe(&master, &options);
+    let mut framework = site(&cluster);
     let mut start = |id: &str, command: &str| {
         let offer = framework.offers().remove(0);
         framework.launch(&offer, &[command_task(&offer, id, command, 0.5, 64.0)]);

@@ -31,6 +31,17 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// What masters and agents have alike.
+pub const HOST: &[Metric] = &[
+    sometimes(counter(
+        "otlp/spans_{sent,dropped}",
+        "Spans for `--otlp_endpoint`: sent, and dropped since they could not be.",
+    )),
+    gauge("system/cpus_total", "Processors of this host."),
+    gauge("system/load_{1min,5min,15min}", "Load of this host."),
+    gauge("system/mem_{total,free}_bytes", "Memory of this host."),
+];
+
 /// A counter.
 #[must_use]
 pub const fn counter(name: &'static str, help: &'static str) -> Metric {

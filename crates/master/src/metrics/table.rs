@@ -1,6 +1,6 @@
 //! All that a master measures.
 
-use http_api::prometheus::{Metric, Table, counter, gauge, histogram, sometimes, timer};
+use http_api::prometheus::{HOST, Metric, Table, counter, gauge, histogram, sometimes, timer};
 use std::sync::LazyLock;
 
 const CLUSTER: &[Metric] = &[
@@ -240,16 +240,6 @@ const FRAMEWORKS: &[Metric] = &[
         "master/frameworks/<name>/<id>/{calls,events,operations}/<type>",
         "The same of one type.",
     )),
-];
-
-const HOST: &[Metric] = &[
-    sometimes(counter(
-        "otlp/spans_{sent,dropped}",
-        "Spans for `--otlp_endpoint`: sent, and dropped since they could not be.",
-    )),
-    gauge("system/cpus_total", "Processors of this host."),
-    gauge("system/load_{1min,5min,15min}", "Load of this host."),
-    gauge("system/mem_{total,free}_bytes", "Memory of this host."),
 ];
 
 /// All of them.

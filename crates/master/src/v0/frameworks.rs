@@ -1,10 +1,11 @@
 //! `/frameworks`, and frameworks in other answers.
 
 use super::summary::Counts;
-use super::{sum, tasks};
+use super::tasks;
 use http_api::respond::query_value;
 use http_api::v0::{self, Each, labels, message, summary};
 use master_core::{Executor, Framework, State};
+use resources::Resources;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -12,13 +13,13 @@ use std::sync::Arc;
 use wire::v1;
 
 /// What `/state-summary` tells too.
-pub(super) fn head(framework: &Framework) -> Value {
+pub(super) fn head(framework: &Framework, used: &Resources, offered: &Resources) -> Value {
     let info = &framework.info;
     json!({
         "id": framework.id,
         "name": info.name,
-        "used_resources": summary(&framework.used()),
-        "offered_resources": summary(&framework.offered()),
+        "used_resources": summary(used),
+        "offered_resources": summary(offered),
         "capabilities": v0::framework_capabilities(info),
         "hostname": info.hostname(),
         "webui_url": info.webui_url(),
@@ -31,8 +32,9 @@ pub(super) fn head(framework: &Framework) -> Value {
 /// Everything but the lists.
 fn described(framework: &Framework) -> Value {
     let info = &framework.info;
-    let mut out = head(framework);
-    let both = sum([&framework.used(), &framework.offered()].into_iter());
+    let (used, offered) = (framework.used(), framework.offered());
+    let mut out = head(framework, &used, &offered);
+    let both: Resources = [&used, &offered].into_iter().sum();
     out["user"] = json!(info.user);
     out["failover_timeout"] = json!(info.failover_timeout());
     out["checkpoint"] = json!(info.checkpoint());

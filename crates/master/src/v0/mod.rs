@@ -14,7 +14,6 @@ use agents::Agents;
 use frameworks::{Frameworks, Shown};
 use http_api::v0::{Each, message};
 use master_core::State;
-use resources::Resources;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::json;
@@ -128,13 +127,4 @@ impl Serialize for All<'_> {
         }
         out.end()
     }
-}
-
-/// All of them together.
-fn sum<'a>(parts: impl Iterator<Item = &'a Resources>) -> Resources {
-    let mut sum = Resources::new();
-    for part in parts {
-        sum += part;
-    }
-    sum
 }

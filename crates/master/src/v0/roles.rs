@@ -1,6 +1,5 @@
 //! `/roles`.
 
-use super::sum;
 use master_core::State;
 use resources::Resources;
 use serde_json::{Map, Value, json};
@@ -28,12 +27,12 @@ fn at<'a>(known: &mut Known<'a>, role: &str, mut change: impl FnMut(&mut Role<'a
 impl Role<'_> {
     /// What counts for quota: reservations, and unreserved resources in use.
     pub(crate) fn consumed(&self) -> Resources {
-        sum([&self.allocated.unreserved().nonrevocable(), &self.reserved].into_iter())
+        [&self.allocated.unreserved().nonrevocable(), &self.reserved].into_iter().sum()
     }
 
     /// The same with what is offered.
     pub(crate) fn offered_or_allocated(&self) -> Resources {
-        sum([&self.consumed(), &self.offered.unreserved().nonrevocable()].into_iter())
+        [&self.consumed(), &self.offered.unreserved().nonrevocable()].into_iter().sum()
     }
 }
 
@@ -108,7 +107,7 @@ pub(super) fn roles(state: &State) -> Value {
                 .collect();
             pairs.into()
         };
-        let both = sum([&role.allocated, &role.offered].into_iter());
+        let both: Resources = [&role.allocated, &role.offered].into_iter().sum();
         let mut out = json!({
             "name": name,
             "weight": state.weights.get(name).copied().unwrap_or(1.0),

@@ -51,7 +51,7 @@ pub(super) fn summary(state: &State) -> Value {
             counts.add(task.wire.state());
             ids.insert(&framework.id);
         }
-        let mut out = frameworks::head(framework);
+        let mut out = frameworks::head(framework, &framework.used(), &framework.offered());
         counts.write(&mut out);
         out["slave_ids"] = json!(agents);
         shown.push(out);
