@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// Lines of each log that are printed when a test fails.
+const LOG_LINES: usize = 20;
+
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
 pub struct ClusterOptions {
@@ -370,9 +373,27 @@ impl Drop for Cluster {
         unmount_below(&self.directory);
         crate::cgroups::remove(&self.cgroups());
         if std::thread::panicking() {
+            print_ends_of_logs(&self.directory);
             eprintln!("logs and work directories of the cluster: {}", self.directory.display());
         } else {
             let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// Where a test ran may be gone when somebody reads what it printed.
+fn print_ends_of_logs(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let text = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        eprintln!("the end of {}:", entry.file_name().to_string_lossy());
+        for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+            eprintln!("  {line}");
         }
     }
 }

@@ -38,9 +38,12 @@ pub const PATH: &str = "/coordination/raft/";
 const HEARTBEAT: Duration = Duration::from_millis(150);
 /// Time without a sign of life after which another master may lead: it differs from election to election.
 const ELECTION: (Duration, Duration) = (Duration::from_millis(1100), Duration::from_millis(1600));
-/// Time without an answer of a majority after which a leader gives up, and for which nobody votes for another one after
-/// a sign of life: before another one may lead.
+/// For how long a leader may act after an answer of a majority, and for which nobody votes for another one after a sign
+/// of life: before another one may lead.
 const LEASE: Duration = Duration::from_millis(1000);
+/// Time without an answer of a majority after which a leader gives up. From the end of its lease on it does nothing: a
+/// stall that nobody took for its end is over when a majority answers again.
+const PATIENCE: Duration = Duration::from_millis(2000);
 
 /// Longest time for a leader who is alone to answer itself.
 const CALL_MAX: Duration = Duration::from_secs(60);
@@ -261,7 +264,7 @@ impl Group {
                 let metrics = metrics.borrow();
                 metrics.membership_config.membership().voter_ids().count() == 1
             };
-            let deadline = if is_alone { begun + CALL_MAX } else { confirmed + LEASE };
+            let deadline = if is_alone { begun + CALL_MAX } else { confirmed + PATIENCE };
             match tokio::time::timeout_at(deadline, self.raft.ensure_linearizable()).await {
                 Ok(Ok(_)) => {
                     confirmed = begun;
