@@ -371,6 +371,10 @@ pub struct Pod {
     pub resources: Vec<v1::Resource>,
     /// What they may take beyond that, by name of the resource; infinity: no limit.
     pub limits: BTreeMap<String, f64>,
+    /// The executor's persistent volumes. They are part of its sandbox: tasks see them by volumes that show that.
+    pub volumes: Vec<MountedVolume>,
+    /// Whose these volumes are; None: the agent's.
+    pub user: Option<String>,
 }
 
 /// Files that a container has as its standard streams, absolute: named pipes, or a terminal.

@@ -197,7 +197,7 @@ impl Agent {
             spec: Box::new(ContainerSpec {
                 container_id,
                 parent: None,
-                pod: self.pod(executor),
+                pod: self.pod(&framework.info, executor),
                 directory,
                 working_directory: None,
                 output: None,

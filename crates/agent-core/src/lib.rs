@@ -49,3 +49,4 @@ pub use oversubscription::{Estimator, LoadThresholds, Oversubscription, as_revoc
 pub use registration::CAPABILITIES;
 pub use state::{Drain, Executor, ExecutorKind, ExecutorState, Framework, State, Task};
 pub use state::{Launched, LaunchedState};
+pub use volumes::shown_volumes;

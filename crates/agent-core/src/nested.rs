@@ -411,7 +411,7 @@ impl Agent {
                 let ended = executor.state == crate::state::ExecutorState::Terminated;
                 return Some(Around {
                     parent: Some(name).filter(|_| !is_pod),
-                    pod: self.pod(executor),
+                    pod: self.pod(&framework.info, executor),
                     directory,
                     user: self.user(&framework.info, &command),
                     is_running: !ended && (is_pod || executor.pid.is_some()),

@@ -5,10 +5,15 @@ use crate::agent::{Agent, Cx};
 use crate::allotment::Allotment;
 use crate::contract::{Effect, FoundState, Pod};
 use crate::state::{Executor, ExecutorKind};
+use wire::v1;
 
 impl Agent {
     /// The pod that an executor stands for, if it does.
-    pub(crate) fn pod(&self, executor: &Executor) -> Option<Box<Pod>> {
+    pub(crate) fn pod(
+        &self,
+        framework: &v1::FrameworkInfo,
+        executor: &Executor,
+    ) -> Option<Box<Pod>> {
         if executor.kind != ExecutorKind::Default {
             return None;
         }
@@ -20,6 +25,8 @@ impl Agent {
             container: executor.info.container.as_ref().or(default).cloned(),
             resources,
             limits,
+            volumes: self.mounted(&executor.info.resources),
+            user: self.user(framework, &executor.info.command.clone().unwrap_or_default()),
         }))
     }
 

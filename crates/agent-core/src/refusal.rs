@@ -175,8 +175,8 @@ fn unsupported(
     None
 }
 
-/// No process of its own stands for a pod's executor, so nothing can be honoured that only such a one would see; and what
-/// its tasks share only if they can share.
+/// No process of its own stands for a pod's executor: its volumes and limits would be seen by that one alone, and are for
+/// nobody, but its tasks are not run in an image or on a terminal of its, and share only what they can share.
 fn unsupported_in_pod(executor: &v1::ExecutorInfo, is_shared: bool) -> Option<&'static str> {
     let container = executor.container.as_ref()?;
     if container.r#type() == v1::container_info::Type::Docker {
@@ -184,9 +184,7 @@ fn unsupported_in_pod(executor: &v1::ExecutorInfo, is_shared: bool) -> Option<&'
     }
     let mesos = container.mesos.as_ref();
     [
-        (!container.volumes.is_empty(), "volumes"),
         (mesos.is_some_and(|m| m.image.is_some()), "mesos.image"),
-        (container.rlimit_info.is_some(), "rlimit_info"),
         (container.tty_info.is_some(), "tty_info"),
         (!is_shared && container.linux_info.is_some(), "linux_info"),
     ]

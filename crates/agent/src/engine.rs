@@ -416,6 +416,8 @@ fn convert(spec: contract::ContainerSpec) -> containerizer::ContainerSpec {
             container: pod.container,
             resources: pod.resources,
             limits: pod.limits,
+            volumes: pod.volumes.into_iter().map(mounted).collect(),
+            user: pod.user,
         }),
         directory,
         working_directory,

@@ -51,7 +51,8 @@ impl Bin {
         {
             return Err(format!("{} is not below --work_dir", path.display()));
         }
-        if !path.exists() {
+        // A link that leads nowhere is there too.
+        if path.symlink_metadata().is_err() {
             return Ok(None);
         }
         // What is mounted belongs to somebody else.
@@ -73,22 +74,7 @@ impl Bin {
 /// # Errors
 /// The first thing that could not be removed, and why.
 pub(crate) fn remove(path: &Path) -> Result<(), String> {
-    let fault = |e: io::Error| format!("cannot remove {}: {e}", path.display());
-    if std::fs::remove_dir_all(path).is_ok() {
-        return Ok(());
-    }
-    let mut first = Ok(());
-    for entry in std::fs::read_dir(path).map_err(fault)?.flatten() {
-        let child = entry.path();
-        let removed = if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            remove(&child)
-        } else {
-            std::fs::remove_file(&child)
-                .map_err(|e| format!("cannot remove {}: {e}", child.display()))
-        };
-        first = first.and(removed);
-    }
-    first.and(std::fs::remove_dir(path).map_err(fault))
+    containerizer::remove_tree(path).map_err(|e| format!("cannot remove {}: {e}", path.display()))
 }
 
 /// Unmounts everything at or below a directory, the last first.

@@ -164,14 +164,9 @@ pub enum StartError {
         /// Why.
         text: String,
     },
-    /// The runtime directory is not to be had.
-    #[error("failed to use {directory}: {text}; see --runtime_dir")]
-    Runtime {
-        /// The runtime directory.
-        directory: String,
-        /// Why.
-        text: String,
-    },
+    /// Containers of before can't be found again.
+    #[error("failed to find the containers of before: {0}")]
+    Containers(String),
 }
 
 /// An agent that runs.
@@ -218,10 +213,6 @@ struct Outside {
     found: Vec<Found>,
 }
 
-fn runtime(config: &Config, text: String) -> StartError {
-    StartError::Runtime { directory: config.runtime_dir.display().to_string(), text }
-}
-
 /// Makes all containerizers that are wanted.
 async fn containerizers(
     config: &Config,
@@ -239,7 +230,8 @@ async fn containerizers(
             settings: config.isolation_settings.clone(),
             fetcher: config.fetcher.clone(),
         };
-        let (mesos, exits) = Mesos::new(&options).map_err(|e| runtime(config, e.to_string()))?;
+        let (mesos, exits) = Mesos::new(&options)
+            .map_err(|e| StartError::Containerizer { name: "mesos", text: e.to_string() })?;
         (fetcher, gpus) = (Some(mesos.fetcher()), mesos.gpus());
         members.push(Member { name: "mesos", containerizer: mesos, exits });
     }
@@ -286,7 +278,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         tracing::error!(places, kept = %aside.display(), "the agent's store is damaged; it goes on with what could be read");
     }
     let (containerizer, exits) = containerizers(&config).await?;
-    let found = containerizer.recover().await.map_err(|text| runtime(&config, text))?;
+    let found = containerizer.recover().await.map_err(StartError::Containers)?;
     let listener = server::listen(config.listen)
         .map_err(|source| StartError::Bind { address: config.listen, source })?;
     let address = listener

@@ -4,8 +4,8 @@ use crate::endpoints::ENDPOINTS;
 use crate::media::{Media, refuse};
 use crate::shared::Shared;
 use crate::{attach, container_calls, metrics, operator, prometheus, v0};
-use agent_core::State;
 use agent_core::contract::Input;
+use agent_core::{Executor, State};
 use http_api::calls::{self, Calls};
 use http_api::files::{self, Attached};
 use http_api::server::Handler;
@@ -193,7 +193,8 @@ impl Routes {
     }
 }
 
-/// Virtual paths (spec/agent.md 1.6): sandboxes by their real path, and under names that do not change.
+/// Virtual paths (spec/agent.md 1.6): sandboxes by their real path, and under names that do not change; in those of what
+/// runs the volumes that it sees there.
 pub(crate) fn attached(state: &State, shared: &Shared) -> Attached {
     let mut all: Attached =
         shared.log_file.iter().map(|f| ("/slave/log".to_owned(), f.clone())).collect();
@@ -203,13 +204,24 @@ pub(crate) fn attached(state: &State, shared: &Shared) -> Attached {
         let completed = framework.completed_executors.iter().map(AsRef::as_ref);
         // Live ones last: their names win.
         for executor in completed.chain(framework.executors.values()) {
-            let real = PathBuf::from(&executor.directory);
-            all.insert(executor.directory.clone(), real.clone());
-            if let Some((runs, _)) = executor.directory.rsplit_once('/') {
-                all.insert(format!("{runs}/latest"), real.clone());
+            for name in names(id, executor) {
+                all.insert(name, PathBuf::from(&executor.directory));
             }
-            all.insert(format!("/frameworks/{id}/executors/{}/runs/latest", executor.id()), real);
+        }
+        for executor in framework.executors.values() {
+            for (path, real) in agent_core::shown_volumes(&shared.config.work_dir, executor) {
+                for name in names(id, executor) {
+                    all.insert(format!("{name}/{path}"), PathBuf::from(&real));
+                }
+            }
         }
     }
     all
+}
+
+/// Virtual paths of an executor's sandbox.
+fn names(framework_id: &str, executor: &Executor) -> impl Iterator<Item = String> {
+    let latest = executor.directory.rsplit_once('/').map(|(runs, _)| format!("{runs}/latest"));
+    let own = format!("/frameworks/{framework_id}/executors/{}/runs/latest", executor.id());
+    [executor.directory.clone(), own].into_iter().chain(latest)
 }

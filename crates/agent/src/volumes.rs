@@ -35,7 +35,7 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 fn remove_tree(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
+    match containerizer::remove_tree(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     }
@@ -46,13 +46,6 @@ fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 fn empty(path: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())?;
-        } else {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
+    containerizer::empty_tree(path)?;
     File::open(path)?.sync_all()
 }

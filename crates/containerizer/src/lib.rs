@@ -22,6 +22,7 @@ pub mod phases;
 mod pods;
 mod probe;
 mod processes;
+mod removal;
 mod rooted;
 mod sandbox;
 mod secrets;
@@ -37,6 +38,7 @@ pub use composing::{Composing, Member};
 pub use fetcher::{Fetcher, FetcherFigures, FetcherOptions};
 pub use logs::{Logs, Rotation};
 pub use mesos::{Mesos, MesosOptions};
+pub use removal::{empty_tree, remove_tree};
 pub use secrets::SecretResolver;
 pub use terminal::Terminal;
 pub use user::User;
@@ -116,6 +118,10 @@ pub struct Pod {
     pub resources: Vec<v1::Resource>,
     /// What they may take beyond that, by name of the resource; infinity: no limit.
     pub limits: BTreeMap<String, f64>,
+    /// Persistent volumes in the pod's sandbox. A container sees them by a volume that shows that sandbox.
+    pub volumes: Vec<MountedVolume>,
+    /// Whose these volumes are; None: the agent's own user's.
+    pub user: Option<String>,
 }
 
 impl ContainerSpec {

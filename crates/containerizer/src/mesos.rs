@@ -95,8 +95,12 @@ impl Mesos {
     /// When the runtime directory can't be written, or this host has nothing for an isolator.
     pub fn new(options: &MesosOptions) -> io::Result<(Arc<Self>, mpsc::UnboundedReceiver<Exited>)> {
         let containers = options.runtime_dir.join("containers");
-        std::fs::create_dir_all(&containers)?;
-        let program = supervisor::install(&options.runtime_dir.join("bin"))?;
+        let program = std::fs::create_dir_all(&containers)
+            .and_then(|()| supervisor::install(&options.runtime_dir.join("bin")));
+        let program = program.map_err(|e| {
+            let runtime = options.runtime_dir.display();
+            io::Error::new(e.kind(), format!("failed to use {runtime}: {e}; see --runtime_dir"))
+        })?;
         if options.images.is_some() && !options.isolation.has("filesystem/linux") {
             let text = "--image_providers needs 'filesystem/linux' in --isolation";
             return Err(io::Error::other(text));

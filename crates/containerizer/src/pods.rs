@@ -61,6 +61,7 @@ impl Mesos {
             // What its process sees is nobody's business.
             mesos: None,
             tty_info: None,
+            rlimit_info: None,
             volumes: Vec::new(),
             // The network is no matter of this process: all of the pod are put into it.
             network_infos: Vec::new(),
@@ -90,7 +91,8 @@ impl Mesos {
             container,
             resources: pod.resources,
             limits: pod.limits,
-            volumes: Vec::new(),
+            // So that what they take counts.
+            volumes: pod.volumes,
             rootfs: None,
             image_volumes: BTreeMap::new(),
             recovery_timeout: of.recovery_timeout,

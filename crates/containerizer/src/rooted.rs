@@ -19,6 +19,8 @@ pub(crate) enum Within {
     Root,
     /// Whatever leads out of it is an error.
     Bounds,
+    /// So is every link on the way.
+    Plain,
 }
 
 /// Opens what is at `path` inside `base`.
@@ -31,6 +33,7 @@ pub(crate) fn open(
     let bounds = match within {
         Within::Root => ResolveFlags::IN_ROOT,
         Within::Bounds => ResolveFlags::BENEATH,
+        Within::Plain => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
     };
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     for _ in 0..TRIES {
@@ -59,22 +62,26 @@ pub(crate) fn read(base: &Path, path: &Path, within: Within) -> io::Result<Strin
 }
 
 /// Gives a handle of a directory below another, which is made if it is not there, and those on the way.
-pub(crate) fn make_directory(base: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn make_directory(base: &OwnedFd, path: &Path, within: Within) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    match open(base, path, Within::Bounds, flags) {
+    match open(base, path, within, flags) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         other => return other,
     }
     let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
-    let parent = make_directory(base, path.parent().unwrap_or(Path::new("")))?;
-    rustix::fs::mkdirat(&parent, name, Mode::from(0o755))?;
+    let parent = make_directory(base, path.parent().unwrap_or(Path::new("")), within)?;
+    match rustix::fs::mkdirat(&parent, name, Mode::from(0o755)) {
+        // Somebody else was faster.
+        Err(Errno::EXIST) => {}
+        other => other?,
+    }
     open(&parent, Path::new(name), Within::Bounds, flags | OFlags::NOFOLLOW)
 }
 
 /// Makes a symbolic link inside a directory, or has one that is there point elsewhere.
 pub(crate) fn link(base: &OwnedFd, path: &Path, target: &Path) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let parent = make_directory(base, path.parent().unwrap_or(Path::new("")))?;
+    let parent = make_directory(base, path.parent().unwrap_or(Path::new("")), Within::Bounds)?;
     match rustix::fs::symlinkat(target, &parent, name) {
         Err(Errno::EXIST) => {
             let mut new = name.to_owned();

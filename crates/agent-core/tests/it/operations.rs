@@ -94,7 +94,7 @@ fn total(node: &Node) -> String {
     node.agent.view().total.to_string()
 }
 
-const PATH: &str = "/work_dir/volumes/roles/a b/v";
+pub(crate) const PATH: &str = "/work_dir/volumes/roles/a b/v";
 
 #[test]
 fn an_operation_is_stored_then_done_then_stored_then_told_until_acknowledged() {

@@ -1,5 +1,6 @@
 //! What the tasks of a pod have in common.
 
+use super::operations::{apply, create, reserve, reserved, volume};
 use super::preemption::{containers, pod};
 use super::*;
 use agent_core::contract::Pod;
@@ -33,7 +34,8 @@ fn updates(effects: &[Effect]) -> Vec<(String, f64, Option<f64>)> {
     let updates = effects.iter().filter_map(|effect| match effect {
         Effect::UpdateContainer { container_id, resources, limits } => {
             let (resources, limits) = (resources.clone(), limits.clone());
-            let pod = Pod { id: container_id.clone(), container: None, resources, limits };
+            let (id, volumes) = (container_id.clone(), Vec::new());
+            let pod = Pod { id, container: None, resources, limits, volumes, user: None };
             let (mem, limit) = amounts(&pod);
             Some((pod.id, mem, limit))
         }
@@ -89,6 +91,37 @@ fn a_pod_has_what_its_tasks_ask_for_as_they_come_and_go() {
     assert!(effects.contains(&Effect::DestroyContainer { container_id: root.clone() }));
     let forget = Effect::ForgetContainer { container_id: root.clone() };
     assert!(node.step(end(&root)).contains(&forget));
+}
+
+#[test]
+fn volumes_of_a_pods_executor_are_its_tasks_to_see_and_found_by_those_who_browse_sandboxes() {
+    let mut node = crate::operations::node();
+    apply(&mut node, 1, reserve(&[reserved("disk", 10.0)]));
+    apply(&mut node, 2, create(&[volume("v", 10.0)]));
+    node.stored();
+    let mut executor = pod();
+    executor["resources"] = json!([volume("v", 10.0)]);
+    let shows = |container_path: &str, path: &str| {
+        json!({"container_path": container_path, "mode": "RW", "source": {"type": "SANDBOX_PATH",
+            "sandbox_path": {"type": "PARENT", "path": path}}})
+    };
+    let mut sees = task("a");
+    // Links in a volume may lead anywhere, and so may the way to what is none.
+    sees["container"] = json!({"type": "MESOS", "volumes": [
+        shows("mine", "data"), shows("deep", "data/link"), shows("out", "../../.."), shows("/root", "data"),
+    ]});
+    let effects = node.run_group(executor, &[sees]);
+    let first = pods(&effects).remove(0);
+    let seen: Vec<_> =
+        first.volumes.iter().map(|v| (v.path.as_str(), v.container_path.as_str())).collect();
+    assert_eq!(seen, [(crate::operations::PATH, "data")]);
+    let framework = node.agent.view().frameworks["f"].clone();
+    let executor = framework.executors.values().next().expect("an executor");
+    let shown = agent_core::shown_volumes("/work_dir", executor);
+    let container = containers(&effects).remove(0);
+    let expected =
+        ["data".to_owned(), format!("containers/{container}/mine"), "tasks/a/mine".to_owned()];
+    assert_eq!(shown, expected.map(|path| (path, crate::operations::PATH.to_owned())));
 }
 
 #[test]

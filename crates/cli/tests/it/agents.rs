@@ -57,3 +57,17 @@ fn an_agent_that_is_not_what_it_was_is_refused() {
     cluster.start_agent(0);
     cluster.wait_for_agents(1);
 }
+
+#[test]
+fn an_agent_that_can_not_isolate_as_it_shall_says_what_is_wrong_and_nothing_else() {
+    let cluster = cluster();
+    let refused = agent(&cluster, "new", "new-run", &["--image_providers=docker"]);
+    assert_refused(
+        &refused,
+        "the containerizer 'mesos' cannot be used: --image_providers needs 'filesystem/linux' in --isolation",
+    );
+    assert!(!String::from_utf8_lossy(&refused.stderr).contains("--runtime_dir"));
+    std::fs::write(cluster.directory().join("file"), "").expect("a file");
+    let refused = agent(&cluster, "new", "file/run", &[]);
+    assert_refused(&refused, "--runtime_dir");
+}

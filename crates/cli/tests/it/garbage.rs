@@ -57,3 +57,25 @@ fn sandboxes_go_after_their_time_and_no_live_one_does() {
     framework.kill_and_wait("stays");
     wait::until("all are gone", LIMIT, || sandboxes(&slaves).is_empty().then_some(()));
 }
+
+#[test]
+fn no_sandbox_is_too_deep_to_be_removed() {
+    let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
+    options.agent_flags = vec!["--gc_delay=1secs".to_owned()];
+    let cluster = Cluster::start(options);
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let offer = framework.offers().remove(0);
+    let pid = cluster.agent_pid(0);
+    let dig = "exec perl -e 'for (1..20000) { mkdir q(d) and chdir q(d) or die }'";
+    framework.launch(&offer, &[command_task(&offer, "digs", dig, 0.1, 64.0)]);
+    let end = framework.until_end("digs").pop().expect("a status");
+    assert_eq!(end["state"], "TASK_FINISHED", "{end}");
+    let agent = cluster.directory().join("agent0");
+    wait::until("it is gone", LIMIT, || {
+        let metrics = http::get(&cluster.agent(0), "/metrics/snapshot").json();
+        let removed = metrics["gc/path_removals_succeeded"].as_f64() >= Some(1.0);
+        let left = std::fs::read_dir(agent.join("gc")).expect("a directory").count();
+        (removed && left == 0).then_some(())
+    });
+    assert_eq!(cluster.agent_pid(0), pid, "the agent is the same");
+}

@@ -19,6 +19,7 @@ mod garbage;
 mod hostile;
 mod images;
 mod isolation;
+mod joined;
 mod lending;
 mod local;
 mod logs;

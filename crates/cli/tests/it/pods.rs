@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::framework::{command_task, text};
-use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, http};
+use testkit::{Cluster, ClusterOptions, Framework, FrameworkOptions, http, wait};
 
 /// A task that does not mind SIGTERM.
 const STUBBORN: &str = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done";
@@ -38,11 +38,15 @@ fn kills_wait_as_long_as_the_call_or_else_the_task_says() {
     let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
     for (id, policy) in [("own", None), ("overridden", Some(grace(0.3)))] {
         let offer = framework.offers().remove(0);
-        let mut task = command_task(&offer, id, STUBBORN, 0.1, 32.0);
+        // It is asked when it does not mind any more.
+        let ready = cluster.directory().join(id);
+        let command = STUBBORN.replace("echo ready", &format!("echo > {}", ready.display()));
+        let mut task = command_task(&offer, id, &command, 0.1, 32.0);
         let own = if policy.is_some() { 600.0 } else { 1.0 };
         task["kill_policy"] = grace(own);
         launch(&mut framework, &offer, id, &[task]);
         framework.until_state(id, "TASK_RUNNING");
+        wait::until("it is ready", Duration::from_secs(20), || ready.exists().then_some(()));
         let mut kill = json!({"task_id": {"value": id}});
         let least = policy.as_ref().map_or(1000, |_| 300);
         if let Some(policy) = policy {

@@ -33,23 +33,54 @@ fn post_form(cluster: &Cluster, path: &str, list: &str, resources: &Value) {
     assert_eq!(answer.status, 202, "{path}: {}", answer.text());
 }
 
-fn directory(cluster: &Cluster) -> PathBuf {
+pub(crate) fn directory(cluster: &Cluster) -> PathBuf {
     cluster.directory().join("agent0/volumes/roles/db main/v")
 }
 
-/// A task with the volume on the first offer that has it.
-fn run(framework: &mut Framework, id: &str, command: &str) -> String {
-    let offer = loop {
+pub(crate) fn make_volume(cluster: &Cluster) {
+    post_form(cluster, "/reserve", "resources", &json!([reserved("disk", 64.0)]));
+    post_form(cluster, "/create-volumes", "volumes", &json!([volume()]));
+    wait::until("the directory", Duration::from_secs(10), || {
+        directory(cluster).is_dir().then_some(())
+    });
+}
+
+pub(crate) fn subscribe(cluster: &Cluster) -> Framework {
+    let options = FrameworkOptions {
+        roles: vec![ROLE.to_owned()],
+        capabilities: vec!["MULTI_ROLE".to_owned(), "RESERVATION_REFINEMENT".to_owned()],
+        checkpoint: true,
+        failover_timeout: 600.0,
+        ..FrameworkOptions::default()
+    };
+    Framework::subscribe(&cluster.master(), &options)
+}
+
+/// The first offer that has the volume.
+pub(crate) fn offer(framework: &mut Framework) -> Value {
+    loop {
         let offer = framework.offers().remove(0);
         if offer["resources"].to_string().contains("persistence") {
-            break offer;
+            return offer;
         }
         framework.decline(&offer, 0.0);
-    };
-    let mut task = command_task(&offer, id, command, 0.1, 32.0);
+    }
+}
+
+/// Resources of a task, and the volume.
+pub(crate) fn with_volume(resources: &Value) -> Value {
     let mut used = volume();
     used["allocation_info"] = json!({"role": ROLE});
-    task["resources"].as_array_mut().expect("a list").push(used);
+    let mut all = resources.as_array().expect("a list").clone();
+    all.push(used);
+    all.into()
+}
+
+/// A task with the volume.
+fn run(framework: &mut Framework, id: &str, command: &str) -> String {
+    let offer = offer(framework);
+    let mut task = command_task(&offer, id, command, 0.1, 32.0);
+    task["resources"] = with_volume(&task["resources"]);
     framework.launch(&offer, &[task]);
     let last = framework.until_end(id).pop().expect("a status");
     let text = |name: &str| last[name].as_str().unwrap_or_default().to_owned();
@@ -61,22 +92,45 @@ fn run(framework: &mut Framework, id: &str, command: &str) -> String {
     }
 }
 
+/// A pod of one task, whose executor has the volume.
+fn launch_pod(framework: &mut Framework, id: &str, command: &str) {
+    let offer = offer(framework);
+    let shows = |container_path: &str, path: &str| {
+        json!({"container_path": container_path, "mode": "RW", "source": {"type": "SANDBOX_PATH",
+            "sandbox_path": {"type": "PARENT", "path": path}}})
+    };
+    let mut task = command_task(&offer, id, command, 0.1, 32.0);
+    task["container"] =
+        json!({"type": "MESOS", "volumes": [shows("mine", "data"), shows("below", "data/deep")]});
+    // As DC/OS' services ask for it: limits and secrets are the tasks', and stand here too.
+    let secret = json!({"mode": "RO", "container_path": "key", "source": {"type": "SECRET",
+        "secret": {"type": "VALUE", "value": {"data": "aHVzaA=="}}}});
+    let limits = json!({"rlimits": [{"type": "RLMT_NOFILE", "soft": 100, "hard": 100}]});
+    let executor = json!({"type": "DEFAULT", "executor_id": {"value": format!("pod-{id}")},
+        "framework_id": {"value": framework.id}, "resources": with_volume(&task["resources"]),
+        "container": {"type": "MESOS", "volumes": [secret], "rlimit_info": limits}});
+    let group = json!({"executor": executor, "task_group": {"tasks": [task]}});
+    let answer = framework.call(&json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]],
+        "operations": [{"type": "LAUNCH_GROUP", "launch_group": group}]}}));
+    assert_eq!(answer.status, 202, "{}", answer.text());
+}
+
 #[test]
 fn a_persistent_volume_outlives_its_task_and_a_killed_agent() {
     let mut cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
-    post_form(&cluster, "/reserve", "resources", &json!([reserved("disk", 64.0)]));
-    post_form(&cluster, "/create-volumes", "volumes", &json!([volume()]));
-    wait::until("the directory", Duration::from_secs(10), || {
-        directory(&cluster).is_dir().then_some(())
-    });
-    let subscription = FrameworkOptions {
-        roles: vec![ROLE.to_owned()],
-        capabilities: vec!["MULTI_ROLE".to_owned(), "RESERVATION_REFINEMENT".to_owned()],
-        failover_timeout: 600.0,
-        ..FrameworkOptions::default()
-    };
-    let mut framework = Framework::subscribe(&cluster.master(), &subscription);
+    make_volume(&cluster);
+    let mut framework = subscribe(&cluster);
     assert_eq!(run(&mut framework, "writer", "echo hello > data/greeting"), "TASK_FINISHED");
+    // One that fails before it runs leaves it as it is.
+    let offered = offer(&mut framework);
+    let mut unfetched = command_task(&offered, "unfetched", "true", 0.1, 32.0);
+    unfetched["resources"] = with_volume(&unfetched["resources"]);
+    unfetched["command"]["uris"] = json!([{"value": "/no/such/file"}]);
+    framework.launch(&offered, &[unfetched]);
+    let end = framework.until_end("unfetched").pop().expect("a status");
+    assert_eq!(end["reason"], "REASON_CONTAINER_LAUNCH_FAILED", "{end}");
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("a table of mounts");
+    assert!(!mounts.contains(cluster.directory().to_str().expect("text")), "{mounts}");
     cluster.kill_agent(0);
     cluster.start_agent(0);
     cluster.wait_for_agents(1);
@@ -97,4 +151,46 @@ fn a_persistent_volume_outlives_its_task_and_a_killed_agent() {
         (again.status, again.text().as_str()),
         (400, "Invalid DESTROY operation: Persistent volumes not found")
     );
+}
+
+#[test]
+fn a_volume_of_a_pod_is_its_tasks_to_see_and_outlives_them_and_the_agent() {
+    for flags in crate::tasks::nodes() {
+        let isolation = format!("{},volume/sandbox_path", flags[0]);
+        let mut cluster = crate::tasks::cluster(&[&isolation, flags[1]]);
+        make_volume(&cluster);
+        let mut framework = subscribe(&cluster);
+        launch_pod(&mut framework, "writer", "echo hello > mine/greeting; echo deep > below/file");
+        let end = framework.until_end("writer").pop().expect("a status");
+        assert_eq!(end["state"], "TASK_FINISHED", "{end}");
+        let written = |path: &str| std::fs::read_to_string(directory(&cluster).join(path));
+        assert_eq!(written("greeting").expect("written"), "hello\n");
+        assert_eq!(written("deep/file").expect("written"), "deep\n");
+
+        let gate = cluster.directory().join("gate");
+        let read = format!(
+            "while [ ! -e {} ]; do sleep 0.05; done; grep -q hello mine/greeting && grep -q deep mine/deep/file",
+            gate.display()
+        );
+        launch_pod(&mut framework, "reader", &read);
+        framework.until_state("reader", "TASK_RUNNING");
+        // Who looks at the sandboxes finds it there, and does after a restart.
+        let id = framework.id.clone();
+        let seen = |cluster: &Cluster| {
+            let sandbox = format!("/frameworks/{id}/executors/pod-reader/runs/latest");
+            for path in ["data", "tasks/reader/mine"] {
+                let path = format!("/files/read?path={sandbox}/{path}/greeting&offset=0");
+                let answer = http::get(&cluster.agent(0), &path);
+                assert_eq!(answer.json()["data"], "hello\n", "{path}: {}", answer.text());
+            }
+        };
+        seen(&cluster);
+        cluster.kill_agent(0);
+        cluster.start_agent(0);
+        cluster.wait_for_agents(1);
+        seen(&cluster);
+        std::fs::write(gate, "").expect("the gate opens");
+        let end = framework.until_end("reader").pop().expect("a status");
+        assert_eq!(end["state"], "TASK_FINISHED", "{end}");
+    }
 }

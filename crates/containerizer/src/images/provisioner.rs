@@ -284,7 +284,7 @@ impl Provisioner {
 fn remove(directory: &Path) -> Result<(), String> {
     // Never through a mount into what belongs to others.
     mounts::unmount_all(directory).map_err(|e| cannot("unmount", directory, &e))?;
-    match std::fs::remove_dir_all(directory) {
+    match crate::remove_tree(directory) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cannot("remove", directory, &e)),
         _ => Ok(()),
     }

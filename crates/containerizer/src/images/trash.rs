@@ -28,7 +28,7 @@ impl Trash {
         // It ends with the sender, when everything is removed.
         std::thread::Builder::new().name("images-removed".to_owned()).spawn(move || {
             for path in queue {
-                if let Err(error) = std::fs::remove_dir_all(&path) {
+                if let Err(error) = crate::remove_tree(&path) {
                     tracing::warn!(path = %path.display(), %error, "cannot remove what a container left; it is tried again when the agent starts");
                 }
             }

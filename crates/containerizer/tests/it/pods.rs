@@ -15,6 +15,8 @@ pub(crate) fn pod(resources: &[(&str, f64)]) -> Pod {
         container: None,
         resources: resources.iter().map(|(name, value)| scalar(name, *value)).collect(),
         limits: BTreeMap::new(),
+        volumes: Vec::new(),
+        user: None,
     }
 }
 

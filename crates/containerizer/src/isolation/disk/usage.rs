@@ -1,42 +1,111 @@
 //! What a directory takes on its disk.
 
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use std::collections::BTreeSet;
-use std::fs::Metadata;
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// The kernel counts blocks in units of so many bytes.
 const BLOCK: u64 = 512;
 
 /// Bytes that everything below a directory takes, itself included, as `du` counts them: links are not followed, what has
-/// several names counts once, other file systems and what is at or below `except` don't.
+/// several names counts once, other file systems and what is at or below `except` don't. No directory is too deep.
 ///
 /// # Errors
-/// When the directory itself can't be read; what disappears meanwhile takes nothing.
+/// When the directory itself can't be read, or directories were moved meanwhile; what disappears takes nothing.
 pub(super) fn of(directory: &Path, except: &[PathBuf]) -> io::Result<u64> {
-    let root = directory.symlink_metadata()?;
-    let mut seen = BTreeSet::new();
-    let mut total = root.blocks() * BLOCK;
-    let mut open = vec![directory.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let Ok(found) = entry.metadata() else { continue };
-            if found.dev() != root.dev() || except.contains(&path) || !is_new(&mut seen, &found) {
-                continue;
-            }
-            total += found.blocks() * BLOCK;
-            if found.is_dir() {
-                open.push(path);
-            }
+    let flags = FLAGS | OFlags::NOFOLLOW;
+    let mut at = rustix::fs::open(directory, flags, Mode::empty())?;
+    let root = rustix::fs::fstat(&at)?;
+    let mut count = Count {
+        device: root.st_dev,
+        total: root.st_blocks.unsigned_abs() * BLOCK,
+        seen: BTreeSet::new(),
+        // Where they are is known by paths, which are not followed for longer than these.
+        except: except.iter().filter_map(|path| path.strip_prefix(directory).ok()).collect(),
+        path: PathBuf::new(),
+    };
+    let mut open = vec![Level { directories: count.list(&at), identity: identity(&root) }];
+    while let Some(level) = open.last_mut() {
+        if let Some(name) = level.directories.pop() {
+            let Ok(below) = rustix::fs::openat(&at, &name, flags, Mode::empty()) else { continue };
+            at = below;
+            count.path.push(OsStr::from_bytes(name.to_bytes()));
+            let identity = identity(&rustix::fs::fstat(&at)?);
+            open.push(Level { directories: count.list(&at), identity });
+            continue;
+        }
+        open.pop();
+        count.path.pop();
+        let Some(above) = open.last() else { break };
+        // Few descriptors are open so, however deep it goes.
+        at = rustix::fs::openat(&at, c"..", FLAGS, Mode::empty())?;
+        if identity(&rustix::fs::fstat(&at)?) != above.identity {
+            return Err(io::Error::other("directories were moved while they were counted"));
         }
     }
-    Ok(total)
+    Ok(count.total)
 }
 
-fn is_new(seen: &mut BTreeSet<u64>, found: &Metadata) -> bool {
-    found.is_dir() || found.nlink() < 2 || seen.insert(found.ino())
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A directory on the way to what is counted.
+struct Level {
+    /// What in it has to be counted yet.
+    directories: Vec<CString>,
+    identity: (u64, u64),
+}
+
+struct Count<'a> {
+    device: u64,
+    total: u64,
+    seen: BTreeSet<u64>,
+    /// Relative to the root.
+    except: Vec<&'a Path>,
+    path: PathBuf,
+}
+
+impl Count<'_> {
+    /// Counts what is in a directory; the directories among it, whose content is to be counted.
+    fn list(&mut self, directory: &OwnedFd) -> Vec<CString> {
+        let mut directories = Vec::new();
+        for entry in Dir::read_from(directory).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let Ok(found) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            let is_directory = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+            if found.st_dev != self.device || self.is_excepted(name) {
+                continue;
+            }
+            if !is_directory && found.st_nlink > 1 && !self.seen.insert(found.st_ino) {
+                continue;
+            }
+            self.total += found.st_blocks.unsigned_abs() * BLOCK;
+            if is_directory {
+                directories.push(name.to_owned());
+            }
+        }
+        directories
+    }
+
+    fn is_excepted(&self, name: &CStr) -> bool {
+        let name = OsStr::from_bytes(name.to_bytes());
+        let is = |path: &&Path| {
+            path.file_name() == Some(name) && path.parent() == Some(self.path.as_path())
+        };
+        self.except.iter().any(is)
+    }
+}
+
+fn identity(found: &Stat) -> (u64, u64) {
+    (found.st_dev, found.st_ino)
 }
 
 #[cfg(test)]
@@ -63,5 +132,23 @@ mod tests {
         assert!(less < 65536, "{less}");
         assert!(of(&directory.join("none"), &[]).is_err());
         std::fs::remove_dir_all(directory).expect("removed");
+    }
+
+    #[test]
+    fn nothing_hides_where_paths_are_too_long() {
+        let directory = testkit::cluster::temporary_directory();
+        let mut at = rustix::fs::open(&directory, FLAGS, Mode::empty()).expect("a directory");
+        let before = of(&directory, &[]).expect("it is there");
+        for _ in 0..5000 {
+            rustix::fs::mkdirat(&at, "deep", Mode::RWXU).expect("a directory");
+            at = rustix::fs::openat(&at, "deep", FLAGS, Mode::empty()).expect("a directory");
+        }
+        let flags = OFlags::CREATE | OFlags::WRONLY;
+        let file = rustix::fs::openat(&at, "file", flags, Mode::RUSR).expect("a file");
+        std::io::Write::write_all(&mut std::fs::File::from(file), &vec![1; 4 << 20]).expect("full");
+        let after = of(&directory, &[]).expect("it is there");
+        assert!(after - before >= 4 << 20, "{after}");
+        assert!(of(&directory, &[directory.join("deep")]).expect("it is there") - before < 65536);
+        crate::remove_tree(&directory).expect("removed");
     }
 }

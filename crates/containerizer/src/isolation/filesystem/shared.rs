@@ -66,7 +66,7 @@ fn private(sandbox: &Path, path: &str, covered: &std::fs::Metadata) -> std::io::
     if !Path::new(path).components().all(|c| matches!(c, Component::Normal(_))) {
         return Err(std::io::Error::other("it must be without '.' and '..'"));
     }
-    rooted::make_directory(&rooted::directory(sandbox)?, Path::new(path))?;
+    rooted::make_directory(&rooted::directory(sandbox)?, Path::new(path), rooted::Within::Bounds)?;
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
     let base = rooted::directory(sandbox)?;
     let made =

@@ -2,9 +2,9 @@
 //! tasks of a pod share them.
 
 use super::{Kind, attributes, of_kind, refuse_shared, target};
-use crate::isolation::{Isolator, Preparation, Source, Step};
+use crate::isolation::{Attributes, Isolator, Preparation, Source, Step};
 use crate::rooted;
-use crate::{ContainerSpec, MesosOptions};
+use crate::{ContainerSpec, MesosOptions, MountedVolume, User};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -27,12 +27,12 @@ impl SandboxPath {
         }
     }
 
-    /// The sandbox in which the volume is, and its path there.
-    fn source(
+    /// The directory in which the volume is, and its path there: a sandbox, or a persistent volume of the pod.
+    fn source<'a>(
         &self,
-        spec: &ContainerSpec,
+        spec: &'a ContainerSpec,
         volume: &v1::Volume,
-    ) -> Result<(PathBuf, String), String> {
+    ) -> Result<(PathBuf, String, Option<&'a MountedVolume>), String> {
         let named = volume.source.as_ref().and_then(|s| s.sandbox_path.as_ref());
         let (kind, path) = match named {
             Some(named) => (named.r#type(), named.path.clone()),
@@ -46,9 +46,12 @@ impl SandboxPath {
                 "a volume of the sandbox itself needs an absolute container_path, not '{}'",
                 volume.container_path
             )),
-            Type::Self_ => Ok((PathBuf::from(&spec.directory), path)),
+            Type::Self_ => Ok((PathBuf::from(&spec.directory), path, None)),
             Type::Parent => match self.sandbox_around(Path::new(&spec.directory)) {
-                Some(around) => Ok((around.to_owned(), path)),
+                Some(around) => Ok(match of_pod(spec, &path) {
+                    Some((shown, rest)) => (PathBuf::from(&shown.path), rest, Some(shown)),
+                    None => (around.to_owned(), path, None),
+                }),
                 None => Err("a SANDBOX_PATH volume of type PARENT needs a container inside \
                              another one"
                     .to_owned()),
@@ -65,6 +68,23 @@ impl SandboxPath {
     }
 }
 
+/// The pod's persistent volume in which a path of its sandbox lies, and the path in it.
+fn of_pod<'a>(spec: &'a ContainerSpec, path: &str) -> Option<(&'a MountedVolume, String)> {
+    spec.pod.as_ref()?.volumes.iter().find_map(|volume| {
+        let rest = Path::new(path).strip_prefix(&volume.container_path).ok()?;
+        Some((volume, rest.display().to_string()))
+    })
+}
+
+/// Gives a persistent volume of the pod to whom the pod belongs.
+fn give(spec: &ContainerSpec, volume: &MountedVolume) -> Result<(), String> {
+    let user = spec.pod.as_ref().and_then(|pod| pod.user.as_deref());
+    match user.filter(|_| volume.exclusive) {
+        Some(name) => User::named(name, None)?.own(Path::new(&volume.path)),
+        None => Ok(()),
+    }
+}
+
 impl Isolator for SandboxPath {
     fn name(&self) -> &'static str {
         "volume/sandbox_path"
@@ -73,11 +93,16 @@ impl Isolator for SandboxPath {
     fn prepare(&self, spec: &ContainerSpec, preparation: &mut Preparation) -> Result<(), String> {
         for volume in of_kind(spec, Kind::SandboxPath) {
             refuse_shared(spec)?;
-            let (base, path) = self.source(spec, volume)?;
+            let (base, path, persistent) = self.source(spec, volume)?;
+            persistent.map_or(Ok(()), |persistent| give(spec, persistent))?;
             if self.mounts {
                 let target = target(volume, preparation)?;
                 let source = Source::Within { base, path };
-                preparation.setup.steps.push(Step::bind(source, target, attributes(volume)));
+                let attributes = match persistent {
+                    Some(persistent) if persistent.read_only => Attributes::writable(false),
+                    _ => attributes(volume),
+                };
+                preparation.setup.steps.push(Step::bind(source, target, attributes));
                 continue;
             }
             let shown = &volume.container_path;
@@ -99,7 +124,7 @@ fn link(base: &Path, path: &str, sandbox: &Path, shown: &str) -> io::Result<()> 
     let around = rooted::directory(base)?;
     let flags = rustix::fs::OFlags::PATH;
     if rooted::open(&around, Path::new(path), rooted::Within::Bounds, flags).is_err() {
-        let made = rooted::make_directory(&around, Path::new(path))?;
+        let made = rooted::make_directory(&around, Path::new(path), rooted::Within::Bounds)?;
         let owner = std::fs::metadata(base)?;
         let (uid, gid) =
             (rustix::fs::Uid::from_raw(owner.uid()), rustix::fs::Gid::from_raw(owner.gid()));
