@@ -77,13 +77,6 @@ impl User {
         let gid = gid.ok_or_else(|| format!("there is no group '{group}' in the image"))?;
         Ok(Self { uid: entry.uid, gid, groups: vec![gid] })
     }
-
-    /// Gives a file or directory to the user.
-    pub(crate) fn own(&self, path: &Path) -> Result<(), String> {
-        std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid)).map_err(|e| {
-            format!("cannot give {} to the user with id {}: {e}", path.display(), self.uid)
-        })
-    }
 }
 
 /// An id as text: those above are taken for negative ones by some.

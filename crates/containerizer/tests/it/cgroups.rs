@@ -158,6 +158,26 @@ async fn a_container_is_in_its_cgroups_and_nothing_is_left_of_them() {
 }
 
 #[tokio::test]
+async fn cgroups_that_a_container_makes_go_with_it_however_deep_they_are() {
+    let Some(mut host) = Cgrouped::new("cgroups/mem") else { return };
+    if host.is_v2("memory") {
+        eprintln!("skipped: only cgroups of version 1 are a container's to make");
+        return;
+    }
+    let name = "d".repeat(200);
+    let dig = format!(
+        "cd $(sed -n 's/.*:memory:/\\/sys\\/fs\\/cgroup\\/memory/p' /proc/self/cgroup) && mkdir wide wide/a wide/b && \
+         exec perl -e 'for (1..30) {{ mkdir q({name}) and chdir q({name}) or die $! }}'"
+    );
+    let mut spec = host.spec("a", &dig);
+    spec.user = Some("nobody".to_owned());
+    host.mesos.start(spec).await.expect("it starts");
+    let errors = std::fs::read_to_string(host.sandbox("a").join("stderr"));
+    assert_eq!(host.end().await.status, Some(0), "{errors:?}");
+    assert_eq!(host.left(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn what_hides_from_its_supervisor_is_killed_with_the_container() {
     let Some(mut host) = Cgrouped::new("cgroups/cpu") else { return };
     // A daemon: forked twice, with a session, a parent and an environment of its own.

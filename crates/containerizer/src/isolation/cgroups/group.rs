@@ -1,8 +1,12 @@
 //! One cgroup: a directory of the kernel.
 
 use super::hierarchy::{Place, Version};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -81,12 +85,14 @@ impl Group {
     /// Process ids in it, and in all below.
     pub(super) fn processes(&self) -> Vec<i32> {
         let mut found = Vec::new();
-        let mut open = vec![self.path.clone()];
-        while let Some(directory) = open.pop() {
-            let list = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-            found.extend(list.lines().filter_map(|l| l.parse::<i32>().ok()));
-            open.extend(children(&directory));
-        }
+        let enter = |cgroup: &OwnedFd| {
+            let list = rustix::fs::openat(cgroup, "cgroup.procs", READ, Mode::empty());
+            let list =
+                list.map_err(io::Error::from).and_then(|file| io::read_to_string(File::from(file)));
+            found.extend(list.unwrap_or_default().lines().filter_map(|l| l.parse::<i32>().ok()));
+        };
+        // What goes meanwhile has no processes.
+        let _ = walk(&self.path, enter, |_, _| Ok(()));
         found
     }
 }
@@ -97,13 +103,56 @@ pub(super) fn children(directory: &Path) -> Vec<PathBuf> {
     entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
 }
 
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = READ.union(OFlags::DIRECTORY);
+
+/// Goes through a cgroup and all below it, which a container may have made deeper than any path is long. `enter` is told
+/// of each before those below it, `leave` after them, but for the first one: the cgroup that it is in, and its name.
+fn walk(
+    first: &Path,
+    mut enter: impl FnMut(&OwnedFd),
+    mut leave: impl FnMut(&OwnedFd, &CStr) -> Result<(), Errno>,
+) -> io::Result<()> {
+    let mut at = rustix::fs::open(first, DIRECTORY, Mode::empty())?;
+    enter(&at);
+    let mut levels = vec![(CString::default(), names(&at))];
+    while let Some((_, below)) = levels.last_mut() {
+        if let Some(name) = below.pop() {
+            match rustix::fs::openat(&at, &name, DIRECTORY, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                opened => at = opened?,
+            }
+            enter(&at);
+            levels.push((name, names(&at)));
+        } else if let Some((name, _)) = levels.pop().filter(|_| !levels.is_empty()) {
+            at = rustix::fs::openat(&at, c"..", DIRECTORY, Mode::empty())?;
+            leave(&at, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Names of the cgroups right below one.
+fn names(cgroup: &OwnedFd) -> Vec<CString> {
+    let entries = Dir::read_from(cgroup).into_iter().flatten().flatten();
+    let below = entries.filter(|e| e.file_type() == FileType::Directory);
+    let names = below.map(|e| e.file_name().to_owned());
+    names.filter(|name| name.as_bytes() != b"." && name.as_bytes() != b"..").collect()
+}
+
 fn remove_tree(directory: &Path) -> io::Result<()> {
     match std::fs::remove_dir(directory) {
         // Busy with processes or with cgroups below.
         Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
-            for child in children(directory) {
-                remove_tree(&child)?;
-            }
+            let leave = |above: &OwnedFd, name: &CStr| match rustix::fs::unlinkat(
+                above,
+                name,
+                AtFlags::REMOVEDIR,
+            ) {
+                Err(Errno::NOENT) => Ok(()),
+                other => other,
+            };
+            ignore_absence(walk(directory, |_| {}, leave))?;
             ignore_absence(std::fs::remove_dir(directory))
         }
         other => ignore_absence(other),

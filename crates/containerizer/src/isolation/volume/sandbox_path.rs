@@ -76,11 +76,16 @@ fn of_pod<'a>(spec: &'a ContainerSpec, path: &str) -> Option<(&'a MountedVolume,
     })
 }
 
-/// Gives a persistent volume of the pod to whom the pod belongs.
-fn give(spec: &ContainerSpec, volume: &MountedVolume) -> Result<(), String> {
+/// Gives a persistent volume of the pod to whom the pod belongs or, if only an image knows that user, to the container's.
+fn give(
+    spec: &ContainerSpec,
+    volume: &MountedVolume,
+    owner: Option<(u32, u32)>,
+) -> Result<(), String> {
     let user = spec.pod.as_ref().and_then(|pod| pod.user.as_deref());
-    match user.filter(|_| volume.exclusive) {
-        Some(name) => User::named(name, None)?.own(Path::new(&volume.path)),
+    let known = user.and_then(|name| User::named(name, None).ok());
+    match known.map(|user| (user.uid, user.gid)).or(owner).filter(|_| volume.exclusive) {
+        Some(owner) => crate::isolation::give(Path::new(&volume.path), owner),
         None => Ok(()),
     }
 }
@@ -94,7 +99,7 @@ impl Isolator for SandboxPath {
         for volume in of_kind(spec, Kind::SandboxPath) {
             refuse_shared(spec)?;
             let (base, path, persistent) = self.source(spec, volume)?;
-            persistent.map_or(Ok(()), |persistent| give(spec, persistent))?;
+            persistent.map_or(Ok(()), |volume| give(spec, volume, preparation.owner))?;
             if self.mounts {
                 let target = target(volume, preparation)?;
                 let source = Source::Within { base, path };

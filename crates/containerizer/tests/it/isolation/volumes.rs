@@ -180,6 +180,45 @@ async fn directories_of_the_sandbox_and_of_the_one_around_it() {
 }
 
 #[tokio::test]
+async fn a_persistent_volume_of_a_pod_is_what_its_containers_see_of_its_sandbox() {
+    use sandbox_path::Type;
+    for isolation in ["filesystem/linux", "volume/sandbox_path"] {
+        let Some(mut host) = host(isolation) else { return };
+        let data = host.directory.join("data");
+        std::fs::create_dir(&data).expect("a directory");
+        let mut read_only = false;
+        for (id, script) in [
+            ("writes", "echo x > data/x; echo y > deep/y; stat -L -c %U data"),
+            ("reads", "cat data/x deep/y; touch data/z 2>/dev/null || echo read-only"),
+        ] {
+            let mut spec = host.spec(&format!("pod/containers/{id}"), script);
+            spec.container_id = id.to_owned();
+            spec.user = Some("nobody".to_owned());
+            spec.container = with(vec![
+                volume("data", sandbox_path(Type::Parent, "kept"), true),
+                volume("deep", sandbox_path(Type::Parent, "kept/a/b"), true),
+            ]);
+            let kept = containerizer::MountedVolume {
+                path: data.display().to_string(),
+                container_path: "kept".to_owned(),
+                exclusive: true,
+                read_only,
+            };
+            let user = Some("nobody".to_owned());
+            spec.pod =
+                Some(containerizer::Pod { volumes: vec![kept], user, ..crate::pods::pod(&[]) });
+            host.mesos.start(spec).await.expect("it starts");
+            assert_eq!(host.exit().await, (id.to_owned(), Some(0)), "{isolation}");
+            read_only = isolation == "filesystem/linux";
+        }
+        assert_eq!(host.stdout("pod/containers/writes"), "nobody\n");
+        let seen = host.stdout("pod/containers/reads");
+        assert_eq!(seen, if read_only { "x\ny\nread-only\n" } else { "x\ny\n" });
+        assert_eq!(std::fs::read(data.join("a/b/y")).expect("it is there"), b"y\n");
+    }
+}
+
+#[tokio::test]
 async fn secrets_are_files_in_memory_and_variables() {
     let Some(mut host) = host("filesystem/linux,volume/secret") else { return };
     let source = |value: &[u8]| v1::volume::Source {
