@@ -32,6 +32,7 @@ mod systemd;
 mod terminal;
 mod user;
 mod volumes;
+mod walk;
 mod watch;
 
 pub use composing::{Composing, Member};

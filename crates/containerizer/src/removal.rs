@@ -1,14 +1,12 @@
-//! Removal of directories that others filled. However deep they are, it takes few descriptors and little stack.
+//! Removal of directories that others filled, however deep they are.
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use crate::walk::{Visitor, entries, walk};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-
-/// So many directories, one in the other, are open at once. What lies deeper is moved up first.
-const DEPTH: u32 = 32;
 
 /// Removes a file, a link, or a directory with all that is in it, as far as that goes. Links are not followed, and nothing
 /// is removed of what is mounted there.
@@ -16,14 +14,9 @@ const DEPTH: u32 = 32;
 /// # Errors
 /// The first thing that could not be removed, and why; `NotFound` only if there was nothing.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(top) => {
-            Removal { top, lifted: 0, error: None }.run()?;
-            std::fs::remove_dir(path)
-        }
-        Err(Errno::NOTDIR | Errno::LOOP) => std::fs::remove_file(path),
-        Err(error) => Err(error.into()),
+    match path.symlink_metadata()?.is_dir() {
+        true => empty_tree(path).and_then(|()| std::fs::remove_dir(path)),
+        false => std::fs::remove_file(path),
     }
 }
 
@@ -32,101 +25,53 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 /// # Errors
 /// The first thing that could not be removed, and why.
 pub fn empty_tree(path: &Path) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let top = rustix::fs::open(path, flags, Mode::empty())?;
-    Removal { top, lifted: 0, error: None }.run()
+    let mut removal = Removal { error: None };
+    walk(path, &mut removal)?;
+    removal.error.map_or(Ok(()), Err)
 }
 
 struct Removal {
-    top: OwnedFd,
-    /// Names that were given to directories from deep below.
-    lifted: u64,
     /// What could not be removed first.
     error: Option<io::Error>,
 }
 
 impl Removal {
-    fn run(mut self) -> io::Result<()> {
-        loop {
-            let before = self.lifted;
-            self.error = None;
-            let top = self.top.try_clone()?;
-            self.empty(&top, DEPTH);
-            // What came up has its turn now.
-            if self.lifted == before {
-                return self.error.map_or(Ok(()), Err);
-            }
+    fn remove(&mut self, directory: &OwnedFd, name: &CStr, flags: AtFlags) {
+        match rustix::fs::unlinkat(directory, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => self.failed(name, &error.into()),
         }
     }
 
-    fn empty(&mut self, directory: &OwnedFd, depth: u32) {
-        let entries = match Dir::read_from(directory) {
-            Ok(entries) => entries,
-            Err(error) => return self.failed(c".", error),
-        };
-        for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => return self.failed(c".", error),
-            };
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
-            }
-            let removed = match is_directory(directory, name, entry.file_type()) {
-                Ok(false) => rustix::fs::unlinkat(directory, name, AtFlags::empty()),
-                Ok(true) if depth == 0 => self.lift(directory, name),
-                Ok(true) => open(directory, name).and_then(|child| {
-                    self.empty(&child, depth - 1);
-                    rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
-                }),
-                Err(error) => Err(error),
-            };
-            match removed {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => self.failed(name, error),
-            }
-        }
+    fn failed(&mut self, name: &CStr, error: &io::Error) {
+        let text = format!("'{}': {error}", name.to_string_lossy());
+        self.error.get_or_insert_with(|| io::Error::new(error.kind(), text));
     }
+}
 
-    /// Moves a directory up to the top.
-    fn lift(&mut self, directory: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-        loop {
-            let above = format!(".lifted-{}", self.lifted);
-            self.lifted += 1;
-            match rustix::fs::renameat(directory, name, &self.top, above) {
-                // Somebody had that idea before.
-                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
-                other => return other,
-            }
-        }
-    }
-
-    fn failed(&mut self, name: &CStr, error: Errno) {
-        self.error.get_or_insert_with(|| {
-            let error = io::Error::from(error);
-            io::Error::new(error.kind(), format!("'{}': {error}", name.to_string_lossy()))
+impl Visitor for Removal {
+    fn enter(&mut self, directory: &OwnedFd, name: &CStr) -> io::Result<Vec<CString>> {
+        let entries = entries(directory).unwrap_or_else(|error| {
+            self.failed(name, &error);
+            Vec::new()
         });
+        let (below, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, is)| *is);
+        for (name, _) in others {
+            self.remove(directory, &name, AtFlags::empty());
+        }
+        Ok(below.into_iter().map(|(name, _)| name).collect())
     }
-}
 
-fn is_directory(directory: &OwnedFd, name: &CStr, kind: FileType) -> Result<bool, Errno> {
-    if kind != FileType::Unknown {
-        return Ok(kind == FileType::Directory);
+    fn leave(&mut self, above: &OwnedFd, name: &CStr) -> io::Result<()> {
+        self.remove(above, name, AtFlags::REMOVEDIR);
+        Ok(())
     }
-    let found = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(FileType::from_raw_mode(found.st_mode) == FileType::Directory)
-}
-
-fn open(directory: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{Mode, OFlags};
     use std::os::unix::fs::symlink;
 
     /// Makes directories in each other, deeper than any path is long, with a file at the end.
@@ -146,9 +91,6 @@ mod tests {
         let directory = testkit::cluster::temporary_directory();
         let tree = directory.join("tree");
         std::fs::create_dir_all(tree.join("a/b")).expect("directories");
-        // Names that are taken.
-        std::fs::write(tree.join(".lifted-0"), "").expect("a file");
-        std::fs::create_dir_all(tree.join(".lifted-1/x")).expect("directories");
         dig(&tree, 20_000);
         dig(&tree.join("a/b"), 100);
         remove_tree(&tree).expect("removed");

@@ -1,8 +1,8 @@
 //! One cgroup: a directory of the kernel.
 
 use super::hierarchy::{Place, Version};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use crate::walk::{Visitor, entries, walk};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -84,16 +84,10 @@ impl Group {
 
     /// Process ids in it, and in all below.
     pub(super) fn processes(&self) -> Vec<i32> {
-        let mut found = Vec::new();
-        let enter = |cgroup: &OwnedFd| {
-            let list = rustix::fs::openat(cgroup, "cgroup.procs", READ, Mode::empty());
-            let list =
-                list.map_err(io::Error::from).and_then(|file| io::read_to_string(File::from(file)));
-            found.extend(list.unwrap_or_default().lines().filter_map(|l| l.parse::<i32>().ok()));
-        };
+        let mut found = Processes(Vec::new());
         // What goes meanwhile has no processes.
-        let _ = walk(&self.path, enter, |_, _| Ok(()));
-        found
+        let _ = walk(&self.path, &mut found);
+        found.0
     }
 }
 
@@ -103,56 +97,45 @@ pub(super) fn children(directory: &Path) -> Vec<PathBuf> {
     entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
 }
 
-const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
-const DIRECTORY: OFlags = READ.union(OFlags::DIRECTORY);
-
-/// Goes through a cgroup and all below it, which a container may have made deeper than any path is long. `enter` is told
-/// of each before those below it, `leave` after them, but for the first one: the cgroup that it is in, and its name.
-fn walk(
-    first: &Path,
-    mut enter: impl FnMut(&OwnedFd),
-    mut leave: impl FnMut(&OwnedFd, &CStr) -> Result<(), Errno>,
-) -> io::Result<()> {
-    let mut at = rustix::fs::open(first, DIRECTORY, Mode::empty())?;
-    enter(&at);
-    let mut levels = vec![(CString::default(), names(&at))];
-    while let Some((_, below)) = levels.last_mut() {
-        if let Some(name) = below.pop() {
-            match rustix::fs::openat(&at, &name, DIRECTORY, Mode::empty()) {
-                Err(Errno::NOENT) => continue,
-                opened => at = opened?,
-            }
-            enter(&at);
-            levels.push((name, names(&at)));
-        } else if let Some((name, _)) = levels.pop().filter(|_| !levels.is_empty()) {
-            at = rustix::fs::openat(&at, c"..", DIRECTORY, Mode::empty())?;
-            leave(&at, &name)?;
-        }
-    }
-    Ok(())
+/// Names of the cgroups right below one, which a container may have made deeper than any path is long.
+fn below(cgroup: &OwnedFd) -> io::Result<Vec<CString>> {
+    let found = entries(cgroup)?.into_iter().filter(|(_, is_directory)| *is_directory);
+    Ok(found.map(|(name, _)| name).collect())
 }
 
-/// Names of the cgroups right below one.
-fn names(cgroup: &OwnedFd) -> Vec<CString> {
-    let entries = Dir::read_from(cgroup).into_iter().flatten().flatten();
-    let below = entries.filter(|e| e.file_type() == FileType::Directory);
-    let names = below.map(|e| e.file_name().to_owned());
-    names.filter(|name| name.as_bytes() != b"." && name.as_bytes() != b"..").collect()
+/// Collects the processes of cgroups.
+struct Processes(Vec<i32>);
+
+impl Visitor for Processes {
+    fn enter(&mut self, cgroup: &OwnedFd, _name: &CStr) -> io::Result<Vec<CString>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let list = rustix::fs::openat(cgroup, "cgroup.procs", flags, Mode::empty());
+        let list = list.map_err(io::Error::from);
+        let list = list.and_then(|list| io::read_to_string(File::from(list))).unwrap_or_default();
+        self.0.extend(list.lines().filter_map(|l| l.parse::<i32>().ok()));
+        Ok(below(cgroup).unwrap_or_default())
+    }
+}
+
+/// Removes cgroups below one.
+struct Removal;
+
+impl Visitor for Removal {
+    fn enter(&mut self, cgroup: &OwnedFd, _name: &CStr) -> io::Result<Vec<CString>> {
+        below(cgroup)
+    }
+
+    fn leave(&mut self, above: &OwnedFd, name: &CStr) -> io::Result<()> {
+        let removed = rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR);
+        ignore_absence(removed.map_err(io::Error::from))
+    }
 }
 
 fn remove_tree(directory: &Path) -> io::Result<()> {
     match std::fs::remove_dir(directory) {
         // Busy with processes or with cgroups below.
         Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
-            let leave = |above: &OwnedFd, name: &CStr| match rustix::fs::unlinkat(
-                above,
-                name,
-                AtFlags::REMOVEDIR,
-            ) {
-                Err(Errno::NOENT) => Ok(()),
-                other => other,
-            };
-            ignore_absence(walk(directory, |_| {}, leave))?;
+            ignore_absence(walk(directory, &mut Removal))?;
             ignore_absence(std::fs::remove_dir(directory))
         }
         other => ignore_absence(other),

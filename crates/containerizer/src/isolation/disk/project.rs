@@ -1,9 +1,12 @@
 //! Project quotas of a file system (xfs, or ext4 with the feature `project`): files carry the number of a project, and the
 //! kernel counts what the files of each project take, and limits it.
 
+use crate::walk::{Visitor, entries, walk};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 /// Bytes of the unit in which quotas are told.
@@ -145,27 +148,40 @@ fn attributes(file: &File) -> io::Result<Attributes> {
 
 /// Makes a directory, and what is in it, of a project.
 pub(super) fn assign(path: &Path, id: u32) -> io::Result<()> {
-    let metadata = path.symlink_metadata()?;
-    // Of others nothing is counted.
-    if !metadata.is_dir() && !metadata.is_file() {
-        return Ok(());
-    }
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOATIME;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let mut attributes = attributes(&file)?;
-    attributes.project = id;
-    if metadata.is_dir() {
-        attributes.flags |= INHERIT;
-    }
-    // SAFETY: the descriptor is open, and the structure lives through the call.
-    if unsafe { libc::ioctl(file.as_raw_fd(), SET_ATTRIBUTES, &raw const attributes) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if metadata.is_dir() {
-        for entry in path.read_dir()? {
-            assign(&entry?.path(), id)?;
+    walk(path, &mut Assignment(id))
+}
+
+struct Assignment(u32);
+
+impl Visitor for Assignment {
+    fn enter(&mut self, directory: &OwnedFd, _name: &CStr) -> io::Result<Vec<CString>> {
+        set(&directory.try_clone()?.into(), self.0, INHERIT)?;
+        let mut below = Vec::new();
+        for (name, is_directory) in entries(directory)? {
+            if is_directory {
+                below.push(name);
+                continue;
+            }
+            // Of others than files nothing is counted.
+            let found = rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOATIME;
+                let flags = flags | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(directory, &name, flags, Mode::empty())?;
+                set(&file.into(), self.0, 0)?;
+            }
         }
+        Ok(below)
     }
-    Ok(())
+}
+
+fn set(file: &File, id: u32, flags: u32) -> io::Result<()> {
+    let mut attributes = attributes(file)?;
+    attributes.project = id;
+    attributes.flags |= flags;
+    // SAFETY: the descriptor is open, and the structure lives through the call.
+    match unsafe { libc::ioctl(file.as_raw_fd(), SET_ATTRIBUTES, &raw const attributes) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

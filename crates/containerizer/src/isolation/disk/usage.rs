@@ -1,11 +1,13 @@
 //! What a directory takes on its disk.
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use crate::walk::{Visitor, entries, walk};
+use rustix::fs::AtFlags;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The kernel counts blocks in units of so many bytes.
@@ -17,46 +19,16 @@ const BLOCK: u64 = 512;
 /// # Errors
 /// When the directory itself can't be read, or directories were moved meanwhile; what disappears takes nothing.
 pub(super) fn of(directory: &Path, except: &[PathBuf]) -> io::Result<u64> {
-    let flags = FLAGS | OFlags::NOFOLLOW;
-    let mut at = rustix::fs::open(directory, flags, Mode::empty())?;
-    let root = rustix::fs::fstat(&at)?;
+    let root = directory.metadata()?;
     let mut count = Count {
-        device: root.st_dev,
-        total: root.st_blocks.unsigned_abs() * BLOCK,
+        device: root.dev(),
+        total: root.blocks() * BLOCK,
         seen: BTreeSet::new(),
-        // Where they are is known by paths, which are not followed for longer than these.
         except: except.iter().filter_map(|path| path.strip_prefix(directory).ok()).collect(),
         path: PathBuf::new(),
     };
-    let mut open = vec![Level { directories: count.list(&at), identity: identity(&root) }];
-    while let Some(level) = open.last_mut() {
-        if let Some(name) = level.directories.pop() {
-            let Ok(below) = rustix::fs::openat(&at, &name, flags, Mode::empty()) else { continue };
-            at = below;
-            count.path.push(OsStr::from_bytes(name.to_bytes()));
-            let identity = identity(&rustix::fs::fstat(&at)?);
-            open.push(Level { directories: count.list(&at), identity });
-            continue;
-        }
-        open.pop();
-        count.path.pop();
-        let Some(above) = open.last() else { break };
-        // Few descriptors are open so, however deep it goes.
-        at = rustix::fs::openat(&at, c"..", FLAGS, Mode::empty())?;
-        if identity(&rustix::fs::fstat(&at)?) != above.identity {
-            return Err(io::Error::other("directories were moved while they were counted"));
-        }
-    }
+    walk(directory, &mut count)?;
     Ok(count.total)
-}
-
-const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
-/// A directory on the way to what is counted.
-struct Level {
-    /// What in it has to be counted yet.
-    directories: Vec<CString>,
-    identity: (u64, u64),
 }
 
 struct Count<'a> {
@@ -69,32 +41,6 @@ struct Count<'a> {
 }
 
 impl Count<'_> {
-    /// Counts what is in a directory; the directories among it, whose content is to be counted.
-    fn list(&mut self, directory: &OwnedFd) -> Vec<CString> {
-        let mut directories = Vec::new();
-        for entry in Dir::read_from(directory).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
-            }
-            let Ok(found) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
-                continue;
-            };
-            let is_directory = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
-            if found.st_dev != self.device || self.is_excepted(name) {
-                continue;
-            }
-            if !is_directory && found.st_nlink > 1 && !self.seen.insert(found.st_ino) {
-                continue;
-            }
-            self.total += found.st_blocks.unsigned_abs() * BLOCK;
-            if is_directory {
-                directories.push(name.to_owned());
-            }
-        }
-        directories
-    }
-
     fn is_excepted(&self, name: &CStr) -> bool {
         let name = OsStr::from_bytes(name.to_bytes());
         let is = |path: &&Path| {
@@ -104,13 +50,37 @@ impl Count<'_> {
     }
 }
 
-fn identity(found: &Stat) -> (u64, u64) {
-    (found.st_dev, found.st_ino)
+impl Visitor for Count<'_> {
+    fn enter(&mut self, directory: &OwnedFd, name: &CStr) -> io::Result<Vec<CString>> {
+        self.path.push(OsStr::from_bytes(name.to_bytes()));
+        let mut below = Vec::new();
+        for (name, is_directory) in entries(directory).unwrap_or_default() {
+            let found = rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW);
+            let Ok(found) = found else { continue };
+            if found.st_dev != self.device || self.is_excepted(&name) {
+                continue;
+            }
+            if !is_directory && found.st_nlink > 1 && !self.seen.insert(found.st_ino) {
+                continue;
+            }
+            self.total += found.st_blocks.unsigned_abs() * BLOCK;
+            if is_directory {
+                below.push(name);
+            }
+        }
+        Ok(below)
+    }
+
+    fn leave(&mut self, _above: &OwnedFd, _name: &CStr) -> io::Result<()> {
+        self.path.pop();
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{Mode, OFlags};
 
     #[test]
     fn links_count_once_and_what_is_excepted_does_not() {
@@ -136,6 +106,7 @@ mod tests {
 
     #[test]
     fn nothing_hides_where_paths_are_too_long() {
+        const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
         let directory = testkit::cluster::temporary_directory();
         let mut at = rustix::fs::open(&directory, FLAGS, Mode::empty()).expect("a directory");
         let before = of(&directory, &[]).expect("it is there");
