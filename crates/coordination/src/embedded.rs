@@ -2,7 +2,9 @@
 
 use crate::raft::Left;
 use crate::{Change, Key, Registry, RegistryError};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition, WriteTransaction,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,8 @@ impl Embedded {
 
     /// Goes on alone with what was the registry of a group.
     fn leave_group(&self, content: BTreeMap<Key, Vec<u8>>) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
+        let mut transaction = self.database.begin_write()?;
+        certain(&mut transaction);
         transaction.delete_table(TABLE)?;
         let changes: Vec<Change> =
             content.into_iter().map(|(key, value)| Change { key, value: Some(value) }).collect();
@@ -52,7 +55,8 @@ impl Embedded {
     }
 
     fn update(&self, writes: &[&[Change]]) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
+        let mut transaction = self.database.begin_write()?;
+        certain(&mut transaction);
         apply(&mut transaction.open_table(TABLE)?, writes.iter().copied().flatten())?;
         transaction.commit()?;
         Ok(())
@@ -144,6 +148,12 @@ pub(crate) fn open(directory: &Path) -> Result<(Database, String), RegistryError
         Ok(database)
     });
     Ok((database.map_err(fault)?, place.clone()))
+}
+
+/// What is committed is not taken for a write that was cut off if it is damaged later, which would bring back what was
+/// before it.
+pub(crate) fn certain(transaction: &mut WriteTransaction) {
+    transaction.set_two_phase_commit(true);
 }
 
 /// Makes changes in their order.

@@ -54,6 +54,20 @@ pub enum RegistryError {
         /// Address of this master.
         me: String,
     },
+    /// A master of a group is not where the others look for it.
+    #[error(
+        "{place} is the part of the master that others know as {was}, and this one is {me}; start it with the same --ip, \
+         --port, --hostname and --peers as before; or remove {was} with `proffer masters remove`, move the file away, \
+         start this one without --peers, and add it"
+    )]
+    Elsewhere {
+        /// The file.
+        place: String,
+        /// Address of the master of that file.
+        was: String,
+        /// Address of this master.
+        me: String,
+    },
     /// There is a registry where masters meet, and another one in the directory of this master.
     #[error(
         "{file} holds the registry of this master when it was alone, and there is another one {place}; move the file \

@@ -68,6 +68,13 @@ impl Identity {
         secret: &[u8],
     ) -> Result<Self, RegistryError> {
         let file = store.file_id(new_id)?;
+        let begun = store.begun()?;
+        let founder = begun.iter().flat_map(|b| &b.founders).find(|(_, of)| *of == file);
+        let was = store.address()?.or_else(|| founder.map(|(address, _)| address.clone()));
+        if let Some(was) = was.filter(|was| was != me) {
+            let (place, me) = (store.place().to_owned(), me.to_owned());
+            return Err(RegistryError::Elsewhere { place, was, me });
+        }
         let mut peers = peers.to_vec();
         peers.sort_unstable();
         Ok(Self {
@@ -76,7 +83,7 @@ impl Identity {
             peers,
             file,
             sealer: Sealer::new(secret),
-            begun: Mutex::new(store.begun()?),
+            begun: Mutex::new(begun),
         })
     }
 
@@ -96,7 +103,7 @@ impl Identity {
 
     /// From now on this master is one of the cluster, also after it was started again.
     pub(super) fn begin(&self, store: &Store, begun: Begun) -> Result<(), RegistryError> {
-        store.begin(&begun)?;
+        store.begin(&begun, &self.me)?;
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
         Ok(())
     }
@@ -115,6 +122,14 @@ impl Identity {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Whether a master of this cluster answers there.
+    pub(super) async fn is_of_cluster(&self, address: &str) -> bool {
+        let answer = self.ask(address, "hello", &[]).await;
+        let hello = answer.ok().and_then(|answer| postcard::from_bytes::<Hello>(&answer).ok());
+        let theirs = hello.and_then(|hello| hello.begun).map(|begun| begun.cluster);
+        theirs.is_some() && theirs == self.begun().map(|begun| begun.cluster)
+    }
+
     /// A call to another master, sealed.
     pub(super) fn seal(&self, kind: &str, to: &str, body: &[u8]) -> io::Result<(Id, Vec<u8>)> {
         let nonce = new_id()?;
@@ -129,7 +144,8 @@ impl Identity {
 
     /// Opens a call, and refuses what is not for this master; gives its nonce and its body.
     pub(super) fn open<'a>(&self, kind: &str, call: &'a [u8]) -> Result<(Id, &'a [u8]), String> {
-        let opened = self.sealer.open(kind, &self.me, call)?;
+        let opened = self.sealer.open(kind, &self.me, call);
+        let opened = opened.map_err(|why| format!("{why}; this master is {}", self.me))?;
         if !matches!(kind, "hello" | "invite") {
             let begun = self.begun().ok_or(NOT_BEGUN)?;
             if begun.cluster != opened.cluster {

@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Longest time for a new master to take the registry over.
-const LEARN_MAX: Duration = Duration::from_secs(10);
+const LEARN_MAX: Duration = Duration::from_secs(30);
 /// Longest time for a change of members.
 const CHANGE_MAX: Duration = Duration::from_secs(30);
 
@@ -124,11 +125,13 @@ impl Peers {
             .collect()
     }
 
-    /// Adds masters, which must run already: they get the whole registry, and then count for majorities.
+    /// Adds masters, which must run already: they get the whole registry, and then count for majorities; all of them or
+    /// none.
     ///
     /// # Errors
     /// When this master does not lead, or one of them does not answer in time.
     pub async fn add(&self, addresses: &[String]) -> Result<(), MembersError> {
+        self.check_leads()?;
         let new: BTreeMap<u64, BasicNode> =
             addresses.iter().map(|a| (id_of(a), BasicNode::new(a))).collect();
         for member in self.members().iter().filter(|m| m.votes) {
@@ -137,33 +140,39 @@ impl Peers {
                 return Err(MembersError::Refused(text));
             }
         }
-        for (id, node) in &new {
+        for node in new.values() {
             self.invite(&node.addr).await?;
-            let learned = self.raft.add_learner(*id, node.clone(), true);
-            let late = || {
-                MembersError::Refused(format!(
-                    "{} does not take over the registry; does a master with --coordination=raft run there?",
-                    node.addr
-                ))
-            };
-            match tokio::time::timeout(LEARN_MAX, learned).await {
-                Ok(learned) => drop(learned.map_err(refused)?),
-                Err(_) => {
-                    let gone = BTreeSet::from([*id]);
-                    self.change(ChangeMembers::RemoveNodes(gone)).await?;
-                    return Err(late());
-                }
+        }
+        for (id, node) in &new {
+            if let Err(why) = self.teach(*id, node).await {
+                self.change(ChangeMembers::RemoveNodes(new.into_keys().collect())).await?;
+                return Err(why);
             }
         }
         self.change(ChangeMembers::AddVoterIds(new.into_keys().collect())).await
     }
 
+    /// Waits until a new master has the registry.
+    async fn teach(&self, id: u64, node: &BasicNode) -> Result<(), MembersError> {
+        let learned = self.raft.add_learner(id, node.clone(), true);
+        match tokio::time::timeout(LEARN_MAX, learned).await {
+            Ok(learned) => learned.map(drop).map_err(refused),
+            Err(_) => Err(MembersError::Refused(format!(
+                "{} does not take over the registry within {} s; see its log",
+                node.addr,
+                LEARN_MAX.as_secs()
+            ))),
+        }
+    }
+
+    fn check_leads(&self) -> Result<(), MembersError> {
+        let leads = self.raft.metrics().borrow().state == ServerState::Leader;
+        if leads { Ok(()) } else { Err(MembersError::NotLeading) }
+    }
+
     /// Lets a new master take part.
     async fn invite(&self, address: &str) -> Result<(), MembersError> {
         let refused = |why: String| MembersError::Refused(format!("{address} is not added: {why}"));
-        if self.raft.metrics().borrow().state != ServerState::Leader {
-            return Err(MembersError::NotLeading);
-        }
         let cluster = self.identity.begun().map(|begun| begun.cluster);
         let body = postcard::to_stdvec(&cluster.unwrap_or_default());
         let body = body.map_err(|e| refused(e.to_string()))?;
@@ -174,25 +183,59 @@ impl Peers {
         answer.map_err(|e| refused(e.to_string()))?.map_err(refused)
     }
 
-    /// Removes masters. What stays must have a majority that runs.
+    /// Removes masters. Of those that stay a majority must answer: without one nobody could lead, nor undo it.
     ///
     /// # Errors
-    /// When this master does not lead, would be removed itself, or nobody would be left.
+    /// When this master does not lead, would be removed itself, or too few that answer would be left.
     pub async fn remove(&self, addresses: &[String]) -> Result<(), MembersError> {
+        self.check_leads()?;
         let gone: BTreeSet<u64> = addresses.iter().map(|a| id_of(a)).collect();
-        for member in self.members() {
-            if member.leads && gone.contains(&id_of(&member.address)) {
-                return Err(MembersError::Refused(format!(
-                    "{} leads; stop it, and remove it when another master leads",
-                    member.address
-                )));
-            }
-        }
-        let known = |address: &&String| self.members().iter().all(|m| m.address != **address);
+        let members = self.members();
+        let known = |address: &&String| members.iter().all(|m| m.address != **address);
         if let Some(unknown) = addresses.iter().find(known) {
             return Err(MembersError::Refused(format!("{unknown} is no master of this cluster")));
         }
-        self.change(ChangeMembers::RemoveVoters(gone)).await
+        let (go, stay): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| gone.contains(&id_of(&member.address)));
+        if let Some(leader) = go.iter().find(|member| member.leads) {
+            return Err(MembersError::Refused(format!(
+                "{} leads; stop it, and remove it when another master leads",
+                leader.address
+            )));
+        }
+        let stay: Vec<String> =
+            stay.into_iter().filter(|m| m.votes).map(|member| member.address).collect();
+        let absent = self.absent(&stay).await;
+        if absent.len() * 2 >= stay.len() {
+            return Err(MembersError::Refused(format!(
+                "of {}, which would stay, {} does not answer: no majority would be left; remove that one first, or \
+                 start it",
+                stay.join(", "),
+                absent.join(", ")
+            )));
+        }
+        let voters =
+            go.iter().filter(|m| m.votes).map(|m| id_of(&m.address)).collect::<BTreeSet<_>>();
+        if voters.len() < gone.len() {
+            let learners = gone.difference(&voters).copied().collect();
+            self.change(ChangeMembers::RemoveNodes(learners)).await?;
+        }
+        match voters.is_empty() {
+            true => Ok(()),
+            false => self.change(ChangeMembers::RemoveVoters(voters)).await,
+        }
+    }
+
+    /// Those of some masters that do not answer, or not as masters of this cluster.
+    async fn absent(&self, masters: &[String]) -> Vec<String> {
+        let mut asked = JoinSet::new();
+        for master in masters.iter().filter(|master| **master != self.identity.me) {
+            let (identity, master) = (self.identity.clone(), master.clone());
+            asked.spawn(async move { (!identity.is_of_cluster(&master).await).then_some(master) });
+        }
+        let mut absent: Vec<String> = asked.join_all().await.into_iter().flatten().collect();
+        absent.sort_unstable();
+        absent
     }
 
     async fn change(&self, change: ChangeMembers<u64, BasicNode>) -> Result<(), MembersError> {

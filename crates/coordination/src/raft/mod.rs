@@ -45,6 +45,9 @@ const LEASE: Duration = Duration::from_millis(1000);
 /// stall that nobody took for its end is over when a majority answers again.
 const PATIENCE: Duration = Duration::from_millis(2000);
 
+/// Longest time for the answer to a piece of a snapshot, of which the last one is that all of it is on disk.
+const SNAPSHOT_MAX: Duration = Duration::from_secs(20);
+
 /// Longest time for a leader who is alone to answer itself.
 const CALL_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for the end of Raft's tasks.
@@ -106,7 +109,9 @@ pub(crate) async fn take_part(settings: &Replicas) -> Result<Group, RegistryErro
     let identity = Arc::new(Identity::new(&store, me, peers, secret)?);
     let config = Config {
         cluster_name: "proffer".to_owned(),
+        // To openraft the longest time for an answer as well.
         heartbeat_interval: millis(HEARTBEAT),
+        install_snapshot_timeout: millis(SNAPSHOT_MAX),
         // openraft has its lease as long as the longest time until an election; when there is one, `election` says.
         election_timeout_min: millis(LEASE) - 1,
         election_timeout_max: millis(LEASE),

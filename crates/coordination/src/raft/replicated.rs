@@ -9,6 +9,8 @@ use tokio::runtime::Handle;
 
 /// Bytes of changes that go into one command, at least one write.
 const COMMAND_BYTES: usize = 1 << 20;
+/// Most bytes of a write: it is sent in one call.
+const WRITE_MAX: usize = 4 << 20;
 
 pub(super) struct Replicated {
     pub(super) raft: openraft::Raft<Raft>,
@@ -44,7 +46,12 @@ impl Replicated {
             change.key.0.len() + change.key.1.len() + change.value.as_ref().map_or(0, Vec::len)
         };
         for write in writes {
-            bytes += write.iter().map(size).sum::<usize>();
+            let size: usize = write.iter().map(size).sum();
+            if size > WRITE_MAX {
+                let place = self.store.place().to_owned();
+                return Err(RegistryError::TooLarge { place, size, max: WRITE_MAX });
+            }
+            bytes += size;
             command.changes.extend_from_slice(write);
             if bytes > COMMAND_BYTES {
                 self.commit(std::mem::take(&mut command)).await?;

@@ -27,8 +27,7 @@ pub(crate) fn new_id() -> std::io::Result<Id> {
 }
 
 /// Why a call or an answer is not taken.
-pub(super) const NOT_SEALED: &str =
-    "the seal is wrong; --peers_secret must name the same secret for all masters";
+pub(super) const NOT_SEALED: &str = "the seal is wrong; --peers_secret must name the same secret for all masters, and a master be called by the address that it announces";
 
 /// A call that was opened.
 #[derive(Debug, PartialEq, Eq)]

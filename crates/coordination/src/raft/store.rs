@@ -36,6 +36,10 @@ pub(super) const APPLIED: &str = "applied";
 pub(super) const MEMBERSHIP: &str = "membership";
 const FILE_ID: &str = "file_id";
 const BEGUN: &str = "begun";
+const ADDRESS: &str = "address";
+
+/// Bytes of log entries that are sent in one call: it must be answered in time.
+const CALL_BYTES: usize = 512 << 10;
 
 type Fault = StorageError<u64>;
 type Membership = StoredMembership<u64, BasicNode>;
@@ -155,10 +159,18 @@ impl Store {
         self.meta(BEGUN).map_err(|e| RegistryError::unavailable(&self.place, e))
     }
 
-    /// Keeps the cluster that this master is of.
-    pub(super) fn begin(&self, begun: &Begun) -> Result<(), RegistryError> {
-        let kept = self.write(Durability::Immediate, |transaction| put(transaction, BEGUN, begun));
+    /// Keeps the cluster that this master is of, and where others know it to be.
+    pub(super) fn begin(&self, begun: &Begun, me: &str) -> Result<(), RegistryError> {
+        let kept = self.write(Durability::Immediate, |transaction| {
+            put(transaction, BEGUN, begun)?;
+            put(transaction, ADDRESS, &me)
+        });
         kept.map_err(|e| RegistryError::unavailable(&self.place, e))
+    }
+
+    /// Where others know this master to be; None: it is of no cluster, or the file is older than this.
+    pub(super) fn address(&self) -> Result<Option<String>, RegistryError> {
+        self.meta(ADDRESS).map_err(|e| RegistryError::unavailable(&self.place, e))
     }
 
     fn write<T>(
@@ -169,6 +181,7 @@ impl Store {
         guarded(|| {
             let mut transaction = self.database.begin_write()?;
             transaction.set_durability(durability)?;
+            embedded::certain(&mut transaction);
             let out = change(&transaction)?;
             transaction.commit()?;
             Ok(out)
@@ -238,6 +251,28 @@ impl RaftLogReader<Raft> for Store {
             let mut out = Vec::new();
             for entry in table.range(bounds)? {
                 out.push(decode(entry?.1.value())?);
+            }
+            Ok(out)
+        });
+        entries.map_err(read_log)
+    }
+
+    /// As many as go into one call, at least one.
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry<Raft>>, Fault> {
+        let entries = guarded(|| {
+            let table = self.database.begin_read()?.open_table(LOG)?;
+            let (mut out, mut bytes) = (Vec::new(), 0);
+            for entry in table.range(start..end)? {
+                let (_, entry) = entry?;
+                bytes += entry.value().len();
+                if bytes > CALL_BYTES && !out.is_empty() {
+                    break;
+                }
+                out.push(decode(entry.value())?);
             }
             Ok(out)
         });

@@ -63,3 +63,42 @@ async fn an_embedded_registry_has_one_master_at_a_time() {
     member.leave().await;
     std::fs::remove_dir_all(directory).expect("removed");
 }
+
+#[tokio::test]
+async fn damage_after_a_crash_is_not_taken_for_a_write_that_was_cut_off() {
+    const PAGE: usize = 4096;
+    let directory = temporary_directory();
+    let running = Backend::Embedded(directory.join("running"));
+    let mut member = join(&running, contract::master(1)).await.expect("joined");
+    let mut registry = contract::leads(&mut member).await;
+    for key in ["a", "b", "c"] {
+        let written;
+        (registry, written) =
+            contract::write(registry, vec![contract::change(key, Some("1"))]).await;
+        written.expect("written");
+    }
+    // As a process that is killed leaves it.
+    let crashed = std::fs::read(directory.join("running/registry.redb")).expect("a file");
+    drop(registry);
+    member.leave().await;
+    let damaged = directory.join("damaged");
+    std::fs::create_dir(&damaged).expect("a directory");
+    let mut refused = 0;
+    for page in (0..crashed.len()).step_by(PAGE) {
+        let mut bytes = crashed.clone();
+        let end = bytes.len().min(page + PAGE);
+        bytes[page..end].fill(0);
+        std::fs::write(damaged.join("registry.redb"), bytes).expect("written");
+        let Ok(mut member) = join(&Backend::Embedded(damaged.clone()), contract::master(1)).await
+        else {
+            refused += 1;
+            continue;
+        };
+        let (registry, all) = contract::content(contract::leads(&mut member).await).await;
+        assert_eq!(all.len(), 3, "without the page at {page}: {all:?}");
+        drop(registry);
+        member.leave().await;
+    }
+    assert!(refused > 0, "no page matters");
+    std::fs::remove_dir_all(directory).expect("removed");
+}

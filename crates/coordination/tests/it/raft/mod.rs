@@ -1,5 +1,8 @@
 //! Masters that replicate the registry among themselves.
 
+mod doubt;
+mod members;
+
 use crate::contract::{self, change, content, leads, master, next, write};
 use bytes::Bytes;
 use coordination::{Backend, Member, Peers, RAFT_PATH, Replicas, Secret, Standing, Timeouts, join};
@@ -131,6 +134,7 @@ async fn one_master_keeps_the_contract() {
     let backend = masters.backend(0, &[0]);
     contract::keeps_what_is_written(&backend).await;
     contract::keeps_it_for_the_next_one(&backend).await;
+    contract::takes_writes_of_any_size(&backend).await;
 }
 
 /// The first of several that leads: its number, and its registry.
