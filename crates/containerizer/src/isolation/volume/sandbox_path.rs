@@ -3,8 +3,9 @@
 
 use super::{Kind, attributes, of_kind, refuse_shared, target};
 use crate::isolation::{Attributes, Isolator, Preparation, Source, Step};
-use crate::rooted;
+use crate::rooted::{self, Within};
 use crate::{ContainerSpec, MesosOptions, MountedVolume, User};
+use rustix::fs::{AtFlags, Gid, OFlags, Uid};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -76,18 +77,11 @@ fn of_pod<'a>(spec: &'a ContainerSpec, path: &str) -> Option<(&'a MountedVolume,
     })
 }
 
-/// Gives a persistent volume of the pod to whom the pod belongs or, if only an image knows that user, to the container's.
-fn give(
-    spec: &ContainerSpec,
-    volume: &MountedVolume,
-    owner: Option<(u32, u32)>,
-) -> Result<(), String> {
+/// Who has the sandbox of the pod: its user or, if only an image knows that one, the container's.
+fn owner_of_pod(spec: &ContainerSpec, container: Option<(u32, u32)>) -> Option<(u32, u32)> {
     let user = spec.pod.as_ref().and_then(|pod| pod.user.as_deref());
     let known = user.and_then(|name| User::named(name, None).ok());
-    match known.map(|user| (user.uid, user.gid)).or(owner).filter(|_| volume.exclusive) {
-        Some(owner) => crate::isolation::give(Path::new(&volume.path), owner),
-        None => Ok(()),
-    }
+    known.map(|user| (user.uid, user.gid)).or(container)
 }
 
 impl Isolator for SandboxPath {
@@ -99,7 +93,15 @@ impl Isolator for SandboxPath {
         for volume in of_kind(spec, Kind::SandboxPath) {
             refuse_shared(spec)?;
             let (base, path, persistent) = self.source(spec, volume)?;
-            persistent.map_or(Ok(()), |volume| give(spec, volume, preparation.owner))?;
+            let mut owner = None;
+            if spec.pod.is_some() && base != Path::new(&spec.directory) {
+                owner = owner_of_pod(spec, preparation.owner);
+                if let (Some(owner), Some(volume)) = (owner, persistent.filter(|v| v.exclusive)) {
+                    crate::isolation::give(Path::new(&volume.path), owner)?;
+                }
+                make(&base, &path, owner)
+                    .map_err(|e| format!("cannot use '{path}' of {}: {e}", base.display()))?;
+            }
             if self.mounts {
                 let target = target(volume, preparation)?;
                 let source = Source::Within { base, path };
@@ -117,23 +119,26 @@ impl Isolator for SandboxPath {
                      --isolation"
                 ));
             }
-            link(&base, &path, Path::new(&spec.directory), shown)
-                .map_err(|e| format!("cannot link '{path}' of {} : {e}", base.display()))?;
+            make(&base, &path, owner)
+                .and_then(|()| rooted::directory(Path::new(&spec.directory)))
+                .and_then(|own| rooted::link(&own, Path::new(shown), &base.join(&path)))
+                .map_err(|e| format!("cannot link '{path}' of {}: {e}", base.display()))?;
         }
         Ok(())
     }
 }
 
-/// Shows a directory of one sandbox as a link in another. It is made, and its sandbox's owner's, if it is not there.
-fn link(base: &Path, path: &str, sandbox: &Path, shown: &str) -> io::Result<()> {
+/// Makes a directory in another, if it is not there: that owner's, or else the other's.
+fn make(base: &Path, path: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
     let around = rooted::directory(base)?;
-    let flags = rustix::fs::OFlags::PATH;
-    if rooted::open(&around, Path::new(path), rooted::Within::Bounds, flags).is_err() {
-        let made = rooted::make_directory(&around, Path::new(path), rooted::Within::Bounds)?;
-        let owner = std::fs::metadata(base)?;
-        let (uid, gid) =
-            (rustix::fs::Uid::from_raw(owner.uid()), rustix::fs::Gid::from_raw(owner.gid()));
-        rustix::fs::chownat(&made, "", Some(uid), Some(gid), rustix::fs::AtFlags::EMPTY_PATH)?;
+    let flags = OFlags::PATH;
+    match rooted::open(&around, Path::new(path), Within::Bounds, flags) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        other => return other.map(drop),
     }
-    rooted::link(&rooted::directory(sandbox)?, Path::new(shown), &base.join(path))
+    let made = rooted::make_directory(&around, Path::new(path), Within::Bounds)?;
+    let of_base = std::fs::metadata(base)?;
+    let (uid, gid) = owner.unwrap_or((of_base.uid(), of_base.gid()));
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(rustix::fs::chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
 }

@@ -188,8 +188,8 @@ async fn a_persistent_volume_of_a_pod_is_what_its_containers_see_of_its_sandbox(
         std::fs::create_dir(&data).expect("a directory");
         let mut read_only = false;
         for (id, script) in [
-            ("writes", "echo x > data/x; echo y > deep/y; stat -L -c %U data"),
-            ("reads", "cat data/x deep/y; touch data/z 2>/dev/null || echo read-only"),
+            ("writes", "echo x > data/x; echo y > deep/y; echo z > common/z; stat -L -c %U data"),
+            ("reads", "cat data/x deep/y common/z; touch data/z 2>/dev/null || echo read-only"),
         ] {
             let mut spec = host.spec(&format!("pod/containers/{id}"), script);
             spec.container_id = id.to_owned();
@@ -197,6 +197,8 @@ async fn a_persistent_volume_of_a_pod_is_what_its_containers_see_of_its_sandbox(
             spec.container = with(vec![
                 volume("data", sandbox_path(Type::Parent, "kept"), true),
                 volume("deep", sandbox_path(Type::Parent, "kept/a/b"), true),
+                // As Marathon's volumes that go with their pod.
+                volume("common", sandbox_path(Type::Parent, "volumes/common"), true),
             ]);
             let kept = containerizer::MountedVolume {
                 path: data.display().to_string(),
@@ -213,7 +215,7 @@ async fn a_persistent_volume_of_a_pod_is_what_its_containers_see_of_its_sandbox(
         }
         assert_eq!(host.stdout("pod/containers/writes"), "nobody\n");
         let seen = host.stdout("pod/containers/reads");
-        assert_eq!(seen, if read_only { "x\ny\nread-only\n" } else { "x\ny\n" });
+        assert_eq!(seen, if read_only { "x\ny\nz\nread-only\n" } else { "x\ny\nz\n" });
         assert_eq!(std::fs::read(data.join("a/b/y")).expect("it is there"), b"y\n");
     }
 }
