@@ -17,8 +17,35 @@ pub enum Body {
     Whole(Option<Bytes>),
     /// Pieces as they come; it ends when the sender is dropped.
     Stream(Pieces),
-    /// Pieces of a large answer; an error breaks the connection, so that nobody takes a part for the whole.
-    Pieces(mpsc::UnboundedReceiver<io::Result<Bytes>>),
+    /// A large answer.
+    Large(Large),
+}
+
+/// Pieces of a large answer; an error breaks the connection, so that nobody takes a part for the whole.
+#[derive(Debug)]
+pub struct Large {
+    pieces: mpsc::UnboundedReceiver<io::Result<Bytes>>,
+    /// It is the turn of other connections.
+    rests: bool,
+}
+
+impl Large {
+    /// What comes from there.
+    pub(crate) fn new(pieces: mpsc::UnboundedReceiver<io::Result<Bytes>>) -> Self {
+        Self { pieces, rests: false }
+    }
+
+    /// Hands out one piece at a time: the sockets of many readers take megabytes at once, and whoever launches tasks
+    /// would wait for all of them on the same threads.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if std::mem::take(&mut self.rests) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = self.pieces.poll_recv(cx);
+        self.rests = piece.is_ready();
+        piece
+    }
 }
 
 /// What is to be sent on a stream.
@@ -76,8 +103,8 @@ impl http_body::Body for Body {
                     })
                 })
             }
-            Body::Pieces(pieces) => {
-                pieces.poll_recv(cx).map(|piece| piece.map(|bytes| bytes.map(Frame::data)))
+            Body::Large(answer) => {
+                answer.poll(cx).map(|piece| piece.map(|bytes| bytes.map(Frame::data)))
             }
         }
     }
@@ -91,7 +118,7 @@ impl http_body::Body for Body {
             Body::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
-            Body::Stream(..) | Body::Pieces(..) => SizeHint::default(),
+            Body::Stream(..) | Body::Large(..) => SizeHint::default(),
         }
     }
 }

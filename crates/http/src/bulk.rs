@@ -1,6 +1,7 @@
 //! Large answers: made one after the other by a thread that gives way to all others, once for all who ask for the same
 //! before it begins, and sent in pieces while they are made.
 
+use crate::body::Large;
 use crate::{Body, Response, respond};
 use bytes::Bytes;
 use flate2::Compression;
@@ -13,16 +14,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Bytes of a piece. An answer that fits into one is sent whole, with its length.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 64 << 10;
 /// Bytes that may wait for slow readers before the next answer is begun.
 const UNSENT_MAX: usize = 256 << 20;
 /// Longest time that an answer waits for slow readers of others.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How much the thread gives way (`nice`): it is about a tenth of what others get.
+/// How much the thread gives way at first (`nice`): it gets about a tenth of what others get.
 const NICE: i32 = 10;
+/// Work that makes the thread give way altogether, for good: it keeps a core from nobody any more, where at a high `nice`
+/// it is only taken from it after milliseconds. Small clusters, whose masters may be beside tasks that never rest, do not
+/// have as much.
+const LONG: Duration = Duration::from_millis(20);
 
 /// What answers are alike by, and how they are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,15 +200,37 @@ impl Bulk {
     }
 }
 
+/// Time for which this thread has run.
+fn worked() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+/// This thread runs when nobody else wants to.
+fn give_way() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let this = thread_native_id();
+    // An error may only be of `nice`, which is to be 0 again and means nothing to such a thread.
+    if let Err(error) = set_thread_priority_and_policy(this, ThreadPriority::Min, idle) {
+        tracing::debug!(?error, "the thread that makes large answers gives way altogether");
+    }
+}
+
 impl Desk {
     fn run(&self) {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             tracing::debug!(%error, "large answers are made at the usual priority");
         }
+        let mut gives_way = false;
         while let Some((job, has_room)) = self.next() {
+            let begun = worked();
             // A fault in one answer must not end the thread that makes all.
             if catch_unwind(AssertUnwindSafe(|| self.carry_out(job, has_room))).is_err() {
                 tracing::error!("a large answer could not be made");
+            }
+            if !gives_way && worked().saturating_sub(begun) > LONG {
+                gives_way = true;
+                give_way();
             }
         }
     }
@@ -280,7 +311,7 @@ impl Sink {
     fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         for asking in std::mem::take(&mut self.asking) {
             let (sender, pieces) = mpsc::unbounded_channel();
-            let mut response = self.head(Body::Pieces(pieces));
+            let mut response = self.head(Body::Large(Large::new(pieces)));
             if self.kind.gzip {
                 let gzip = HeaderValue::from_static("gzip");
                 response.headers_mut().insert(CONTENT_ENCODING, gzip);

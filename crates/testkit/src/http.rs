@@ -70,15 +70,34 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> io::Result<Answer> {
+        let mut whole = Vec::new();
+        let mut answer = self.read(method, path, headers, body, |piece| whole.extend(piece))?;
+        answer.body = whole;
+        Ok(answer)
+    }
+
+    /// As [`Connection::request`]; the body is given to `take` in pieces.
+    ///
+    /// # Errors
+    /// When the connection breaks or the answer is not HTTP.
+    pub fn read(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        mut take: impl FnMut(Vec<u8>),
+    ) -> io::Result<Answer> {
         self.send(method, path, headers, body)?;
-        let mut answer = self.head()?;
+        let answer = self.head()?;
         if answer.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk()? {
-                answer.body.extend(chunk);
+                take(chunk);
             }
         } else if let Some(length) = answer.header("content-length").and_then(|l| l.parse().ok()) {
-            answer.body = vec![0; length];
-            self.reader.read_exact(&mut answer.body)?;
+            let mut whole = vec![0; length];
+            self.reader.read_exact(&mut whole)?;
+            take(whole);
         }
         Ok(answer)
     }

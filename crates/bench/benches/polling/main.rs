@@ -6,9 +6,8 @@ mod agents;
 
 use agents::{Agents, Size};
 use serde_json::json;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::http::Connection;
 use testkit::measure::{Arguments, Quantiles, accept_to_running, memory_kib, round};
@@ -30,15 +29,19 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let arguments = Arguments::given();
+    let path = arguments.value("--path").unwrap_or_else(|| "/state".to_owned());
+    let pollers = arguments.number("--pollers", 10);
+    if let Some(address) = arguments.value("--poll") {
+        poll(&address, &path, pollers);
+        return ExitCode::SUCCESS;
+    }
     let Some(program) = arguments.value("--program") else {
         print!("{HELP}");
         return ExitCode::FAILURE;
     };
     let size =
         Size { agents: arguments.number("--agents", 1563), tasks: arguments.number("--tasks", 64) };
-    let pollers = arguments.number("--pollers", 10);
     let rounds = arguments.number("--rounds", 1000);
-    let path = arguments.value("--path").unwrap_or_else(|| "/state".to_owned());
     let figures = measure(&program, size, pollers, &path, rounds);
     if arguments.has("--json") {
         println!("{figures}");
@@ -93,7 +96,7 @@ fn measure(
         memory_kib(cluster.master_number_pid(0).expect("it runs")).expect("it runs").0
     };
     let before = memory(&cluster);
-    let polled = Polled::start(&address, path, pollers);
+    let polled = Pollers::start(&address, path, pollers);
     let begun = Instant::now();
     let beside = launch(&mut framework, "beside");
     let seconds = begun.elapsed().as_secs_f64();
@@ -111,44 +114,59 @@ fn measure(
     })
 }
 
-/// Clients that ask and throw away what they get, at the lowest priority: they would be on other machines.
-struct Polled {
-    stop: Arc<AtomicBool>,
-    answers: Arc<AtomicU64>,
-    bytes: Arc<AtomicU64>,
-    threads: Vec<std::thread::JoinHandle<()>>,
-}
+/// Clients that ask and throw away what they get, in a process of their own that gets what nobody else wants: they
+/// would be on other machines.
+struct Pollers(Child);
 
-impl Polled {
-    fn start(address: &str, path: &str, pollers: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (answers, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let poller = |_| {
-            let (address, path) = (address.to_owned(), path.to_owned());
-            let (stop, answers, bytes) = (stop.clone(), answers.clone(), bytes.clone());
-            std::thread::spawn(move || {
-                let _ = rustix::process::setpriority_process(None, 19);
-                while !stop.load(Ordering::Relaxed) {
-                    let answer = Connection::open(&address)
-                        .and_then(|mut c| c.request("GET", &path, &[], b""));
-                    let answer = answer.expect("an answer");
-                    assert_eq!(answer.status, 200, "{}", answer.text());
-                    answers.fetch_add(1, Ordering::Relaxed);
-                    bytes.fetch_add(answer.body.len() as u64, Ordering::Relaxed);
-                }
-            })
-        };
-        let threads = (0..pollers).map(poller).collect();
-        Self { stop, answers, bytes, threads }
+impl Pollers {
+    fn start(address: &str, path: &str, count: usize) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let count = count.to_string();
+        let words = ["--poll", address, "--path", path, "--pollers", &count];
+        // Of util-linux; what it starts gives way to everybody at once, where a high `nice` keeps a core for milliseconds.
+        let mut child = Command::new("chrt");
+        child
+            .args(["--idle", "0"])
+            .arg(program)
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        Self(child.spawn().expect("it starts"))
     }
 
     /// How many answers came, and how many bytes.
-    fn stop(self) -> (u64, u64) {
-        let counted = (self.answers.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            let _ = thread.join();
-        }
-        counted
+    fn stop(mut self) -> (u64, u64) {
+        drop(self.0.stdin.take());
+        let output = self.0.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let counts = text.trim().split_once(' ');
+        let counts = counts.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        counts.unwrap_or_else(|| panic!("pollers: {} '{text}'", output.status))
     }
+}
+
+/// What the process of [`Pollers`] does until its input ends.
+fn poll(address: &str, path: &str, count: usize) {
+    let counts: Arc<Mutex<(u64, u64)>> = Arc::default();
+    for _ in 0..count {
+        let (address, path, counts) = (address.to_owned(), path.to_owned(), counts.clone());
+        std::thread::spawn(move || {
+            loop {
+                let mut bytes = 0;
+                let count = |piece: Vec<u8>| bytes += piece.len() as u64;
+                let answer = Connection::open(&address)
+                    .and_then(|mut c| c.read("GET", &path, &[], b"", count));
+                let answer = answer.expect("an answer");
+                if answer.status != 200 {
+                    eprintln!("{path}: status {}", answer.status);
+                    std::process::exit(1);
+                }
+                let mut counts = counts.lock().expect("no panic");
+                *counts = (counts.0 + 1, counts.1 + bytes);
+            }
+        });
+    }
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    let (answers, bytes) = *counts.lock().expect("no panic");
+    println!("{answers} {bytes}");
 }
