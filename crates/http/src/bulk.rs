@@ -14,10 +14,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
 use tokio::sync::{mpsc, oneshot};
 
 /// Bytes of a piece. An answer that fits into one is sent whole, with its length.
@@ -26,12 +22,11 @@ const PIECE: usize = 64 << 10;
 const UNSENT_MAX: usize = 256 << 20;
 /// Longest time that an answer waits for slow readers of others.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How much the thread gives way at first (`nice`): it gets about a tenth of what others get.
+/// How much the thread gives way (`nice`): it gets about a tenth of what others get. Without a time of its own at all it
+/// would keep locks for as long as others work.
 const NICE: i32 = 10;
-/// Work that makes the thread give way altogether, for good: it keeps a core from nobody any more, where at a high `nice`
-/// it is only taken from it after milliseconds. Small clusters, whose masters may be beside tasks that never rest, do not
-/// have as much.
-const LONG: Duration = Duration::from_millis(20);
+/// Bytes after which others may go on that wait for its core: who wakes up later is not let in before some milliseconds.
+const BREATH: usize = 8 << 10;
 
 /// What answers are alike by, and how they are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,37 +195,15 @@ impl Bulk {
     }
 }
 
-/// Time for which this thread has run.
-fn worked() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(now).unwrap_or_default()
-}
-
-/// This thread runs when nobody else wants to.
-fn give_way() {
-    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    let this = thread_native_id();
-    // An error may only be of `nice`, which is to be 0 again and means nothing to such a thread.
-    if let Err(error) = set_thread_priority_and_policy(this, ThreadPriority::Min, idle) {
-        tracing::debug!(?error, "the thread that makes large answers gives way altogether");
-    }
-}
-
 impl Desk {
     fn run(&self) {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             tracing::debug!(%error, "large answers are made at the usual priority");
         }
-        let mut gives_way = false;
         while let Some((job, has_room)) = self.next() {
-            let begun = worked();
             // A fault in one answer must not end the thread that makes all.
             if catch_unwind(AssertUnwindSafe(|| self.carry_out(job, has_room))).is_err() {
                 tracing::error!("a large answer could not be made");
-            }
-            if !gives_way && worked().saturating_sub(begun) > LONG {
-                gives_way = true;
-                give_way();
             }
         }
     }
@@ -269,7 +242,8 @@ impl Desk {
     fn make(&self, kind: Kind, make: Make, asking: Vec<oneshot::Sender<Response>>) {
         let packer = kind.gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast()));
         let (readers, buffer, unsent) = (Vec::new(), Vec::new(), self.unsent.clone());
-        let mut sink = Sink { kind, asking, readers, buffer, packer, unsent, is_whole: false };
+        let mut sink =
+            Sink { kind, asking, readers, buffer, unbroken: 0, packer, unsent, is_whole: false };
         match make(&mut sink).and_then(|()| sink.finish()) {
             Ok(()) => sink.is_whole = true,
             Err(error) => tracing::debug!(%error, "a large answer ends early"),
@@ -285,6 +259,8 @@ struct Sink {
     readers: Vec<mpsc::UnboundedSender<io::Result<Bytes>>>,
     /// Not compressed yet.
     buffer: Vec<u8>,
+    /// Bytes since others could go on.
+    unbroken: usize,
     packer: Option<GzEncoder<Vec<u8>>>,
     unsent: Unsent,
     /// All of it was sent.
@@ -356,6 +332,11 @@ impl Drop for Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
+        self.unbroken += bytes.len();
+        if self.unbroken >= BREATH {
+            self.unbroken = 0;
+            std::thread::yield_now();
+        }
         if self.buffer.len() >= PIECE {
             let piece = self.packed()?;
             self.send(piece)?;
