@@ -433,6 +433,7 @@ impl Master {
         info: v1::ExecutorInfo,
         resources: Resources,
     ) {
+        self.hold(key, agent, &resources);
         self.put_executor(key, agent, Executor { info, resources });
     }
 
@@ -445,6 +446,7 @@ impl Master {
         resources: Resources,
     ) {
         let id = info.task_id.value.clone();
+        self.hold(key, agent, &resources);
         let Some(framework) = self.framework_mut(key) else { return };
         let wire = v1::Task {
             name: info.name.clone(),

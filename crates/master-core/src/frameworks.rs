@@ -6,7 +6,7 @@ use crate::master::{Cx, Master, Timer};
 use crate::state::{Framework, roles_of};
 use allocator::{FrameworkId, FrameworkOptions};
 use base::Token;
-use resources::{Quantities, to_milli};
+use resources::{Quantities, Resources, to_milli};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +58,7 @@ impl Master {
             unreachable_tasks: VecDeque::new(),
             completed_tasks: VecDeque::new(),
             executors: BTreeMap::new(),
+            used: Resources::new(),
             suppressed: BTreeSet::new(),
             constraints: None,
             offers: BTreeMap::new(),

@@ -45,15 +45,10 @@ impl State {
     #[must_use]
     pub fn lent(&self) -> BTreeMap<String, BTreeMap<String, Milli>> {
         let mut held: BTreeMap<AgentId, Resources> = BTreeMap::new();
-        for framework in self.frameworks.values() {
-            let tasks = framework.tasks.values().filter(|t| t.holds_resources());
-            let tasks = tasks.map(|t| (t.agent, &t.resources));
-            let executors = framework.executors.iter().map(|((on, _), e)| (*on, &e.resources));
-            let offers = framework.offers.values().filter(|o| !o.soft);
-            let offers = offers.map(|o| (o.agent, &o.resources));
-            for (agent, resources) in tasks.chain(executors).chain(offers) {
-                *held.entry(agent).or_default() += &resources.nonshared().unallocated();
-            }
+        let used = self.agents.values().map(|agent| (agent.key, &agent.used));
+        let offers = self.frameworks.values().flat_map(|f| f.offers.values()).filter(|o| !o.soft);
+        for (agent, resources) in used.chain(offers.map(|o| (o.agent, &o.resources))) {
+            *held.entry(agent).or_default() += &resources.nonshared().unallocated();
         }
         let mut lent: BTreeMap<String, Amounts> = BTreeMap::new();
         for (agent, held) in held {

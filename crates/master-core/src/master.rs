@@ -452,10 +452,11 @@ impl Master {
     pub fn check(&self) -> Result<(), String> {
         self.allocator.check()?;
         for (key, agent) in &self.state.agents {
-            let mut sum = Resources::new();
-            for resources in self.state.used_on(agent).values() {
-                sum += &resources.unallocated().nonshared();
+            let used: Resources = self.state.used_on(agent).values().sum();
+            if used != agent.used {
+                return Err(format!("agent {}: {used} is used, not {}", agent.id, agent.used));
             }
+            let mut sum = used.unallocated().nonshared();
             // An agent may come back with less than what is in use on it, and its estimate of what can be oversubscribed
             // may shrink; but then nothing of it is offered.
             let mut offered = Resources::new();
@@ -497,6 +498,14 @@ impl Master {
             return Err(format!("{by_agent} of {} offers are known by agent", self.offers.len()));
         }
         for (key, framework) in &self.state.frameworks {
+            let tasks = framework.tasks.values().filter(|t| t.holds_resources());
+            let tasks = tasks.map(|task| &task.resources);
+            let executors = framework.executors.values().map(|executor| &executor.resources);
+            let used: Resources = tasks.chain(executors).sum();
+            if used != framework.used {
+                let kept = &framework.used;
+                return Err(format!("framework {}: {used} is used, not {kept}", framework.id));
+            }
             for (id, task) in &framework.tasks {
                 let known =
                     self.agent(task.agent).is_some_and(|a| a.tasks.contains(&(*key, id.clone())));

@@ -127,7 +127,7 @@ impl Master {
             add(&agent.total.filter(|e| e.reserved_to().is_some_and(is_below)));
         }
         for framework in self.state.frameworks.values() {
-            let used = framework.used();
+            let used = &framework.used;
             add(&used.filter(|e| {
                 e.is_quota_charged() && e.identity.allocated_to.as_deref().is_some_and(is_below)
             }));

@@ -281,6 +281,7 @@ impl Master {
             operations: BTreeMap::new(),
             tasks: BTreeSet::new(),
             executors: BTreeSet::new(),
+            used: Resources::new(),
             killed: BTreeSet::new(),
             killed_by_operator: BTreeSet::new(),
             missed_pings: 0,

@@ -5,6 +5,7 @@ use crate::contract::Effect;
 use crate::master::{Cx, Master, Timer};
 use crate::tasks::{keep_status, master_status, push_bounded};
 use allocator::FrameworkId;
+use resources::Resources;
 use std::sync::Arc;
 use wire::internal;
 use wire::internal::master_to_agent::Message;
@@ -36,8 +37,7 @@ impl Master {
         let tasks = std::mem::take(&mut framework.tasks).into_values();
         for mut task in tasks.chain(std::mem::take(&mut framework.unreachable_tasks)) {
             if task.holds_resources() {
-                self.allocator.recover(cx.now, key, task.agent, &task.resources, None);
-                self.note_freed(cx.now, task.agent);
+                self.free(cx, key, task.agent, &task.resources);
             }
             self.take_off(task.agent, key, task.id());
             if !crate::is_terminal(task.wire.state()) {
@@ -54,6 +54,7 @@ impl Master {
             }
             push_bounded(&mut framework.completed_tasks, task, keep);
         }
+        framework.used = Resources::new();
         framework.unregistered = Some(cx.now.wall);
         let info = v1::FrameworkInfo { id: Some(id.as_str().into()), ..framework.info.clone() };
         self.announce(cx, || Announcement::FrameworkRemoved { info: Box::new(info) });

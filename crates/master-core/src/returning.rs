@@ -124,6 +124,9 @@ impl Master {
                 *held.entry(of).or_default() += &resources;
             }
         }
+        for (of, resources) in &held {
+            self.hold(*of, key, resources);
+        }
         self.allocator.track_all(key, &held);
     }
 

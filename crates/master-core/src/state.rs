@@ -87,6 +87,8 @@ pub struct Framework {
     pub completed_tasks: VecDeque<Arc<Task>>,
     /// Its executors that hold resources of their own.
     pub executors: BTreeMap<(AgentId, String), Executor>,
+    /// What its executors and its tasks that have not ended hold.
+    pub used: Resources,
     /// Roles for which it wants no offers.
     pub suppressed: BTreeSet<String>,
     /// Its offer constraints.
@@ -150,6 +152,8 @@ pub struct Agent {
     pub tasks: BTreeSet<(FrameworkId, String)>,
     /// Executors on it that hold resources of their own.
     pub executors: BTreeSet<(FrameworkId, String)>,
+    /// What these executors and its tasks that have not ended hold.
+    pub used: Resources,
     /// Tasks whose end was asked for: asked again when it comes back.
     pub killed: BTreeSet<(FrameworkId, String)>,
     /// Those of them that an operator asked for.
@@ -205,14 +209,6 @@ impl Framework {
     #[must_use]
     pub fn roles(&self) -> BTreeSet<String> {
         roles_of(&self.info)
-    }
-
-    /// What its tasks and executors use.
-    #[must_use]
-    pub fn used(&self) -> Resources {
-        let tasks = self.tasks.values().filter(|t| t.holds_resources());
-        let executors = self.executors.values().map(|executor| &executor.resources);
-        tasks.map(|task| &task.resources).chain(executors).sum()
     }
 
     /// What is offered to it.

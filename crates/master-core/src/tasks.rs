@@ -5,6 +5,7 @@ use crate::frameworks::event;
 use crate::master::{Cx, Master};
 use crate::state::{Executor, Task, is_terminal};
 use allocator::{AgentId, FrameworkId};
+use resources::Resources;
 use std::sync::Arc;
 use wire::v1::TaskState;
 use wire::v1::scheduler::{Event, event};
@@ -124,8 +125,7 @@ impl Master {
         self.announce_status(cx, key, status, is_new, ended);
         if let Some(freed) = freed {
             self.count_end(key, ended, status);
-            self.allocator.recover(cx.now, key, agent, &freed, None);
-            self.note_freed(cx.now, agent);
+            self.free(cx, key, agent, &freed);
         }
     }
 
@@ -193,8 +193,7 @@ impl Master {
         }
         self.take_off(agent, key, id);
         if let Some(freed) = freed {
-            self.allocator.recover(cx.now, key, agent, &freed, None);
-            self.note_freed(cx.now, agent);
+            self.free(cx, key, agent, &freed);
         }
         if !was_over {
             self.count_end(key, state, &status);
@@ -228,6 +227,34 @@ impl Master {
         }
     }
 
+    /// A task or an executor of a framework holds this of an agent from now on.
+    pub(crate) fn hold(&mut self, key: FrameworkId, agent: AgentId, resources: &Resources) {
+        if let Some(framework) = self.framework_mut(key) {
+            framework.used += resources;
+        }
+        if let Some(agent) = self.agent_mut(agent) {
+            agent.used += resources;
+        }
+    }
+
+    /// It does not any more: others may be offered it.
+    pub(crate) fn free(
+        &mut self,
+        cx: &Cx<'_>,
+        key: FrameworkId,
+        agent: AgentId,
+        resources: &Resources,
+    ) {
+        if let Some(framework) = self.framework_mut(key) {
+            framework.used -= resources;
+        }
+        if let Some(known) = self.agent_mut(agent) {
+            known.used -= resources;
+        }
+        self.allocator.recover(cx.now, key, agent, resources, None);
+        self.note_freed(cx.now, agent);
+    }
+
     /// Notes an executor that holds resources of its own.
     pub(crate) fn put_executor(&mut self, key: FrameworkId, agent: AgentId, executor: Executor) {
         let id = executor.info.executor_id.value.clone();
@@ -253,8 +280,7 @@ impl Master {
         if let Some(agent) = self.agent_mut(agent) {
             agent.executors.remove(&(key, id.to_owned()));
         }
-        self.allocator.recover(cx.now, key, agent, &executor.resources, None);
-        self.note_freed(cx.now, agent);
+        self.free(cx, key, agent, &executor.resources);
         true
     }
 

@@ -22,7 +22,6 @@ mod shared;
 mod shares;
 mod traces;
 mod ui;
-mod usage;
 mod v0;
 mod whitelist;
 mod why;

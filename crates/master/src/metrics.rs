@@ -4,12 +4,14 @@ mod table;
 
 use crate::offered;
 use crate::shared::Shared;
+use allocator::FrameworkId;
 use http_api::prometheus::Exposition;
 use master_core::{Framework, Latencies, State};
 use resources::{Resources, from_milli};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 pub(crate) use table::TABLE;
+use wire::v1::TaskState;
 
 /// All metrics of this moment.
 pub(crate) fn snapshot(
@@ -52,20 +54,13 @@ pub(crate) fn snapshot(
         "master/outstanding_offers",
         json!(state.frameworks.values().map(|f| f.offers.len()).sum::<usize>()),
     );
-    for (name, wanted) in [
-        ("staging", wire::v1::TaskState::TaskStaging),
-        ("starting", wire::v1::TaskState::TaskStarting),
-        ("running", wire::v1::TaskState::TaskRunning),
-        ("killing", wire::v1::TaskState::TaskKilling),
-    ] {
-        let tasks = state.frameworks.values().flat_map(|f| f.tasks.values());
-        set(
-            &format!("master/tasks_{name}"),
-            json!(tasks.filter(|t| t.wire.state() == wanted).count()),
-        );
+    // There may be many tasks: they are looked through once.
+    let active: BTreeMap<FrameworkId, Active> =
+        state.frameworks.values().map(|f| (f.key, active_tasks(f))).collect();
+    for (place, name) in ACTIVE.iter().enumerate().filter(|(_, name)| **name != "unknown") {
+        let count: u64 = active.values().map(|tasks| tasks[place]).sum();
+        set(&format!("master/tasks_{name}"), json!(count));
     }
-    let unreachable = state.frameworks.values().map(|f| f.unreachable_tasks.len()).sum::<usize>();
-    set("master/tasks_unreachable", json!(unreachable));
     resources(state, &mut set);
     operations(state, &mut set);
     for (role, count) in offer_filters {
@@ -79,7 +74,8 @@ pub(crate) fn snapshot(
     let frameworks = state.frameworks.values().chain(&state.completed_frameworks);
     // Of removed frameworks too, as long as they are remembered.
     for framework in frameworks.filter(|_| shared.per_framework_metrics) {
-        of_framework(framework, &mut set);
+        let active = active.get(&framework.key).copied().unwrap_or_default();
+        of_framework(framework, active, &mut set);
     }
     roles(state, &mut set);
     crate::shares::metrics(state, &mut set);
@@ -106,9 +102,8 @@ pub(crate) fn exposition(
 
 fn resources(state: &State, set: &mut impl FnMut(&str, Value)) {
     let total: Resources = state.agents.values().map(|agent| &agent.total).sum();
-    let used: Vec<Resources> = state.frameworks.values().map(|f| f.used()).collect();
-    let used: Resources = used.iter().sum();
-    let offered: Resources = offered::by_agent(state).values().sum();
+    let used: Resources = state.frameworks.values().map(|framework| &framework.used).sum();
+    let offered: Resources = offered::ByAgent::of(state).iter().map(|(_, o)| o).sum();
     for name in ["cpus", "gpus", "mem", "disk"] {
         for (suffix, pick) in [
             ("", Resources::nonrevocable as fn(&Resources) -> Resources),
@@ -219,7 +214,30 @@ const OF_FRAMEWORK: &[(&str, &[&str])] = &[
 const ENDED: &[&str] =
     &["finished", "failed", "killed", "lost", "error", "dropped", "gone", "gone_by_operator"];
 
-fn of_framework(framework: &Framework, set: &mut impl FnMut(&str, Value)) {
+/// States of tasks that have not ended.
+const ACTIVE: [&str; 6] = ["staging", "starting", "running", "killing", "unreachable", "unknown"];
+
+/// How many are in each.
+type Active = [u64; ACTIVE.len()];
+
+fn active_tasks(framework: &Framework) -> Active {
+    let mut active = Active::default();
+    for task in framework.tasks.values() {
+        let place = match task.wire.state() {
+            TaskState::TaskStaging => 0,
+            TaskState::TaskStarting => 1,
+            TaskState::TaskRunning => 2,
+            TaskState::TaskKilling => 3,
+            TaskState::TaskUnknown => 5,
+            _ => continue,
+        };
+        active[place] += 1;
+    }
+    active[4] = framework.unreachable_tasks.len() as u64;
+    active
+}
+
+fn of_framework(framework: &Framework, active: Active, set: &mut impl FnMut(&str, Value)) {
     let prefix = format!("master/frameworks/{}/{}", encode(&framework.info.name), framework.id);
     let count = |name: &str| json!(framework.counters.get(name).copied().unwrap_or(0));
     set(&format!("{prefix}/subscribed"), json!(u8::from(framework.is_connected())));
@@ -237,15 +255,8 @@ fn of_framework(framework: &Framework, set: &mut impl FnMut(&str, Value)) {
         let name = format!("tasks/terminal/task_{state}");
         set(&format!("{prefix}/{name}"), count(&name));
     }
-    let mut active: BTreeMap<String, u64> = BTreeMap::new();
-    for task in framework.tasks.values() {
-        *active.entry(task.wire.state().as_str_name().to_lowercase()).or_default() += 1;
-    }
-    active.insert("task_unreachable".to_owned(), framework.unreachable_tasks.len() as u64);
-    for state in ["staging", "starting", "running", "killing", "unreachable", "unknown"] {
-        let name = format!("task_{state}");
-        let count = active.get(&name).copied().unwrap_or(0);
-        set(&format!("{prefix}/tasks/active/{name}"), json!(count));
+    for (state, count) in ACTIVE.iter().zip(active) {
+        set(&format!("{prefix}/tasks/active/task_{state}"), json!(count));
     }
     for role in framework.roles() {
         let suppressed = framework.suppressed.contains(&role);
@@ -269,7 +280,7 @@ fn roles(state: &State, set: &mut impl FnMut(&str, Value)) {
         for role in framework.roles() {
             taken.entry(role).or_default();
         }
-        let used = framework.used();
+        let used = &framework.used;
         for role in used.allocation_roles().into_iter().flatten() {
             let part = used.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
             *taken.entry(role.to_owned()).or_default() += &part;

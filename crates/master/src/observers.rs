@@ -3,8 +3,8 @@
 //! The state is written on another thread, once for all who wait for it; what changes meanwhile is kept back until it has
 //! been sent, so that nothing is told twice or not at all.
 
+use crate::offered;
 use crate::reads;
-use crate::usage::Usage;
 use base::Token;
 use bytes::Bytes;
 use http_api::bulk::Unsent;
@@ -166,7 +166,9 @@ fn event(announcement: Announcement, state: &State) -> Option<Event> {
             ..of(event::Type::TaskUpdated)
         },
         Announcement::AgentAdded { agent } => {
-            let agent = reads::agent(state, state.agents.get(&agent)?, &Usage::of(state));
+            // Nobody is offered anything of it yet.
+            let offered = offered::ByAgent::default();
+            let agent = reads::agent(state, state.agents.get(&agent)?, &offered);
             Event { agent_added: Some(event::AgentAdded { agent }), ..of(event::Type::AgentAdded) }
         }
         Announcement::AgentRemoved { agent_id } => Event {

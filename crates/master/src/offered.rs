@@ -5,9 +5,24 @@ use master_core::{Offer, State};
 use resources::Resources;
 use std::collections::BTreeMap;
 
-/// On each agent.
-pub(crate) fn by_agent(state: &State) -> BTreeMap<AgentId, Resources> {
-    together(state, |offer| offer.agent)
+/// What is offered on each agent.
+#[derive(Debug, Default)]
+pub(crate) struct ByAgent(BTreeMap<AgentId, Resources>);
+
+impl ByAgent {
+    pub(crate) fn of(state: &State) -> Self {
+        Self(together(state, |offer| offer.agent))
+    }
+
+    /// On this one.
+    pub(crate) fn on(&self, agent: AgentId) -> Resources {
+        self.0.get(&agent).cloned().unwrap_or_default()
+    }
+
+    /// On each agent with offers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (AgentId, &Resources)> {
+        self.0.iter().map(|(agent, resources)| (*agent, resources))
+    }
 }
 
 /// For each role.

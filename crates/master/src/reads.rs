@@ -1,6 +1,6 @@
 //! Messages of the v1 operator API, from a snapshot (spec/master.md 5.1).
 
-use crate::usage::Usage;
+use crate::offered;
 use base::WallTime;
 use master_core::{Agent, Framework, State, Task};
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ fn whole_seconds(at: WallTime) -> v1::TimeInfo {
     time(WallTime(at.0 / SECOND * SECOND))
 }
 
-pub(crate) fn agent(state: &State, agent: &Agent, usage: &Usage) -> get_agents::Agent {
+pub(crate) fn agent(state: &State, agent: &Agent, offered: &offered::ByAgent) -> get_agents::Agent {
     let deactivated = state.deactivated.get(&agent.id);
     let drain = deactivated.filter(|d| d.drain.is_some());
     get_agents::Agent {
@@ -39,8 +39,8 @@ pub(crate) fn agent(state: &State, agent: &Agent, usage: &Usage) -> get_agents::
         registered_time: Some(time(agent.registered)),
         reregistered_time: agent.reregistered.map(time),
         total_resources: agent.total.to_wire_endpoint(),
-        allocated_resources: usage.used(agent.key).to_wire_endpoint(),
-        offered_resources: usage.offered(agent.key).to_wire_endpoint(),
+        allocated_resources: agent.used.to_wire_endpoint(),
+        offered_resources: offered.on(agent.key).to_wire_endpoint(),
         capabilities: agent.capabilities.clone(),
         ..Default::default()
     }
@@ -51,8 +51,8 @@ fn owned<M: wire::Message>(message: M) -> Cow<'static, M> {
 }
 
 pub(crate) fn agents(state: &State) -> Tree<'_> {
-    let usage = Usage::of(state);
-    let shown = state.agents.values().map(|a| owned(agent(state, a, &usage)));
+    let offered = offered::ByAgent::of(state);
+    let shown = state.agents.values().map(|a| owned(agent(state, a, &offered)));
     Tree::of::<GetAgents>()
         .list("agents", shown)
         .list("recovered_agents", state.recovered_agents.values().map(|a| Cow::Borrowed(&a.info)))
@@ -73,7 +73,7 @@ pub(crate) fn framework(state: &State, framework: &Framework) -> get_frameworks:
         unregistered_time: framework.unregistered.map(time),
         offers: offers.collect(),
         inverse_offers: framework.inverse_offers.values().map(|o| (**o).clone()).collect(),
-        allocated_resources: framework.used().to_wire_endpoint(),
+        allocated_resources: framework.used.to_wire_endpoint(),
         offered_resources: framework.offered().to_wire_endpoint(),
         offer_constraints: Some(framework.constraints.clone().unwrap_or_default()),
     }

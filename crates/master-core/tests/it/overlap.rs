@@ -96,7 +96,7 @@ fn the_first_accept_wins_and_a_late_one_is_told_so() {
         assert_eq!(lost(&effects, STREAMS[loser]), want);
         assert!(to_agent(&effects).is_empty());
     }
-    let used = w.master.state().frameworks.values().map(|f| f.used().scalar("cpus"));
+    let used = w.master.state().frameworks.values().map(|f| f.used.scalar("cpus"));
     assert_eq!(used.sum::<i64>(), 4000, "nothing stays with those who lost");
 }
 

@@ -195,8 +195,8 @@ impl Digest {
 
     /// What is offered, counting once what several frameworks are offered at a time.
     fn add_offers(&mut self, state: &State) {
-        for (agent, resources) in crate::offered::by_agent(state) {
-            let amounts = Amounts::of(&resources);
+        for (agent, resources) in crate::offered::ByAgent::of(state).iter() {
+            let amounts = Amounts::of(resources);
             self.offered += amounts;
             self.agents.entry(agent).or_default().offered = amounts;
         }

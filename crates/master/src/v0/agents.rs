@@ -1,6 +1,6 @@
 //! `/slaves`, and agents in other answers.
 
-use crate::usage::Usage;
+use crate::offered;
 use http_api::respond::query_value;
 use http_api::v0::{Each, attributes, full, message, reserved, reserved_full, summary};
 use master_core::{Agent, State};
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use wire::v1;
 
-pub(super) fn agent(state: &State, usage: &Usage, agent: &Agent) -> Value {
+pub(super) fn agent(state: &State, offered: &offered::ByAgent, agent: &Agent) -> Value {
     let deactivated = state.deactivated.get(&agent.id);
     let mut out = json!({
         "id": agent.id,
@@ -19,8 +19,8 @@ pub(super) fn agent(state: &State, usage: &Usage, agent: &Agent) -> Value {
         "pid": format!("slave(1)@{}:{}", agent.ip, agent.info.port()),
         "registered_time": agent.registered.as_secs_f64(),
         "resources": summary(&agent.total),
-        "used_resources": summary(&usage.used(agent.key)),
-        "offered_resources": summary(&usage.offered(agent.key)),
+        "used_resources": summary(&agent.used),
+        "offered_resources": summary(&offered.on(agent.key)),
         "reserved_resources": reserved(&agent.total),
         "unreserved_resources": summary(&agent.total.unreserved()),
         "active": state.is_active(agent),
@@ -63,13 +63,13 @@ impl<'a> Agents<'a> {
 impl Serialize for Agents<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { state, wanted } = self;
-        let usage = Usage::of(state);
+        let offered = offered::ByAgent::of(state);
         let shown = |a: &std::sync::Arc<Agent>| {
-            let mut out = agent(state, &usage, a);
+            let mut out = agent(state, &offered, a);
             out["reserved_resources_full"] = reserved_full(&a.total);
             out["unreserved_resources_full"] = full(&a.total.unreserved());
-            out["used_resources_full"] = full(&usage.used(a.key));
-            out["offered_resources_full"] = full(&usage.offered(a.key));
+            out["used_resources_full"] = full(&a.used);
+            out["offered_resources_full"] = full(&offered.on(a.key));
             out
         };
         let chosen =

@@ -32,9 +32,9 @@ pub(super) fn head(framework: &Framework, used: &Resources, offered: &Resources)
 /// Everything but the lists.
 fn described(framework: &Framework) -> Value {
     let info = &framework.info;
-    let (used, offered) = (framework.used(), framework.offered());
-    let mut out = head(framework, &used, &offered);
-    let both: Resources = [&used, &offered].into_iter().sum();
+    let (used, offered) = (&framework.used, framework.offered());
+    let mut out = head(framework, used, &offered);
+    let both: Resources = [used, &offered].into_iter().sum();
     out["user"] = json!(info.user);
     out["failover_timeout"] = json!(info.failover_timeout());
     out["checkpoint"] = json!(info.checkpoint());

@@ -9,7 +9,7 @@ mod tasks;
 
 pub(crate) use roles::{Role, known_roles};
 
-use crate::usage::Usage;
+use crate::offered;
 use agents::Agents;
 use frameworks::{Frameworks, Shown};
 use http_api::v0::{Each, message};
@@ -78,7 +78,7 @@ struct All<'a>(&'a State, SystemTime);
 impl Serialize for All<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(state, started) = self;
-        let usage = Usage::of(state);
+        let offered = offered::ByAgent::of(state);
         let active = state.agents.values().filter(|a| state.is_active(a)).count();
         let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
         let info = &state.info;
@@ -110,7 +110,7 @@ impl Serialize for All<'_> {
         }
         out.serialize_entry(
             "slaves",
-            &Each(|| state.agents.values().map(|a| agents::agent(state, &usage, a))),
+            &Each(|| state.agents.values().map(|a| agents::agent(state, &offered, a))),
         )?;
         out.serialize_entry("recovered_slaves", &agents::recovered(state))?;
         out.serialize_entry(

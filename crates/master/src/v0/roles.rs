@@ -55,7 +55,7 @@ fn quota(state: &State, role: &str, consumed: Value) -> Value {
 pub(crate) fn known_roles(state: &State) -> Known<'_> {
     let mut known: Known<'_> = BTreeMap::new();
     for framework in state.frameworks.values() {
-        let used = framework.used();
+        let used = &framework.used;
         for role in used.allocation_roles().into_iter().flatten() {
             let part = used.filter(|e| e.identity.allocated_to.as_deref() == Some(role));
             at(&mut known, role, |r| r.allocated += &part);

@@ -1,7 +1,7 @@
 //! `/state-summary`.
 
 use super::{agents, frameworks, tasks};
-use crate::usage::Usage;
+use crate::offered;
 use master_core::State;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ impl Counts {
 }
 
 pub(super) fn summary(state: &State) -> Value {
-    let usage = Usage::of(state);
+    let offered = offered::ByAgent::of(state);
     let mut on_agents: BTreeMap<&str, (Counts, BTreeSet<&str>)> = BTreeMap::new();
     let mut shown = Vec::new();
     for framework in state.frameworks.values() {
@@ -51,7 +51,7 @@ pub(super) fn summary(state: &State) -> Value {
             counts.add(task.wire.state());
             ids.insert(&framework.id);
         }
-        let mut out = frameworks::head(framework, &framework.used(), &framework.offered());
+        let mut out = frameworks::head(framework, &framework.used, &framework.offered());
         counts.write(&mut out);
         out["slave_ids"] = json!(agents);
         shown.push(out);
@@ -60,7 +60,7 @@ pub(super) fn summary(state: &State) -> Value {
         .agents
         .values()
         .map(|agent| {
-            let mut out = agents::agent(state, &usage, agent);
+            let mut out = agents::agent(state, &offered, agent);
             let none = (Counts::default(), BTreeSet::new());
             let (counts, ids) = on_agents.get(agent.id.as_str()).unwrap_or(&none);
             counts.write(&mut out);

@@ -97,7 +97,7 @@ pub(super) fn consumed(state: &State, role: &str, name: &str) -> i64 {
     let held: i64 = state
         .frameworks
         .values()
-        .flat_map(|f| [f.used(), taken(f)])
+        .flat_map(|f| [f.used.clone(), taken(f)])
         .map(|held| {
             let own = held.filter(|e| {
                 e.is_quota_charged() && e.identity.allocated_to.as_deref().is_some_and(is_below)
