@@ -170,7 +170,8 @@ impl Agent {
             environment.insert(variable.name.clone(), variable.value.clone().unwrap_or_default());
         }
         let is_pod = executor.kind == ExecutorKind::Default;
-        let user = v1::CommandInfo { user: command.user.clone().filter(|_| is_pod), ..own };
+        let user = command.user.clone().filter(|_| is_pod).or_else(|| own.user.clone());
+        let user = v1::CommandInfo { user, ..own };
         let command =
             v1::CommandInfo { uris: Vec::new(), environment: None, user: None, ..command.clone() };
         Some(ContainerSpec {

@@ -43,14 +43,15 @@ fn make(directory: &Path, user: Option<&User>) -> io::Result<()> {
     let inside = directory.parent().and_then(|parent| parent.strip_prefix(outer).ok());
     let inside = inside.unwrap_or(Path::new(""));
     let parent = rooted::make_directory(&rooted::directory(outer)?, inside, Within::Plain)?;
-    match rustix::fs::mkdirat(&parent, name, Mode::from(0o750)) {
-        Err(Errno::EXIST) => {}
-        other => other?,
-    }
-    let Some(user) = user else { return Ok(()) };
+    // What runs in the sandbox of another container leaves it to that.
+    let is_new = match rustix::fs::mkdirat(&parent, name, Mode::from(0o750)) {
+        Err(Errno::EXIST) => false,
+        other => other.map(|()| true)?,
+    };
     // By what it is: somebody may have put something else in its place by now.
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let made = rooted::open(&parent, Path::new(name), Within::Plain, flags)?;
+    let Some(user) = user.filter(|_| is_new) else { return Ok(()) };
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     Ok(rustix::fs::chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
 }
@@ -88,7 +89,8 @@ mod tests {
         }
         let inner = run.join("containers/c/containers/d");
         make(&inner, Some(&user)).expect("made");
-        make(&inner, Some(&user)).expect("made before");
+        let other = User { uid: 54321, ..user.clone() };
+        make(&inner, Some(&other)).expect("made before");
         assert_eq!(owner(&inner).expect("it is there"), 12345);
         assert_eq!(owner(&run).expect("it is there"), 0);
         std::fs::create_dir(&victim).expect("a directory");

@@ -125,6 +125,27 @@ fn volumes_of_a_pods_executor_are_its_tasks_to_see_and_found_by_those_who_browse
 }
 
 #[test]
+fn a_check_in_a_pod_runs_as_its_task_unless_it_names_somebody() {
+    for (named, expected) in [(Value::Null, "daemon"), (json!("other"), "other")] {
+        let config = Config { switch_user: true, ..config() };
+        let (mut node, _) = Node::recovered_with(config, Vec::new(), Vec::new());
+        node.connect();
+        let mut checked = task("a");
+        checked["command"]["user"] = json!("daemon");
+        let mut command = json!({"value": "true"});
+        if named.is_string() {
+            command["user"] = named;
+        }
+        checked["health_check"] =
+            json!({"type": "COMMAND", "command": command, "delay_seconds": 1});
+        let container_id = containers(&node.run_group(pod(), &[checked])).remove(0);
+        node.step(Input::ContainerStarted { container_id, result: Ok(1) });
+        node.stored();
+        assert_eq!(started(&node.wait(1)).user.as_deref(), Some(expected));
+    }
+}
+
+#[test]
 fn a_pod_that_ended_while_the_agent_was_away_is_forgotten() {
     let mut node = Node::registered();
     let effects = node.run_group(pod(), &[task("a")]);

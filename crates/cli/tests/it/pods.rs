@@ -120,3 +120,25 @@ fn containers_are_listed_as_they_are_asked_for() {
     assert_eq!(listed(true, false), sorted(vec![pod.clone(), a.clone(), b.clone()]));
     assert_eq!(listed(true, true), sorted(vec![pod.clone(), a, b, alone]));
 }
+
+#[test]
+fn a_check_runs_as_its_task_and_leaves_the_sandbox_to_it() {
+    use std::os::unix::fs::MetadataExt as _;
+    if !std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0) {
+        eprintln!("skipped: only root can run tasks as another user");
+        return;
+    }
+    let cluster = Cluster::start(ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1));
+    let mut framework = Framework::subscribe(&cluster.master(), &FrameworkOptions::default());
+    let offer = framework.offers().remove(0);
+    let waits =
+        "while [ ! -s checked ]; do sleep 0.05; done; test $(cat checked) = nobody && touch mine";
+    let mut task = command_task(&offer, "t", waits, 0.1, 32.0);
+    task["command"]["user"] = json!("nobody");
+    let check = json!({"value": "id -un > checked"});
+    task["health_check"] = json!({"type": "COMMAND", "command": check, "delay_seconds": 0,
+        "interval_seconds": 0.1, "grace_period_seconds": 30});
+    launch(&mut framework, &offer, "pod", &[task]);
+    let (status, _) = end(&mut framework, "t");
+    assert_eq!(status["state"], "TASK_FINISHED", "{status}");
+}

@@ -188,6 +188,9 @@ fn a_volume_of_a_pod_is_its_tasks_to_see_and_outlives_them_and_the_agent() {
         cluster.kill_agent(0);
         cluster.start_agent(0);
         cluster.wait_for_agents(1);
+        wait::until("it listens again", Duration::from_secs(20), || {
+            std::net::TcpStream::connect(cluster.agent(0)).ok()
+        });
         seen(&cluster);
         std::fs::write(gate, "").expect("the gate opens");
         let end = framework.until_end("reader").pop().expect("a status");
