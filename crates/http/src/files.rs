@@ -1,7 +1,10 @@
 //! The files endpoints: attached virtual paths, and nothing else (spec/agent.md 8.3).
 
+use crate::body::Contents;
 use crate::respond::{self, query_value};
-use crate::{Request, Response};
+use crate::{Body, Request, Response};
+use http::HeaderValue;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,8 +17,6 @@ use wire::v1;
 
 /// Longest piece of one answer: 16 pages.
 const READ_MAX: u64 = 16 * 4096;
-/// Longest file that is downloaded at once.
-const DOWNLOAD_MAX: u64 = 1 << 30;
 
 /// Virtual paths with what they stand for.
 pub type Attached = BTreeMap<String, PathBuf>;
@@ -263,24 +264,15 @@ fn download(_query: &str, path: &str, real: PathBuf) -> Response {
         Ok(opened) => opened,
         Err(refusal) => return *refusal,
     };
-    if size > DOWNLOAD_MAX {
-        return respond::text(
-            400,
-            "The file is larger than 1 GiB; read it in pieces with /files/read.\n",
-        );
-    }
-    let mut bytes = Vec::new();
-    // It may grow meanwhile.
-    if file.take(size).read_to_end(&mut bytes).is_err() {
-        return respond::text(500, format!("Failed to read '{path}'.\n"));
-    }
     let content_type = match real.extension().and_then(|e| e.to_str()) {
         Some("txt" | "log") => "text/plain",
         Some("html") => "text/html",
         Some("json") => "application/json",
         _ => "application/octet-stream",
     };
-    let mut response = respond::content(content_type, bytes);
+    // It may grow meanwhile.
+    let mut response = http::Response::new(Body::File(Contents::new(file, size)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     let base: String = path
         .rsplit('/')
         .next()
@@ -288,8 +280,8 @@ fn download(_query: &str, path: &str, real: PathBuf) -> Response {
         .chars()
         .filter(|c| !c.is_control() && *c != '"')
         .collect();
-    if let Ok(value) = http::HeaderValue::from_str(&format!("attachment; filename={base}")) {
-        response.headers_mut().insert(http::header::CONTENT_DISPOSITION, value);
+    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename={base}")) {
+        response.headers_mut().insert(CONTENT_DISPOSITION, value);
     }
     response
 }

@@ -276,3 +276,36 @@ async fn a_length_beyond_the_limit_is_refused_before_anything_comes() {
     });
     assert_eq!(answer.await.expect("an answer"), "HTTP/1.1 413");
 }
+
+#[tokio::test]
+async fn a_file_of_any_length_is_downloaded_as_it_is_read() {
+    use http_body::Body as _;
+    use http_body_util::BodyExt as _;
+    let root = testkit::cluster::temporary_directory();
+    let file = std::fs::File::create(root.join("log")).expect("a file");
+    let attached = Attached::from([("/box".to_owned(), root.clone())]);
+    let download = || {
+        let answer = files::answer("download", "path=/box/log", &attached).expect("a name");
+        assert_eq!(answer.status().as_u16(), 200);
+        answer.into_body()
+    };
+    let content: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
+    std::fs::write(root.join("log"), &content).expect("written");
+    let all = download().collect().await.expect("all of it").to_bytes();
+    assert_eq!(all, content);
+    // Nobody has all of a large one in memory.
+    file.set_len(5 << 30).expect("a long file");
+    let mut body = download();
+    assert_eq!(body.size_hint().exact(), Some(5 << 30));
+    let piece = body.frame().await.expect("a piece").expect("read").into_data().expect("data");
+    assert!(piece.len() <= 1 << 20 && content.starts_with(&piece), "{}", piece.len());
+    // What is not there any more is missed.
+    file.set_len(0).expect("cut");
+    let mut last = Ok(());
+    while let Some(frame) = body.frame().await {
+        last = frame.map(drop);
+    }
+    assert_eq!(last.expect_err("too short").kind(), std::io::ErrorKind::UnexpectedEof);
+    file.set_len(0).expect("cut");
+    assert!(download().is_end_stream());
+}
