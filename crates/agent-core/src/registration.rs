@@ -165,6 +165,8 @@ impl Agent {
             M::Shutdown(shutdown) => {
                 self.shut_down(cx, format!("the master says: {}", shutdown.message))
             }
+            // For whoever keeps the link.
+            M::Masters(_) => {}
             other if self.admission.is_some() => self.defer(cx, connection, other),
             _ if !self.state.registered => {}
             M::RunTask(run) => self.on_run_task(cx, run),

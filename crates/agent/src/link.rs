@@ -2,13 +2,15 @@
 
 use crate::shared::Shared;
 use agent_core::contract::Input;
-use detector::Detector;
+use detector::{DetectError, Detector};
 use http_api::link::Dialed;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::internal;
+use wire::internal::master_to_agent::Message;
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -17,19 +19,51 @@ const LASTING: Duration = Duration::from_secs(10);
 /// How often one of several masters is asked who leads, within a half: one that hangs tells nobody.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// The ways to the leading master: its name, and all masters as the last leader has told of them.
+struct Masters {
+    name: Detector,
+    told: Mutex<Vec<String>>,
+}
+
+impl Masters {
+    /// The addresses to try now, those of the name first.
+    async fn addresses(&self) -> Result<Vec<String>, DetectError> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.name.addresses().await {
+            Ok(mut addresses) => {
+                addresses.extend(told);
+                let mut seen = BTreeSet::new();
+                addresses.retain(|address| seen.insert(address.clone()));
+                Ok(addresses)
+            }
+            Err(_) if !told.is_empty() => Ok(told),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who is alone is known already.
+    fn learn(&self, mut addresses: Vec<String>) {
+        if addresses.len() < 2 {
+            addresses.clear();
+        }
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+}
+
 /// Keeps a link until the process ends.
 pub(crate) async fn keep(shared: Arc<Shared>, master: Detector, mut stop: watch::Receiver<bool>) {
+    let masters = Masters { name: master, told: Mutex::default() };
     tokio::select! {
-        () = dial_forever(shared, master) => {}
+        () = dial_forever(shared, masters) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn dial_forever(shared: Arc<Shared>, master: Detector) {
+async fn dial_forever(shared: Arc<Shared>, masters: Masters) {
     let mut pause = PAUSE_MIN;
     let mut told = String::new();
     loop {
-        let addresses = match master.addresses().await {
+        let addresses = match masters.addresses().await {
             Ok(addresses) => addresses,
             Err(error) => {
                 let text = error.to_string();
@@ -48,11 +82,11 @@ async fn dial_forever(shared: Arc<Shared>, master: Detector) {
                     let begin = Instant::now();
                     let deposed = async {
                         tokio::select! {
-                            () = master.other_than(&address) => {}
-                            () = another_leads(&master, id) => {}
+                            () = masters.name.other_than(&address) => {}
+                            () = another_leads(&masters, id) => {}
                         }
                     };
-                    serve(&shared, sender, receiver, deposed).await;
+                    serve(&shared, &masters, sender, receiver, deposed).await;
                     if begin.elapsed() >= LASTING {
                         pause = PAUSE_MIN;
                     }
@@ -72,9 +106,8 @@ async fn dial_forever(shared: Arc<Shared>, master: Detector) {
     }
 }
 
-/// Waits until a master of another id leads, as one of those tells that the name stands for; for ever if there is only
-/// one.
-async fn another_leads(master: &Detector, id: Option<String>) {
+/// Waits until a master of another id leads, as one of those tells that are known; for ever if there is only one.
+async fn another_leads(masters: &Masters, id: Option<String>) {
     let Some(id) = id else { return std::future::pending().await };
     let mut turn = 0;
     loop {
@@ -83,7 +116,7 @@ async fn another_leads(master: &Detector, id: Option<String>) {
         let random = RandomState::new().build_hasher().finish();
         let part = Duration::from_millis(random % 1000) * LOOK_EVERY.as_secs() as u32;
         tokio::time::sleep(LOOK_EVERY / 2 + part).await;
-        let addresses = master.addresses().await.unwrap_or_default();
+        let addresses = masters.addresses().await.unwrap_or_default();
         if addresses.len() < 2 {
             continue;
         }
@@ -100,6 +133,7 @@ async fn another_leads(master: &Detector, id: Option<String>) {
 
 async fn serve(
     shared: &Arc<Shared>,
+    masters: &Masters,
     sender: http_api::link::LinkSender,
     mut receiver: http_api::link::LinkReceiver,
     deposed: impl Future<Output = ()>,
@@ -113,6 +147,9 @@ async fn serve(
     loop {
         tokio::select! {
             message = receiver.next::<internal::MasterToAgent>() => match message {
+                Ok(Some(internal::MasterToAgent { message: Some(Message::Masters(m)) })) => {
+                    masters.learn(m.addresses);
+                }
                 Ok(Some(internal::MasterToAgent { message: Some(message) })) => {
                     let input = Input::FromMaster { connection, message: Box::new(message) };
                     if shared.inputs.send(input).await.is_err() {

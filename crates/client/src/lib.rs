@@ -47,6 +47,16 @@ pub enum ClientError {
         /// The last error.
         text: String,
     },
+    /// A master has taken a request, and did not answer.
+    #[error(
+        "the master at {address} did not answer ({text}): whether it was carried out is not known; see what is so now before it is tried again"
+    )]
+    Unknown {
+        /// Where it is.
+        address: String,
+        /// The error.
+        text: String,
+    },
     /// It is not known which master leads.
     #[error("the leading master is not known: {0}; see --master")]
     Undetected(String),

@@ -132,6 +132,10 @@ impl Engine {
                 }
                 count = self.queue.recv_many(&mut batch, BATCH) => if count == 0 { break },
                 Some(reader) = self.readers.recv() => {
+                    // What the next leader has changed is not here.
+                    if leads && !self.still_leads(&mut stop).await? {
+                        break;
+                    }
                     let view = self.core.view();
                     let _ = reader.send(view.clone());
                     while let Ok(reader) = self.readers.try_recv() {

@@ -30,6 +30,7 @@ mod writes;
 use coordination::RegistryError;
 pub use coordination::{Backend, Meeting, Replicas, Secret, Timeouts};
 pub use endpoints::ENDPOINTS;
+use engine::Engine;
 use http_api::bulk::Bulk;
 use http_api::logging::LogLevel;
 use http_api::otlp::Endpoint;
@@ -159,7 +160,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         let _ = shared.inputs.send(whitelist.input()).await;
         tokio::spawn(whitelist.follow(shared.inputs.clone(), stopped.clone()));
     }
-    let engine = tokio::spawn(engine.run(stopped.clone()));
+    let engine = tokio::spawn(run(engine, shared.clone(), stopped.clone()));
     tokio::spawn(ui::sample(shared.clone(), stopped.clone()));
     tokio::spawn(server::serve(
         listener,
@@ -168,6 +169,19 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
         stopped,
     ));
     Ok(Running { address, stop, engine })
+}
+
+/// Runs the core, and tells those who wait when it ends by itself.
+async fn run(
+    engine: Engine,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let ended = engine.run(stopped).await;
+    if let Err(why) = &ended {
+        shared.end(why).await;
+    }
+    ended
 }
 
 /// What others are told of this master follows from its address.

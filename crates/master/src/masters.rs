@@ -3,9 +3,11 @@
 use crate::shared::Shared;
 use coordination::{MemberState, MembersError};
 use http::Method;
+use http_api::link::LinkSender;
 use http_api::{Request, Response, files, intake, respond};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use wire::internal::{self, master_to_agent};
 
 /// Longest body of a call between masters.
 const CALL_MAX: usize = 64 << 20;
@@ -46,7 +48,11 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         let changed =
             if remove.is_empty() { peers.add(&add).await } else { peers.remove(&remove).await };
         match changed {
-            Ok(()) => {}
+            Ok(()) => {
+                for link in shared.links.all() {
+                    tell(shared, &link);
+                }
+            }
             Err(MembersError::NotLeading) => return respond::text(503, "No leader elected"),
             Err(MembersError::Refused(text)) => return respond::text(409, text),
         }
@@ -56,6 +62,15 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
     let one = |master: MemberState| json!({"address": master.address, "votes": master.votes, "leads": master.leads});
     let list: Value = peers.members().into_iter().map(one).collect();
     respond::json(&query, json!({ "masters": list }).to_string().into_bytes())
+}
+
+/// Tells an agent of all masters, where these replicate the registry: it may know of one alone.
+pub(crate) fn tell(shared: &Shared, agent: &LinkSender) {
+    let Some(peers) = &shared.peers else { return };
+    let voters = peers.members().into_iter().filter(|member| member.votes);
+    let masters = internal::Masters { addresses: voters.map(|member| member.address).collect() };
+    let message = Some(master_to_agent::Message::Masters(masters));
+    agent.send(&internal::MasterToAgent { message });
 }
 
 /// Addresses to add and to remove, one of them empty.

@@ -164,6 +164,7 @@ impl Routes {
         tokio::spawn(async move {
             let Ok((sender, mut receiver)) = link.await else { return };
             let connection = shared.token();
+            masters::tell(&shared, &sender);
             shared.links.insert(connection, sender);
             let ip = peer.ip().to_string();
             loop {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::v1;
 
@@ -53,13 +53,24 @@ impl<T> Table<T> {
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
+
+    fn take(&self) -> BTreeMap<Token, T> {
+        std::mem::take(&mut self.lock())
+    }
 }
 
 impl<T: Clone> Table<T> {
     pub(crate) fn get(&self, token: Token) -> Option<T> {
         self.lock().get(&token).cloned()
     }
+
+    pub(crate) fn all(&self) -> Vec<T> {
+        self.lock().values().cloned().collect()
+    }
 }
+
+/// For how long answers are sent when a master has ended.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Who leads.
 #[derive(Debug, Clone, Default)]
@@ -191,6 +202,19 @@ impl Shared {
     /// Inputs that wait for the core.
     pub(crate) fn queued(&self) -> usize {
         self.inputs.max_capacity() - self.inputs.capacity()
+    }
+
+    /// Tells all who wait for the core that it has ended, and why.
+    pub(crate) async fn end(&self, why: &str) {
+        self.leader.send_replace(Leader::Nobody);
+        let text = format!(
+            "The master has ended before it answered: {why}; whether it was carried out is not known, ask the next leader"
+        );
+        for answer in self.waiting.take().into_values() {
+            let _ = answer.send(http_api::respond::text(503, text.clone()));
+        }
+        // Whoever waits to read is told as well.
+        tokio::time::sleep(FAREWELL).await;
     }
 
     /// Asks the core and waits for its answer.

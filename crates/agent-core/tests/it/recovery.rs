@@ -72,6 +72,18 @@ fn a_task_that_still_runs_goes_on_and_is_listed() {
     assert_eq!(node.drain(effects), ["TASK_FINISHED"]);
 }
 
+/// The peer sets a quota of cpu time by accident when it recovers a task (MESOS-8840).
+#[test]
+fn a_recovery_changes_nothing_of_what_a_task_may_use() {
+    let (node, container_id) = running();
+    let (mut node, mut effects) =
+        restart(node, &container_id, Some(FoundState::Running { pid: 42 }));
+    effects.extend(node.connect());
+    effects.extend(node.wait(60));
+    let is_change = |effect: &&Effect| matches!(effect, Effect::UpdateContainer { .. });
+    assert_eq!(effects.iter().find(is_change), None);
+}
+
 #[test]
 fn a_kill_outlives_the_agent() {
     let (mut node, container_id) = running();

@@ -16,6 +16,7 @@ mod failover;
 mod faults;
 mod fetching;
 mod garbage;
+mod growing;
 mod hostile;
 mod images;
 mod isolation;

@@ -78,16 +78,24 @@ pub(crate) fn with_volume(resources: &Value) -> Value {
 
 /// A task with the volume.
 fn run(framework: &mut Framework, id: &str, command: &str) -> String {
+    run_with(framework, id, command, &json!([]))
+}
+
+/// The same with URIs to be fetched before.
+fn run_with(framework: &mut Framework, id: &str, command: &str, uris: &Value) -> String {
     let offer = offer(framework);
     let mut task = command_task(&offer, id, command, 0.1, 32.0);
     task["resources"] = with_volume(&task["resources"]);
+    task["command"]["uris"] = uris.clone();
     framework.launch(&offer, &[task]);
     let last = framework.until_end(id).pop().expect("a status");
     let text = |name: &str| last[name].as_str().unwrap_or_default().to_owned();
     match text("state").as_str() {
         "TASK_FINISHED" => "TASK_FINISHED".to_owned(),
         // The offer ended with the agent's connection, and its end was not read yet.
-        "TASK_LOST" if text("reason") == "REASON_INVALID_OFFERS" => run(framework, id, command),
+        "TASK_LOST" if text("reason") == "REASON_INVALID_OFFERS" => {
+            run_with(framework, id, command, uris)
+        }
         other => format!("{other}: {}: {}", text("reason"), text("message")),
     }
 }
@@ -113,6 +121,36 @@ fn launch_pod(framework: &mut Framework, id: &str, command: &str) {
     let answer = framework.call(&json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]],
         "operations": [{"type": "LAUNCH_GROUP", "launch_group": group}]}}));
     assert_eq!(answer.status, 202, "{}", answer.text());
+}
+
+/// The peer leaves the volume mounted in the sandbox, whose removal takes the data along (MESOS-9355, MESOS-9352).
+#[test]
+fn a_volume_is_whole_and_mounted_nowhere_after_a_task_whose_files_could_not_be_fetched() {
+    let isolation = "--isolation=filesystem/linux";
+    let flags: &[&[&str]] = if crate::fetching::is_root() { &[&[], &[isolation]] } else { &[&[]] };
+    for flags in flags {
+        let mut options = ClusterOptions::new(env!("CARGO_BIN_EXE_proffer"), 1);
+        // Old sandboxes go at once.
+        let old = ["--gc_delay=1secs", "--disk_watch_interval=1secs"];
+        options.agent_flags = flags.iter().chain(&old).map(|flag| (*flag).to_owned()).collect();
+        let cluster = Cluster::start(options);
+        make_volume(&cluster);
+        let mut framework = subscribe(&cluster);
+        let written = run(&mut framework, "writer", "echo hello > data/greeting");
+        assert_eq!(written, "TASK_FINISHED");
+        let uris = json!([{"value": "/no/such/file"}]);
+        let failed = run_with(&mut framework, "fetching", "true", &uris);
+        assert!(failed.starts_with("TASK_FAILED: REASON_CONTAINER_LAUNCH_FAILED"), "{failed}");
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        let below = cluster.directory().display().to_string();
+        assert!(!mounts.contains(&below), "{mounts}");
+        wait::until("the sandboxes are removed", Duration::from_secs(30), || {
+            let metrics = http::get(&cluster.agent(0), "/metrics/snapshot").json();
+            (metrics["gc/path_removals_succeeded"].as_f64() >= Some(1.0)).then_some(())
+        });
+        let read = run(&mut framework, "reader", "grep -q hello data/greeting");
+        assert_eq!(read, "TASK_FINISHED", "{flags:?}");
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl World {
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = std::process::Command::new("id").arg("-u").output();
     let root = root.is_ok_and(|out| out.stdout == b"0\n");
     if !root {

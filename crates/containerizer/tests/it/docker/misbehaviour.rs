@@ -238,6 +238,11 @@ async fn a_recovery_that_cannot_be_trusted_is_an_error_and_loses_nothing() {
     let found = node.try_recover().await.expect("it is in order again");
     assert_eq!(found.len(), 1);
     assert!(found[0].pid.is_some());
+    assert_eq!(
+        fake.limits("mesos-a"),
+        [] as [serde_json::Value; 0],
+        "what it may use is as it was"
+    );
     fake.exit("mesos-a", 6);
     assert_eq!(node.exit().await, ("a".to_owned(), Some(6 << 8)));
 }
