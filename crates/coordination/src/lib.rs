@@ -28,6 +28,7 @@ use moved::Before;
 use registry::InMemory;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use wire::v1;
@@ -126,6 +127,41 @@ pub struct Member {
     lease: Lease,
     masters: Known,
     task: JoinHandle<()>,
+    _apart: Option<Apart>,
+}
+
+/// Threads of Raft alone: its signs of life are due several times a second, and thousands of agents that come at a time
+/// must not make them late.
+#[derive(Debug)]
+struct Apart(Option<Runtime>);
+
+impl Apart {
+    fn start() -> Result<Self, RegistryError> {
+        let mut runtime = Builder::new_multi_thread();
+        // A write to the disk keeps one of them.
+        runtime.worker_threads(2).thread_name("coordination").enable_all();
+        let runtime = runtime.build();
+        runtime.map(|r| Self(Some(r))).map_err(|e| RegistryError::unavailable("threads", e))
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Without waiting, which is refused where others run.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Member {
@@ -196,7 +232,7 @@ async fn place(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Registry
     let (standing, standings) = mpsc::channel(QUEUE);
     let (standing, lease, masters) = report(standing);
     let (leave, left) = oneshot::channel();
-    let mut peers = None;
+    let (mut peers, mut apart) = (None, None);
     let task = match backend {
         Backend::Moved(_, backend) => return Box::pin(place(backend, me)).await,
         Backend::Embedded(directory) => {
@@ -205,9 +241,12 @@ async fn place(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Registry
         }
         Backend::InMemory => tokio::spawn(alone(Box::new(InMemory::default()), standing, left)),
         Backend::Raft(settings) => {
-            let group = raft::take_part(settings).await?;
+            let threads = apart.insert(Apart::start()?);
+            let settings = settings.clone();
+            let group = threads.spawn(async move { raft::take_part(&settings).await }).await;
+            let group = group.map_err(|e| RegistryError::unavailable("raft", e))??;
             peers = Some(group.peers());
-            tokio::spawn(group.follow(standing, left))
+            threads.spawn(group.follow(standing, left))
         }
         Backend::Meeting(at) => {
             let former = Former::find(at.former.as_deref(), &addresses(&me))?;
@@ -221,7 +260,7 @@ async fn place(backend: &Backend, me: v1::MasterInfo) -> Result<Member, Registry
             }
         }
     };
-    Ok(Member { standings, leave, peers, lease, masters, task })
+    Ok(Member { standings, leave, peers, lease, masters, task, _apart: apart })
 }
 
 /// How others may have been told to reach a master: `host:port`.
