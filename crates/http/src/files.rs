@@ -103,6 +103,8 @@ pub fn query_of(request: &Request) -> String {
 /// Entries of a directory, in order of their paths; none of a file.
 fn entries(path: &str, real: &Path) -> Vec<v1::FileInfo> {
     let mut entries: Vec<v1::FileInfo> = Vec::new();
+    // There may be many files, of few owners.
+    let (mut users, mut groups) = (BTreeMap::new(), BTreeMap::new());
     for entry in std::fs::read_dir(real).into_iter().flatten().flatten() {
         let Ok(meta) = std::fs::symlink_metadata(entry.path()) else { continue };
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -114,8 +116,8 @@ fn entries(path: &str, real: &Path) -> Vec<v1::FileInfo> {
             size: Some(meta.len()),
             mtime: Some(v1::TimeInfo { nanoseconds: nanoseconds.unwrap_or(i64::MAX) }),
             mode: Some(meta.mode()),
-            uid: Some(user_name(meta.uid())),
-            gid: Some(group_name(meta.gid())),
+            uid: Some(name_of("/etc/passwd", meta.uid(), &mut users)),
+            gid: Some(name_of("/etc/group", meta.gid(), &mut groups)),
         });
     }
     entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -187,8 +189,15 @@ fn browse(query: &str, path: &str, real: PathBuf) -> Response {
             "gid": info.gid,
         })
     };
-    let list: Vec<_> = entries(path, &real).into_iter().map(json).collect();
-    respond::json(query, serde_json::Value::from(list).to_string().into_bytes())
+    let mut list = b"[".to_vec();
+    for (at, info) in entries(path, &real).into_iter().enumerate() {
+        if at > 0 {
+            list.push(b',');
+        }
+        list.extend_from_slice(json(info).to_string().as_bytes());
+    }
+    list.push(b']');
+    respond::json(query, list)
 }
 
 /// As `ls -l` shows it.
@@ -204,23 +213,18 @@ fn mode(mode: u32) -> String {
     std::iter::once(kind).chain(bits).collect()
 }
 
-fn user_name(uid: u32) -> String {
-    name_of("/etc/passwd", uid)
-}
-
-fn group_name(gid: u32) -> String {
-    name_of("/etc/group", gid)
-}
-
-/// Name of an id in one of the system's tables; the number if it has none.
-fn name_of(table: &str, id: u32) -> String {
-    let text = std::fs::read_to_string(table).unwrap_or_default();
-    let mut lines = text.lines().map(|line| line.split(':'));
-    let found = lines.find_map(|mut fields| {
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
-    });
-    found.unwrap_or_else(|| id.to_string())
+/// Name of an id in one of the system's tables; the number if it has none. `known` are those of before.
+fn name_of(table: &str, id: u32, known: &mut BTreeMap<u32, String>) -> String {
+    let find = || {
+        let text = std::fs::read_to_string(table).unwrap_or_default();
+        let mut lines = text.lines().map(|line| line.split(':'));
+        let found = lines.find_map(|mut fields| {
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+        });
+        found.unwrap_or_else(|| id.to_string())
+    };
+    known.entry(id).or_insert_with(find).clone()
 }
 
 fn read(query: &str, path: &str, real: PathBuf) -> Response {
