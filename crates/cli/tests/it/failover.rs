@@ -2,7 +2,7 @@
 
 use crate::running::{LIMIT, all_run, framework, launch, names, pids, reconciled};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use testkit::etcd::Servers;
 use testkit::http::{Connection, get};
 use testkit::process::{signal, stop};
@@ -217,6 +217,65 @@ fn pause_the_leader(mut cluster: Cluster) {
     assert_ne!(set.join().expect("no panic"), Some(200), "it did what waited for it");
     let weights = get(&cluster.master_number(next), "/weights").text();
     assert!(!weights.contains("late"), "{weights}");
+    assert_eq!(reconciled(&mut again, 1), all_run(&names("task", 1)));
+    assert_eq!(pids(&cluster, &["task"]), before);
+}
+
+#[test]
+fn a_leader_that_no_majority_answers_shows_nothing_old_and_says_so_to_those_who_wait() {
+    let mut cluster = start_replicated(1);
+    let mut first = framework(&cluster.master(), None);
+    launch(&cluster, &mut first, &names("task", 1));
+    let before = pids(&cluster, &["task"]);
+    let leader = cluster.leader();
+    let address = cluster.master_number(leader);
+    let others: Vec<u32> = (0..3)
+        .filter(|n| *n != leader)
+        .map(|n| cluster.master_number_pid(n).expect("it runs"))
+        .collect();
+    others.iter().for_each(|pid| stop(*pid));
+    // Somebody else could lead from the end of its lease on.
+    let over = Instant::now() + Duration::from_millis(1100);
+    let waiting = std::thread::spawn({
+        let address = address.clone();
+        move || {
+            std::thread::sleep(over.saturating_duration_since(Instant::now()));
+            let set = ["weight", "set", "late=2", "--master", &address];
+            std::process::Command::new(PROGRAM).args(set).output().expect("it runs")
+        }
+    });
+    let read = |address: &str| {
+        let mut connection = Connection::open(address).ok()?;
+        Some(connection.request("GET", "/weights", &[], &[]).ok()?.status)
+    };
+    loop {
+        let asked = Instant::now();
+        if read(&address) != Some(200) {
+            break;
+        }
+        assert!(asked < over, "it shows what another leader may have changed");
+    }
+    let output = waiting.join().expect("no panic");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("no majority of masters answers"), "{text}");
+    assert!(text.contains("whether it was carried out is not known"), "{text}");
+    let ended = wait::until("its end", LIMIT, || cluster.ended_master_number(leader));
+    assert_eq!(ended.code(), Some(1));
+
+    others.iter().for_each(|pid| signal(*pid, "CONT"));
+    cluster.start_master_number(leader);
+    let has_the_agent = |address: &String| {
+        Connection::open(address)
+            .and_then(|mut c| c.request("GET", "/slaves", &[], &[]))
+            .is_ok_and(|answer| answer.status == 200 && answer.text().contains("\"active\":true"))
+    };
+    let next = wait::until("the agent at the next leader", LIMIT, || {
+        (0..3).map(|n| cluster.master_number(n)).find(has_the_agent)
+    });
+    let weights = get(&next, "/weights").text();
+    assert!(!weights.contains("late"), "{weights}");
+    let mut again = framework(&next, Some(first.id.clone()));
     assert_eq!(reconciled(&mut again, 1), all_run(&names("task", 1)));
     assert_eq!(pids(&cluster, &["task"]), before);
 }
