@@ -94,7 +94,13 @@ impl Peers {
                 }
                 answer(&installed)
             }
-            "vote" => answer(&self.raft.vote(read(body)?).await),
+            "vote" => {
+                let voted = self.raft.vote(read(body)?).await;
+                if voted.as_ref().is_ok_and(|vote| vote.vote_granted) {
+                    self.identity.heard.now();
+                }
+                answer(&voted)
+            }
             "prevote" => {
                 let question: Question = read(body)?;
                 let (store, heard) = (self.store.upgrade()?, &self.identity.heard);

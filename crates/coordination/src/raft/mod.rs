@@ -22,6 +22,7 @@ use replicated::Replicated;
 pub(crate) use sealed::new_id;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,8 @@ const LEASE: Duration = Duration::from_millis(1000);
 /// stall that nobody took for its end is over when a majority answers again.
 const PATIENCE: Duration = Duration::from_millis(2000);
 
+/// Longest time for the answer to a call: also of a machine that is busy, and to as many while a lease lasts.
+const ANSWER_MAX: Duration = Duration::from_millis(450);
 /// Longest time for the answer to a piece of a snapshot, of which the last one is that all of it is on disk.
 const SNAPSHOT_MAX: Duration = Duration::from_secs(20);
 
@@ -109,8 +112,8 @@ pub(crate) async fn take_part(settings: &Replicas) -> Result<Group, RegistryErro
     let identity = Arc::new(Identity::new(&store, me, peers, secret)?);
     let config = Config {
         cluster_name: "proffer".to_owned(),
-        // To openraft the longest time for an answer as well.
-        heartbeat_interval: millis(HEARTBEAT),
+        // To openraft this is the longest time for an answer as well; signs of life are sent more often.
+        heartbeat_interval: millis(ANSWER_MAX),
         install_snapshot_timeout: millis(SNAPSHOT_MAX),
         // openraft has its lease as long as the longest time until an election; when there is one, `election` says.
         election_timeout_min: millis(LEASE) - 1,
@@ -199,7 +202,28 @@ impl Group {
         tokio::select! {
             why = self.stand(standing) => why,
             never = elections => match never {},
+            never = self.live() => match never {},
         }
+    }
+
+    /// Gives signs of life while this master leads.
+    async fn live(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            if self.raft.metrics().borrow().state == ServerState::Leader {
+                let _ = self.raft.trigger().heartbeat().await;
+            }
+        }
+    }
+
+    /// Since when it is certain that a majority follows this master, which was elected just now.
+    async fn settled(&self) -> Option<Instant> {
+        self.raft.ensure_linearizable().await.ok()?;
+        // Of two candidates at once, the one that was not elected deposes the other when it answers it.
+        tokio::time::sleep(HEARTBEAT).await;
+        let begun = Instant::now();
+        self.raft.ensure_linearizable().await.ok()?;
+        Some(begun)
     }
 
     async fn stand(&self, standing: &Report) -> String {
@@ -207,14 +231,13 @@ impl Group {
         let mut metrics = self.raft.metrics();
         let mut last = None;
         loop {
-            let begun = Instant::now();
             let now = metrics.borrow_and_update().clone();
             if let Err(error) = &now.running_state {
                 return format!("the replicated registry has failed: {error}");
             }
             if now.state == ServerState::Leader
                 && now.current_leader == Some(id)
-                && self.raft.ensure_linearizable().await.is_ok()
+                && let Some(begun) = self.settled().await
             {
                 match self.registry().await {
                     Ok(registry) => {
