@@ -163,7 +163,9 @@ impl Group {
         if self.identity.begun().is_none() {
             self.identity.meet(&self.store).await?;
         }
-        if self.raft.is_initialized().await.map_err(|e| e.to_string())? {
+        // One of them does it, and asks for votes at once: each of those who did later would depose it.
+        let is_first = self.identity.peers().iter().min() == Some(&self.identity.me);
+        if !is_first || self.raft.is_initialized().await.map_err(|e| e.to_string())? {
             return Ok(());
         }
         let members: BTreeMap<u64, BasicNode> =
