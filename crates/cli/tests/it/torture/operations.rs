@@ -85,6 +85,10 @@ fn reservations_and_volumes_are_whole_after_any_kill() {
         cluster.kill_agent(0);
         cluster.start_agent(0);
     }
+    // The master may have heard the end of nobody yet.
+    let agent = cluster.agent(0);
+    let listens = || http::Connection::open(&agent).ok().map(drop);
+    wait::until("the agent listens", Duration::from_secs(20), listens);
     cluster.wait_for_agents(1);
     println!("{taken} operations were taken between {KILLS} kills");
     wait::until("master, agent and disk agree", Duration::from_secs(20), || {
